@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does the seam of an implanted nodule give it away? ``python scripts/check_seams.py DATA_DIR``.
+
+The same small network is trained twice on the patches of composite scans, and tested on scans of other lungs with
+tissue of other patients: to tell pastes of nodule-free tissue from places where nothing was set in, which it must not
+be able to (area under the ROC curve, AUC, near 0.5), and, to show that it can see at all, to tell nodules from such
+places. Small pastes are made without vessels in them, so places with a vessel are left out on both sides: what is left
+to see is the seam.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import fire
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lungcad.console import guarded
+from lungcad.isolation import BLANK_HU
+from lungcad.training.case import Case, Sphere, cut
+from lungcad.training.implant import VESSEL_HU
+from lungcad.training.implanted_cases import ImplantedCases
+from lungcad.training.patches import scaled
+from make_cases import HELD_OUT_LUNGS, TRAINING_LUNGS
+
+PATCH = (32, 32, 16)
+WINDOW_HU = (-1000.0, 400.0)
+KINDS = ("untouched", "control", "nodule")
+
+Patches = dict[str, list[Tensor]]
+"""For each kind one tensor (N, 1, X, Y, Z) per composite scan."""
+
+
+def main(
+    data_dir: str, scans: int = 16, test_scans: int = 8, places: int = 20, epochs: int = 30, seed: int = 0
+) -> None:
+    """Print the two AUCs with their 95 % intervals (bootstrap over scans).
+
+    Args:
+        data_dir: folder with nodules3d and lungs.
+        scans: composites to train on.
+        test_scans: composites to test on.
+        places: of each kind tried per composite.
+        epochs: of training.
+        seed: of everything random.
+    """
+    options: dict[str, Any] = {
+        "nodules_per_scan": places, "controls": places, "untouched": places, "without": HELD_OUT_LUNGS
+    }  # fmt: skip
+    train = patches_of(ImplantedCases(data_dir, (0, 1, 2), TRAINING_LUNGS, scans=scans, seed=seed, **options))
+    test = patches_of(ImplantedCases(data_dir, (4,), HELD_OUT_LUNGS, scans=test_scans, seed=seed + 1, **options))
+    for kind in ("control", "nodule"):
+        network = trained(train, kind, epochs, seed)
+        untouched, positive = ([score(network, scan) for scan in test[name]] for name in ("untouched", kind))
+        value, low, high = auc_with_interval(untouched, positive)
+        count = sum(map(len, positive))
+        print(f"{kind} against untouched: AUC {value:.3f} (95 % {low:.3f} to {high:.3f}), {count} {kind}s")
+
+
+def patches_of(cases: ImplantedCases) -> Patches:
+    """Patches around nodules, controls and untouched places."""
+    found: Patches = {kind: [] for kind in KINDS}
+    for number in tqdm(range(len(cases)), desc="scans", file=sys.stderr):
+        case = cases[number]
+        clear = [place for place in case.controls if not _holds_vessel(case, place)]
+        places = {"nodule": case.nodules} | {
+            kind: [place for place in clear if place.name == kind] for kind in ("control", "untouched")
+        }
+        for kind in KINDS:
+            found[kind].append(_patches(case, places[kind]))
+    return found
+
+
+def _holds_vessel(case: Case, place: Sphere) -> bool:
+    radius = place.diameter_mm / 2
+    x, y, z = (2 * int(radius / size) + 1 for size in case.spacing_mm)
+    grid = np.moveaxis(np.indices((x, y, z)), 0, -1) - (np.array((x, y, z)) - 1) / 2
+    ball = np.linalg.norm(grid * case.spacing_mm, axis=-1) <= radius
+    return bool((cut(case.hu, place.index, (x, y, z), BLANK_HU)[ball] > VESSEL_HU).any())
+
+
+def _patches(case: Case, places: Sequence[Sphere]) -> Tensor:
+    patches = [scaled(cut(case.hu, place.index, PATCH, BLANK_HU), WINDOW_HU) for place in places]
+    return torch.from_numpy(np.array(patches, dtype=np.float32).reshape(-1, 1, *PATCH))
+
+
+def small_network() -> nn.Module:
+    """Three convolutions that see texture and edges, and where in the patch they are."""
+    return nn.Sequential(
+        nn.Conv3d(1, 12, 3, padding=1), nn.BatchNorm3d(12), nn.ReLU(), nn.MaxPool3d(2),
+        nn.Conv3d(12, 24, 3, padding=1), nn.BatchNorm3d(24), nn.ReLU(), nn.MaxPool3d(2),
+        nn.Conv3d(24, 24, 3, padding=1), nn.BatchNorm3d(24), nn.ReLU(), nn.AvgPool3d(2),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(24 * 4 * 4 * 2, 1),
+    )  # fmt: skip
+
+
+def trained(patches: Patches, kind: str, epochs: int, seed: int) -> nn.Module:
+    """A network that tells ``kind`` from untouched places, as well as it could learn it."""
+    torch.manual_seed(seed)
+    image = torch.cat([*patches["untouched"], *patches[kind]])
+    label = torch.cat([torch.zeros(sum(map(len, patches["untouched"]))), torch.ones(sum(map(len, patches[kind])))])
+    network = small_network()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for _ in tqdm(range(epochs), desc=f"learn {kind}", file=sys.stderr):
+        for batch in torch.randperm(len(image)).split(32):
+            loss = nn.functional.binary_cross_entropy_with_logits(network(_turned(image[batch]))[:, 0], label[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def _turned(image: Tensor) -> Tensor:
+    """The batch flipped and turned at random."""
+    image = image.flip([axis for axis in (2, 3, 4) if torch.rand(()) < 0.5])
+    return image.transpose(2, 3) if torch.rand(()) < 0.5 else image
+
+
+@torch.inference_mode()
+def score(network: nn.Module, image: Tensor) -> np.ndarray:
+    """(N,) log odds of patches (N, 1, X, Y, Z)."""
+    return network(image)[:, 0].numpy() if len(image) else np.zeros(0)
+
+
+def auc_with_interval(
+    negative: Sequence[np.ndarray], positive: Sequence[np.ndarray], rounds: int = 1000
+) -> tuple[float, float, float]:
+    """AUC and its 95 % interval by bootstrap over scans.
+
+    Args:
+        negative: (N,) scores of each scan.
+        positive: likewise, of the same scans.
+        rounds: of the bootstrap.
+    """
+    rng = np.random.default_rng(0)
+
+    def auc(scans: np.ndarray) -> float:
+        low, high = (np.concatenate([scores[n] for n in scans]) for scores in (negative, positive))
+        ranks = rankdata(np.concatenate([low, high]))[len(low) :]
+        return float((ranks.mean() - (len(high) + 1) / 2) / len(low))
+
+    everything = np.arange(len(negative))
+    values = [auc(rng.choice(everything, len(everything))) for _ in range(rounds)]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return auc(everything), float(low), float(high)
+
+
+if __name__ == "__main__":
+    guarded(fire.Fire, main)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read findings back: our nodules.json and nodules.csv, and LUNA16's candidate and annotation tables."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lungcad.errors import InputError
+from lungcad.finding import ATTRIBUTES, Finding
+
+_COORDINATES = ("coordX", "coordY", "coordZ")
+_NUMBERS = ("diameter_mm", "detection_score", "nodule_probability", "malignancy_probability", "volume_mm3")
+
+
+def read_findings(path: str | Path, series_uid: str | None = None) -> list[Finding]:
+    """Read a list of findings for ``--candidates``.
+
+    Args:
+        path: nodules.json (or a JSON list of findings), or a CSV with ``coordX, coordY, coordZ`` (LPS mm) and any of
+            our other columns. Of a foreign CSV ``probability`` becomes the detection score.
+        series_uid: keep this series only; a CSV may hold many. None keeps all.
+
+    Returns:
+        Findings in the file's order; an empty list where the file says that there are none.
+
+    Raises:
+        InputError: E-CANDIDATES: no such file, not JSON or CSV, missing columns, a value that is no finite number,
+            or rows for other series only.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise _refusal(path, "no such file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            entries = _from_json(path, json.load(file)) if path.suffix == ".json" else _from_csv(path, file)
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise _refusal(path, f"not readable: {error}") from error
+    findings = [(_finding(path, number, entry), entry.get("seriesuid")) for number, entry in enumerate(entries, 1)]
+    kept = [finding for finding, uid in findings if series_uid is None or uid in (None, "", series_uid)]
+    if findings and not kept:
+        raise _refusal(path, f"{len(findings)} findings, all of other series (expected series {series_uid})")
+    return kept
+
+
+def _from_json(path: Path, document: Any) -> list[dict[str, Any]]:
+    entries = document.get("findings") if isinstance(document, dict) else document
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _refusal(path, "no list of findings")
+    series = document.get("series") if isinstance(document, dict) else None
+    uid = series.get("series_uid") if isinstance(series, dict) else None
+    return [{"seriesuid": uid} | entry for entry in entries]
+
+
+def _from_csv(path: Path, lines: Iterable[str]) -> list[dict[str, Any]]:
+    rows = csv.DictReader(lines)
+    columns = rows.fieldnames or []
+    missing = [column for column in _COORDINATES if column not in columns]
+    if missing:
+        raise _refusal(path, f"column {', '.join(missing)} missing: got {', '.join(columns) or 'an empty file'}")
+    own = "nodule_probability" in columns or "detection_score" in columns
+    return [_csv_entry(row, own) for row in rows]
+
+
+def _csv_entry(row: Mapping[str, str | None], own: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {name: row.get(name) or None for name in ("seriesuid", *_NUMBERS)}
+    entry["center_lps_mm"] = [row[name] for name in _COORDINATES]
+    entry["attributes"] = {name: row[name] for name in ATTRIBUTES if row.get(name)} or None
+    if not own:
+        entry["detection_score"] = row.get("probability") or None
+    return entry
+
+
+def _finding(path: Path, number: int, entry: dict[str, Any]) -> Finding:
+    """Check one entry: every value present must be a finite number."""
+
+    def finite(name: str, value: Any) -> float:
+        try:
+            result = float(value)
+        except (TypeError, ValueError):
+            result = math.nan
+        if not math.isfinite(result):
+            raise _refusal(path, f"finding {number}: {name} is {value!r} (expected a finite number)")
+        return result
+
+    center = entry.get("center_lps_mm")
+    if not isinstance(center, list | tuple) or len(center) != 3:
+        raise _refusal(path, f"finding {number}: center_lps_mm is {center!r} (expected three numbers)")
+    values: dict[str, Any] = {
+        name: None if entry.get(name) is None else finite(name, entry[name]) for name in _NUMBERS
+    }
+    if values["diameter_mm"] is not None and values["diameter_mm"] <= 0:
+        raise _refusal(path, f"finding {number}: diameter_mm is {values['diameter_mm']:g} (expected more than 0)")
+    attributes = entry.get("attributes")
+    if attributes is not None and not isinstance(attributes, dict):
+        raise _refusal(path, f"finding {number}: attributes is {attributes!r} (expected names with scores)")
+    values["attributes"] = attributes and {name: finite(name, value) for name, value in attributes.items()}
+    values["center_lps_mm"] = [finite("center_lps_mm", value) for value in center]
+    return Finding.from_dict(values)
+
+
+def _refusal(path: Path, what: str) -> InputError:
+    advice = "Give nodules.json, or a CSV with the columns seriesuid,coordX,coordY,coordZ in LPS mm."
+    return InputError("E-CANDIDATES", f"{path.name}: {what}.", advice)

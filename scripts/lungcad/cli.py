@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``lungcad`` command: run, inspect, list, describe. What needs torch or DICOM is imported where it is used."""
+
+import dataclasses
+import difflib
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+from fire.decorators import SetParseFns
+
+from lungcad import __version__
+from lungcad.console import guarded
+from lungcad.errors import InputError
+
+USAGE = """\
+usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
+       lungcad inspect DIR [--json]        which series are in DIR, and can they be used
+       lungcad list [--json]               the bundles
+       lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
+       lungcad COMMAND --help | lungcad --version
+
+IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
+example: lungcad run scans/chest out && open out/*/report.html
+Research use only. Not a medical device."""
+
+
+_WEIGHTS = {True: "yes", False: "no", None: "-"}
+
+_as_text = SetParseFns(str, str, input_path=str, output_dir=str, folder=str, bundle=str, series_uid=str)
+"""Keep fire from reading a folder called 2020 or 1e5 as a number."""
+
+
+class Commands:
+    """Lung-nodule CAD: run a bundle, inspect a folder, list and describe the bundles."""
+
+    @_as_text
+    def run(
+        self, input_path: str, output_dir: str, bundle: str = "lung_nodule_cad", series_uid: str | None = None,
+        debug: bool = False, **overrides: Any,
+    ) -> None:  # fmt: skip
+        """Run a bundle on one CT series.
+
+        Args:
+            input_path: DICOM folder, .mhd, .nii.gz or .nrrd.
+            output_dir: gets a folder named after the series with nodules.json, nodules.csv, report.html, run.json.
+            bundle: a name from ``lungcad list``.
+            series_uid: which series, where the folder holds several.
+            debug: show tracebacks.
+            overrides: further keys of the bundle's configs/inference.json.
+        """
+        from lungcad.overrides import check_override_values
+        from lungcad.registry import bundle_root, config_keys
+
+        root = bundle_root(bundle)
+        known = config_keys(root)
+        check_override_values(overrides, known)
+        values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
+        if series_uid is not None:
+            check_override_values({"series_uid": series_uid}, known)
+            values["series_uid"] = series_uid
+        if debug and "debug" in known:
+            overrides["debug"] = True
+
+        from lungcad.pipeline import run_bundle
+
+        run_bundle(root, values | overrides)
+
+    @_as_text
+    def inspect(self, folder: str, json: bool = False, debug: bool = False) -> None:
+        """List the series in a folder, which can be used, and why not.
+
+        Args:
+            folder: searched with all its subfolders.
+            json: print JSON.
+            debug: show tracebacks.
+        """
+        from lungcad.dicom import list_series
+
+        series = list_series(folder)
+        if json:
+            _print_json([dataclasses.asdict(one) for one in series])
+            return
+        rows = [
+            (
+                one.uid or "-", one.modality or "-", one.description or "-", str(one.slices), _spacing(one.spacing_mm),
+                "usable" if one.usable else f"no: {one.code} {one.reason}",
+            )
+            for one in series
+        ]  # fmt: skip
+        print(_table(("series", "modality", "description", "slices", "spacing_mm", "usable"), rows))
+
+    def list(self, json: bool = False, debug: bool = False) -> None:
+        """List the bundles.
+
+        Args:
+            json: print JSON.
+            debug: show tracebacks.
+        """
+        from lungcad.registry import list_bundles
+
+        bundles = list_bundles()
+        if json:
+            _print_json(bundles)
+            return
+        rows = [
+            (one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-")
+            for one in bundles
+        ]
+        print(_table(("bundle", "version", "weights", "task"), rows) if rows else "no bundle found")
+
+    @_as_text
+    def describe(self, bundle: str, json: bool = False, debug: bool = False) -> None:
+        """Tell what a bundle takes and gives, where it comes from and what was measured.
+
+        Args:
+            bundle: a name from ``lungcad list``.
+            json: print its whole metadata.json.
+            debug: show tracebacks.
+        """
+        from lungcad.registry import describe
+
+        metadata = describe(bundle)
+        if json:
+            _print_json(metadata)
+            return
+        wanted = (
+            "task", "description", "intended_use", "data_source", "data_type", "image_classes", "label_classes",
+            "pred_classes", "eval_metrics", "references", "copyright",
+        )  # fmt: skip
+        print(f"{metadata['name']} {metadata.get('version', '')}")
+        for key in wanted:
+            if metadata.get(key):
+                print(f"\n{key.replace('_', ' ')}\n{_indented(metadata[key])}")
+        for side, entries in metadata.get("network_data_format", {}).items():
+            print(f"\nnetwork {side}\n{_indented({name: _format_words(one) for name, one in entries.items()})}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Be the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+    elif arguments[0] == "--version":
+        print(f"lungcad {__version__}")
+    else:
+        debug = any(one.startswith("--debug") for one in arguments) and "--debug=false" not in arguments
+        guarded(_dispatch, arguments, debug=debug)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    commands = [name for name in vars(Commands) if not name.startswith("_")]
+    if arguments[0] not in commands:
+        near = difflib.get_close_matches(arguments[0], commands, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Run lungcad without arguments for help."
+        raise InputError("E-USAGE", f"unknown command: {arguments[0]} (expected {', '.join(commands)}).", hint)
+    if {"-h", "--help"} & set(arguments):
+        arguments = [arguments[0], "--", "--help"]  # the form that fire answers with exit code 0
+    fire.Fire(Commands(), command=arguments, name="lungcad")
+
+
+def _spacing(spacing_mm: Sequence[float] | None) -> str:
+    return "-" if spacing_mm is None else " x ".join(f"{mm:.2f}" for mm in spacing_mm)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (names, *rows))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _format_words(entry: dict[str, Any]) -> str:
+    shape = " x ".join(map(str, entry.get("spatial_shape", []))) or "no spatial axes"
+    return f"channels {entry.get('num_channels', '?')}, {shape}, {entry.get('dtype', '')}, {entry.get('format', '')}"
+
+
+def _indented(value: Any) -> str:
+    if isinstance(value, dict):
+        items = [f"{key}: {item}" for key, item in value.items()]
+    else:
+        items = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return "\n".join(textwrap.fill(item, 100, initial_indent="  ", subsequent_indent="    ") for item in items)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user sees while a run goes on: one-line errors with exit codes, stage times, a table of findings.
+
+Results go to stdout, everything else to stderr. Nothing here prints a path that was read: folders are often named
+after patients.
+"""
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from lungcad.errors import InputError
+from lungcad.finding import Finding
+from lungcad.volume import Volume
+
+T = TypeVar("T")
+
+EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def guarded(function: Callable[..., T], *args: Any, debug: bool | str = False) -> T:
+    """Call ``function(*args)``; let a failure end the process with one line on stderr.
+
+    Bad input (an :class:`InputError`, also one that a library has wrapped in its own exception) exits with 2, any
+    other exception, a bug, with 1. With ``debug`` (True, or ``"true"`` as from a command line) the traceback
+    comes first.
+    """
+    try:
+        return function(*args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        raise SystemExit(tell_error(error, debug)) from error
+
+
+def tell_error(error: BaseException, debug: bool | str = False) -> int:
+    """Print one line about a failure on stderr, the traceback first if ``debug``; return the exit code."""
+    if str(debug).lower() in ("true", "1", "yes"):
+        traceback.print_exception(error)
+    bad_input = find_input_error(error)
+    if bad_input is not None:
+        print(bad_input, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    while error.__cause__ is not None:  # MONAI wraps what went wrong in what it was about to evaluate
+        error = error.__cause__
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    print(f"internal error {what}; run with --debug true for the traceback", file=sys.stderr)
+    return EXIT_BUG
+
+
+def one_line_errors(debug: bool | str = False) -> None:
+    """Let every failure of this process end it as :func:`guarded` does, wherever in MONAI it is raised.
+
+    The first line of a bundle's ``initialize``: what a config refers to is built outside any call that could guard it.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else tell_error(error, debug)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # an exception hook cannot choose the exit code otherwise
+
+    sys.excepthook = hook
+
+
+def find_input_error(error: BaseException | None) -> InputError | None:
+    """Return the first :class:`InputError` among an exception, its causes and its contexts."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, InputError):
+            return one
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [one.__cause__, one.__context__]
+    return None
+
+
+class Stages:
+    """Seconds per stage, told on stderr as the stages end.
+
+    Args:
+        quiet: collect the times, print nothing.
+
+    Example:
+        >>> stages = Stages(quiet=True)
+        >>> with stages("detect") as stage:
+        ...     stage.note = "38 candidates"
+        >>> list(stages.seconds)
+        ['detect']
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.note = ""
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator["Stages"]:
+        """Time a stage; what its body sets as ``note`` stands in its line. A stage that fails prints nothing."""
+        self.note = ""
+        start = time.perf_counter()
+        yield self
+        self.seconds[name] = time.perf_counter() - start
+        if not self.quiet:
+            print(f"{name:<12}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
+
+
+def bar(steps: Iterable[T], name: str, total: int | None = None, progress: bool = True) -> Iterable[T]:
+    """Iterate with a progress bar that vanishes at the end; none where stderr is not a terminal."""
+    if not progress or not sys.stderr.isatty():
+        return steps
+    from tqdm import tqdm
+
+    iterated: Iterable[T] = tqdm(steps, desc=name, total=total, leave=False, file=sys.stderr)
+    return iterated
+
+
+def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, output: str) -> str:
+    """Tell what runs on what, in five lines.
+
+    Args:
+        volume: the series that was read.
+        bundles: name to version.
+        device: in words.
+        output: the output folder as the user gave it.
+    """
+    from lungcad import __version__
+
+    x, y, z = volume.spacing_mm
+    lines = {
+        "lungcad": f"{__version__}  (research use only, not a medical device)",
+        "bundles": ", ".join(f"{name} {version}" for name, version in bundles.items()),
+        "device": device,
+        "series": f"{volume.description or volume.series_uid}, {volume.hu.shape[2]} slices, "
+        f"{x:.2f} x {y:.2f} x {z:.2f} mm",
+        "output": output,
+    }
+    return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+
+def findings_table(findings: Sequence[Finding], summary: str) -> str:
+    """Align findings under a line of column names; an unknown value is a dash. ``summary`` is the first line."""
+    if not findings:
+        return summary
+    head = f"{'#':>3}  {'lps_mm':^24}  {'diam_mm':>7}  {'nodule':>6}  {'malignant':>9}"
+    return "\n".join([summary, head, *(_row(number, finding) for number, finding in enumerate(findings, start=1))])
+
+
+def _row(number: int, finding: Finding) -> str:
+    def cell(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    score = finding.detection_score if finding.nodule_probability is None else finding.nodule_probability
+    x, y, z = finding.center_lps_mm
+    return (
+        f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
+        f"  {cell(finding.malignancy_probability, 2):>9}"
+    )

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this processor is good at, and how to make PyTorch use it."""
+
+import ctypes
+import platform
+from typing import TYPE_CHECKING
+
+from lungcad.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def tune_allocator() -> None:
+    """Keep freed memory in the process instead of giving it back to the system.
+
+    A convolution's scratch memory is hundreds of megabytes; glibc maps it anew, page by page, at every call, which
+    can cost as much time as the convolution. Has no effect on other C libraries.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL("libc.so.6")
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20)):  # mmap max, trim threshold, top pad
+            libc.mallopt(option, value)
+
+
+def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype":
+    """Data type of the fast path on this device.
+
+    bfloat16 pays where the processor multiplies it in hardware (a GPU, or AMX tiles); elsewhere it is emulated and
+    many times slower than float32.
+
+    Args:
+        device: where the network runs.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+
+    Raises:
+        InputError: E-CONFIG, any other precision.
+    """
+    import torch
+
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise InputError("E-CONFIG", f"unknown precision: {precision} (expected auto, float32 or bfloat16).")
+    if precision != "auto":
+        return getattr(torch, precision)
+    quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if quick else torch.float32

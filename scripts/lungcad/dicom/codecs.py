@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed frames to stored values, one strict decoder per transfer syntax.
+
+pydicom tries every plugin in turn, and where a strict one refuses a damaged JPEG-LS stream a lax one returns
+garbage; here each syntax has one decoder, and the stream's own size is checked before it runs.
+"""
+
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from pydicom import uid
+
+from lungcad.dicom.charls import decode_jpeg_ls
+from lungcad.dicom.frames import PixelFormat
+
+NATIVE = (
+    uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian,
+)  # fmt: skip
+LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K)
+SELF_CHECKING = (*NATIVE, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+"""Syntaxes whose damage shows: nothing to decode, or a decoder that refuses (CharLS)."""
+
+Decoded = tuple[np.ndarray, int]
+"""(rows, columns) integer array of raw bits, and how many of them the stream uses."""
+
+
+class FrameError(ValueError):
+    """A frame that cannot be decoded faithfully."""
+
+
+def jpeg(source: bytes, layout: PixelFormat) -> Decoded:
+    """JPEG baseline, extended (8 and 12 bit) and lossless through GDCM."""
+    import gdcm
+
+    precision = _jpeg_frame_header(source, layout)
+    gdcm.Trace.WarningOff()
+    gdcm.Trace.ErrorOff()
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(source)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((layout.columns, layout.rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+    process = uid.JPEGExtended12Bit if source[_frame_marker(source) + 1] in (0xC0, 0xC1) else uid.JPEGLosslessSV1
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(process))))
+    allocated = 8 if precision <= 8 else 16
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, precision, precision - 1, 0))
+    raw = image.GetBuffer().encode("utf-8", "surrogateescape")  # GDCM hands bytes over as text
+    pixels = np.frombuffer(raw, f"u{allocated // 8}")
+    if pixels.size != layout.rows * layout.columns:
+        raise FrameError("the JPEG stream ends early")
+    return pixels.reshape(layout.rows, layout.columns), precision
+
+
+def jpeg_ls(source: bytes, layout: PixelFormat) -> Decoded:
+    """JPEG-LS through CharLS."""
+    precision = _jpeg_frame_header(source, layout)
+    return decode_jpeg_ls(source, layout.rows, layout.columns, precision), precision
+
+
+def jpeg_2000(source: bytes, layout: PixelFormat) -> Decoded:
+    """JPEG 2000 and HTJ2K through OpenJPEG."""
+    import openjpeg
+
+    found = openjpeg.get_parameters(BytesIO(source))
+    _check_size(int(found["rows"]), int(found["columns"]), int(found["samples_per_pixel"]), layout)
+    pixels, precision = openjpeg.decode(BytesIO(source)), int(found["precision"])
+    if pixels.dtype.kind == "i":  # raw bits, like the other decoders
+        pixels = pixels.view(pixels.dtype.str.replace("i", "u")) & ((1 << precision) - 1)
+    return pixels, precision
+
+
+def rle(source: bytes, layout: PixelFormat) -> Decoded:
+    """RLE (PS3.5 annex G) through pydicom."""
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels import get_decoder
+
+    options: dict[str, Any] = {
+        "rows": layout.rows, "columns": layout.columns, "number_of_frames": 1, "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2", "pixel_keyword": "PixelData", "pixel_representation": 0,
+        "bits_allocated": layout.bits_allocated, "bits_stored": layout.bits_allocated,
+    }  # fmt: skip
+    pixels, _ = get_decoder(uid.RLELossless).as_array(encapsulate([source]), index=0, raw=True, **options)
+    return pixels, layout.bits_stored
+
+
+DECODERS: dict[str, Callable[[bytes, PixelFormat], Decoded]] = {
+    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1), jpeg),
+    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), jpeg_ls),
+    **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), jpeg_2000),
+    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), jpeg_2000),
+    uid.RLELossless: rle,
+}
+
+
+def is_supported(transfer_syntax: str) -> bool:
+    """Whether frames of this transfer syntax can be read."""
+    return transfer_syntax in NATIVE or transfer_syntax in DECODERS
+
+
+def decode_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> Decoded:
+    """Decode one frame.
+
+    Raises:
+        FrameError: truncated, damaged, of another size, or the plugin is not installed.
+    """
+    end_mark = b"" if transfer_syntax == uid.RLELossless else b"\xff\xd9"
+    if end_mark not in source[-64:]:
+        raise FrameError("the compressed stream has no end mark: it is truncated")
+    try:
+        return DECODERS[transfer_syntax](source, layout)
+    except FrameError:
+        raise
+    except ImportError as error:
+        plugins = "pip install python-gdcm pyjpegls pylibjpeg-openjpeg"
+        raise FrameError(f"{error.name} is not installed: {plugins}") from error
+    except Exception as error:  # each decoder has its own error types
+        raise FrameError(f"the compressed stream is damaged ({str(error)[:120]})") from error
+
+
+def native_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> Decoded:
+    """View uncompressed bytes as stored values; raises FrameError."""
+    if layout.bits_allocated == 8 and transfer_syntax == uid.ExplicitVRBigEndian:
+        raise FrameError("8-bit pixels in big-endian words are not supported")
+    order = ">" if transfer_syntax == uid.ExplicitVRBigEndian else "<"
+    pixels = np.frombuffer(source, f"{order}u{layout.bits_allocated // 8}")
+    return pixels.reshape(layout.rows, layout.columns), layout.bits_stored
+
+
+def to_signed(raw: np.ndarray, used_bits: int, layout: PixelFormat, may_hold_overlay: bool = False) -> np.ndarray:
+    """Interpret raw bits by BitsStored and PixelRepresentation.
+
+    The bits above the used ones must be zero or repeat the sign. Some writers sign-extend values that need more
+    bits than they state (padding of -3024 in 12 bits); these are taken as written.
+
+    Raises:
+        FrameError: anything else stands in the unused bits, and no overlay is declared there.
+    """
+    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    width, used = 8 * raw.itemsize, min(used_bits, layout.bits_stored)
+    plain = raw.view(f"i{raw.itemsize}") if layout.is_signed else raw
+    low = -(1 << (used - 1)) if layout.is_signed else 0
+    if width == used or (plain.min() >= low and plain.max() < low + (1 << used)):
+        return plain
+    above = raw >> used
+    ones = (1 << (width - used)) - 1
+    if not may_hold_overlay and not np.all((above == 0) | ((above == ones) & layout.is_signed)):
+        raise FrameError(f"values need more bits than BitsStored ({layout.bits_stored}) allows")
+    if not layout.is_signed:
+        return raw & ((1 << used) - 1)
+    extended = (plain << (width - used)) >> (width - used)
+    return np.where(above == ones, plain, extended)
+
+
+def _frame_marker(source: bytes) -> int:
+    """Offset of the start-of-frame marker of a JPEG or JPEG-LS stream (ISO 10918-1 B.2.2, ISO 14495-1 C.2.2)."""
+    at = 2
+    while at + 10 <= len(source) and source[at] == 0xFF:
+        marker = source[at + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return at
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(source[at + 2 : at + 4], "big")
+    raise FrameError("the compressed stream has no frame header")
+
+
+def _jpeg_frame_header(source: bytes, layout: PixelFormat) -> int:
+    """Check the stream's own size against the header; return its precision in bits."""
+    at = _frame_marker(source)
+    precision, rows, columns, samples = struct.unpack(">BHHB", source[at + 4 : at + 10])
+    _check_size(rows, columns, samples, layout)
+    return int(precision)
+
+
+def _check_size(rows: int, columns: int, samples: int, layout: PixelFormat) -> None:
+    if (rows, columns, samples) != (layout.rows, layout.columns, 1):
+        text = f"{columns} x {rows} x {samples} (expected {layout.columns} x {layout.rows} x 1)"
+        raise FrameError(f"the compressed stream has another size than the header: {text}")

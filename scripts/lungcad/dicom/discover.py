@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the DICOM objects under a path, whatever their names, depth and neighbours."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom import uid
+from pydicom.config import disable_value_validation
+
+from lungcad.dicom.errors import DicomSeriesError
+from lungcad.dicom.header import Damaged, Header, read_header
+from lungcad.volume import Notice
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+
+
+@dataclass
+class Found:
+    """What lies under a path."""
+
+    headers: list[Header] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
+def find_objects(path: str | os.PathLike[str]) -> Found:
+    """Read every DICOM header at or under a path.
+
+    Args:
+        path: a folder (searched with all its sub-folders), a DICOMDIR, or one DICOM file. Links that lead out of
+            the folder are not followed.
+
+    Raises:
+        DicomSeriesError: E-NO-DICOM (nothing there, nothing readable, no DICOM), E-ARCHIVE (only archives).
+    """
+    root = Path(path)
+    found = Found()
+    files = _files(root, found)
+    with disable_value_validation(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+        results = list(pool.map(read_header, files))
+    found.damaged = [result for result in results if isinstance(result, Damaged)]
+    headers = [result for result in results if isinstance(result, Header)]
+    found.headers = [header for header in headers if header.text("SOPClassUID") != uid.MediaStorageDirectoryStorage]
+    if len(found.headers) < len(headers):
+        found.notices.append(Notice("N-DICOMDIR", "DICOMDIR itself not used: every file beside and below it was read."))
+    strangers = [file for file, result in zip(files, results, strict=True) if result is None]
+    if not found.headers and not found.damaged:
+        _raise_no_dicom(files, found)
+    if strangers:
+        found.notices.append(Notice("N-NOT-DICOM", f"{len(strangers)} of {len(files)} files are not DICOM."))
+    return found
+
+
+def _files(root: Path, found: Found) -> list[Path]:
+    """All regular files to look at, in a stable order."""
+    if not root.exists():
+        raise DicomSeriesError("E-NO-DICOM", f"No such file or folder: {root.name}.", "Check the path.")
+    if root.is_file():
+        header = read_header(root)
+        if not (isinstance(header, Header) and header.text("SOPClassUID") == uid.MediaStorageDirectoryStorage):
+            return [root]
+        root = root.parent
+    if not root.is_dir():
+        raise DicomSeriesError("E-NO-DICOM", f"Not a folder or file: {root.name}.", "Give the folder of one CT series.")
+    real = root.resolve()
+    outside: list[str] = []
+    files = sorted(_walk(real, real, outside))
+    if outside:
+        text = f"{len(outside)} symbolic link(s) out of the folder or to nothing not followed."
+        found.notices.append(Notice("W-SYMLINK", text))
+    return files
+
+
+def _walk(folder: Path, root: Path, outside: list[str]) -> Iterator[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        advice = "Grant read permission, or copy the series to a folder you can read."
+        raise DicomSeriesError("E-NO-DICOM", f"Folder cannot be read: {error.strerror}.", advice) from error
+    for entry in entries:
+        if entry.is_symlink():
+            # a link that stays inside leads to a file that the walk meets anyway
+            target = Path(entry.path).resolve()
+            if not target.is_relative_to(root) or not target.exists():
+                outside.append(entry.name)
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), root, outside)
+        elif entry.is_file(follow_symlinks=False):  # never opens pipes, sockets or devices
+            yield Path(entry.path)
+
+
+def _raise_no_dicom(files: list[Path], found: Found) -> None:
+    archives = [file for file in files if file.suffix.lower() in ARCHIVES and not file.name.endswith(".nii.gz")]
+    if archives:
+        text = f"{len(archives)} archive(s) and no DICOM object: {archives[0].suffix}."
+        raise DicomSeriesError("E-ARCHIVE", text, "Unpack the archive and give the folder with the DICOM files.")
+    links = "".join(f" {notice}" for notice in found.notices if notice.code == "W-SYMLINK")
+    text = f"No DICOM object among {len(files)} file(s).{links}"
+    raise DicomSeriesError("E-NO-DICOM", text, "Give the folder that holds one CT series.")

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-frame CT: Enhanced and Legacy Converted Enhanced objects, frame by frame (PS3.3 C.7.6.16)."""
+
+from pydicom.dataset import Dataset
+
+from lungcad.dicom.frames import Slice, TagError, integer, pixel_format, place
+from lungcad.dicom.header import ENHANCED_CLASSES, Header
+from lungcad.dicom.select import kind_of_type
+
+MACROS = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
+    "FrameType": "CTImageFrameTypeSequence",
+}
+"""Functional group macro that holds each tag, per frame or shared."""
+
+
+def is_enhanced(header: Header) -> bool:
+    """Whether the object is a multi-frame CT."""
+    return header.text("SOPClassUID") in ENHANCED_CLASSES
+
+
+def frame_count(header: Header) -> int:
+    """NumberOfFrames, 1 where absent; raises TagError."""
+    return integer(header.dataset, "NumberOfFrames", 1, 2**31, 1)
+
+
+def multi_frame(header: Header, allow_derived: bool) -> list[Slice]:
+    """Slices of an enhanced object; localizer frames are left out.
+
+    Raises:
+        TagError: a tag or a functional group is missing, or a frame is derived and that is not allowed.
+    """
+    shared = _items(header.dataset, "SharedFunctionalGroupsSequence")[:1] or [Dataset()]
+    frames = _items(header.dataset, "PerFrameFunctionalGroupsSequence")
+    count = frame_count(header)
+    if len(frames) != count:
+        text = f"NumberOfFrames is {count}, but {len(frames)} frames are described"
+        raise TagError("E-TAG-VALUE", "NumberOfFrames", text)
+    layout = pixel_format(header)
+    slices = []
+    for index, groups in enumerate(frames):
+
+        def of(keyword: str, groups: Dataset = groups) -> Dataset:
+            macro = MACROS[keyword]
+            found = _items(groups, macro) or _items(shared[0], macro)
+            return found[0] if found else header.dataset
+
+        frame_type = of("FrameType").get("FrameType") or ()
+        kind = kind_of_type(tuple(str(part).upper() for part in frame_type))
+        if kind == "derived" and not allow_derived:
+            raise TagError("E-NOT-CT", "FrameType", f"FrameType of frame {index + 1} is derived")
+        if kind != "localizer":
+            slices.append(place(header, index, index + 1, layout, of))
+    return slices
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    try:
+        return list(dataset.get(keyword) or [])
+    except Exception as error:  # a damaged sequence is parsed only here
+        raise TagError("E-CORRUPT", keyword, f"{keyword} cannot be read") from error

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From slices to one regular grid in patient millimetres, or a refusal that names the place.
+
+Only ImagePositionPatient, ImageOrientationPatient and PixelSpacing are used (PS3.3 C.7.6.2.1.1); SliceThickness,
+SpacingBetweenSlices and InstanceNumber never are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from lungcad.dicom.errors import AGAIN, DicomSeriesError
+from lungcad.dicom.frames import Slice
+
+COSINE_TOLERANCE = 2e-3
+"""Largest error of a direction cosine's length and right angle: headers round to three decimals."""
+ORIENTATION_TOLERANCE = 1e-3
+"""Largest difference of a cosine within a series: a quarter of a pixel at the edge of the field of view."""
+SPACING_RELATIVE_TOLERANCE = 1e-4
+"""Largest difference of PixelSpacing within a series: a twentieth of a pixel over 512 columns."""
+GRID_TOLERANCE_MM = 0.051
+"""Largest distance of a slice from its place on the regular grid: positions rounded to 0.1 mm."""
+SAME_PLACE_MM = 0.01
+TILT_DEGREES = 0.5
+OBLIQUE_DEGREES = 1.0
+NOT_AXIAL_DEGREES = 25.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A regular stack.
+
+    Attributes:
+        groups: slices by ascending position along the normal; more than one in a group share the place.
+        affine: (4, 4) index (x, y, z) to LPS mm; its third column holds the shear where there is one.
+        normal: unit normal of the slices; Z ascends along it.
+        tilt_degrees: angle between the line of the slice origins and the normal.
+        steep_degrees: angle between the normal and the patient's long axis.
+        oblique_degrees: largest angle between a grid axis and the nearest patient axis.
+    """
+
+    groups: list[list[Slice]]
+    affine: np.ndarray
+    normal: np.ndarray
+    tilt_degrees: float
+    steep_degrees: float
+    oblique_degrees: float
+
+
+def build_stack(slices: Sequence[Slice]) -> Stack:
+    """Order the slices and derive the affine.
+
+    Raises:
+        DicomSeriesError: E-MATRIX, E-GEOM-IOP, E-GEOM-ORIENT, E-GEOM-PIXSPACING, E-GEOM-SPACING, E-GEOM-DUP.
+    """
+    row, column, normal = _axes(slices)
+    origins = np.array([piece.position_mm for piece in slices])
+    along = origins @ normal
+    order = np.argsort(along, kind="stable")
+    groups: list[list[Slice]] = [[slices[order[0]]]]
+    for previous, index in pairwise(order):
+        if along[index] - along[previous] < SAME_PLACE_MM:
+            groups[-1].append(slices[index])
+        else:
+            groups.append([slices[index]])
+    if len(groups) < 2:
+        text = f"All {len(slices)} images lie at {_at(slices[0])}."
+        raise DicomSeriesError("E-GEOM-DUP", text, "Choose a series that covers the chest.")
+    firsts = np.array([group[0].position_mm for group in groups])
+    _check_regular(firsts, normal)
+    step = (firsts[-1] - firsts[0]) / (len(firsts) - 1)
+    tilt = _degrees(step @ normal / np.linalg.norm(step))
+    _check_sideways(groups, firsts, step)
+    drift_mm = np.linalg.norm(step - (step @ normal) * normal) * (len(firsts) - 1)
+    if drift_mm < SAME_PLACE_MM:  # rounding noise: keep the grid exactly upright
+        step = np.round((step @ normal) * normal, 9)
+    between_rows, between_columns = slices[0].pixel_spacing_mm
+    affine = np.eye(4)
+    affine[:3, 0] = row * between_columns
+    affine[:3, 1] = column * between_rows
+    affine[:3, 2] = step
+    affine[:3, 3] = firsts[0]
+    nearest = min(np.abs(row).max(), np.abs(column).max(), np.abs(normal).max())
+    return Stack(groups, affine, normal, tilt, _degrees(abs(normal[2])), _degrees(nearest))
+
+
+def _degrees(cosine: float) -> float:
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def _axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit row direction, column direction and normal common to all slices."""
+    sizes = sorted({(piece.format.columns, piece.format.rows) for piece in slices})
+    if len(sizes) > 1:
+        text = f"The images have different sizes: {', '.join(f'{x} x {y}' for x, y in sizes[:4])} pixels."
+        raise DicomSeriesError("E-MATRIX", text, "Choose a series of one reconstruction.")
+    cosines = np.array([piece.orientation for piece in slices])
+    for piece, (r, c) in zip(slices, cosines.reshape(-1, 2, 3), strict=True):
+        errors = abs(np.linalg.norm(r) - 1), abs(np.linalg.norm(c) - 1), abs(r @ c)
+        if max(errors) > COSINE_TOLERANCE:
+            off = f"is not two unit vectors at right angles (off by {max(errors):.3f})"
+            text = f"ImageOrientationPatient at {_at(piece)} {off}."
+            raise DicomSeriesError("E-GEOM-IOP", text, AGAIN)
+    apart = np.abs(cosines - cosines[0]).max(axis=1)
+    if apart.max() > ORIENTATION_TOLERANCE:
+        other = slices[int(np.argmax(apart))]
+        text = f"The images have different orientations: {_at(slices[0])} and {_at(other)}."
+        raise DicomSeriesError("E-GEOM-ORIENT", text, "Choose a series of parallel axial images.")
+    spacings = np.array([piece.pixel_spacing_mm for piece in slices])
+    apart = np.abs(spacings / spacings[0] - 1).max(axis=1)
+    if apart.max() > SPACING_RELATIVE_TOLERANCE:
+        other = slices[int(np.argmax(apart))]
+        values = " and ".join("{:g}\\{:g}".format(*piece.pixel_spacing_mm) for piece in (slices[0], other))
+        text = f"PixelSpacing differs within the series: {values} mm, the latter at {_at(other)}."
+        raise DicomSeriesError("E-GEOM-PIXSPACING", text, "Choose a series of one reconstruction.")
+    row = cosines[0, :3] / np.linalg.norm(cosines[0, :3])
+    column = cosines[0, 3:] - (cosines[0, 3:] @ row) * row
+    column /= np.linalg.norm(column)
+    return row, column, np.cross(row, column)
+
+
+def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
+    """Refuse gaps and uneven distances along the normal."""
+    along = firsts @ normal
+    gaps = np.diff(along)
+    regular = np.linspace(along[0], along[-1], len(along))
+    if np.abs(along - regular).max() <= GRID_TOLERANCE_MM:
+        return
+    usual = float(np.median(gaps))
+    holes = []
+    for index in np.flatnonzero(gaps > 1.5 * usual):
+        missing = gaps[index] / usual - 1
+        if abs(missing - round(missing)) < 0.1:
+            holes.append(f"{round(missing)} slice(s) missing between {_mm(firsts[index])} and {_mm(firsts[index + 1])}")
+    odd = int(np.argmax(np.abs(gaps - usual)))
+    uneven = f"the distance is {gaps[odd]:.2f} mm between {_mm(firsts[odd])} and {_mm(firsts[odd + 1])}"
+    more = f", and {len(holes) - 3} more gaps" if len(holes) > 3 else ""
+    text = f"{'; '.join(holes[:3]) + more if holes else uneven} (expected {usual:.2f} mm)."
+    raise DicomSeriesError("E-GEOM-SPACING", text[0].upper() + text[1:], AGAIN)
+
+
+def _check_sideways(groups: list[list[Slice]], firsts: np.ndarray, step: np.ndarray) -> None:
+    """Refuse slices that do not lie on one straight line, and equal heights with different places in the plane."""
+    line = firsts[0] + np.arange(len(firsts))[:, None] * step
+    off = np.linalg.norm(firsts - line, axis=1)
+    if off.max() > 2 * GRID_TOLERANCE_MM:
+        text = f"The slice at {_mm(firsts[int(off.argmax())])} is shifted {off.max():.2f} mm against the others."
+        raise DicomSeriesError("E-GEOM-SPACING", text, "Choose a series of one reconstruction.")
+    for group in groups:
+        apart = np.ptp(np.array([piece.position_mm for piece in group]), axis=0).max()
+        if apart > SAME_PLACE_MM:
+            text = f"Images at {_at(group[0])} overlap with a shift of {apart:.2f} mm."
+            raise DicomSeriesError("E-GEOM-DUP", text, "Choose a series of one acquisition.")
+
+
+def _mm(position: np.ndarray) -> str:
+    return f"z={position[2]:.1f} mm"
+
+
+def _at(piece: Slice) -> str:
+    number = f" (image {piece.number})" if piece.number is not None else ""
+    return f"z={piece.position_mm[2]:.1f} mm{number}"

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One file's DICOM header, read up to the pixels and no further.
+
+pydicom's ``read_dataset`` parses; this module decides where a data set begins, how it is encoded and where the
+pixel element lies, so that pixels are later read without parsing again. ``dcmread`` is not used because it inflates
+deflated files without a limit (0.6 MB can become 600 MB).
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import Tag
+
+from lungcad.dicom.inflate import inflate
+
+TAGS = [
+    Tag(keyword)
+    for keyword in (
+        "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
+        "Modality", "ImageType", "SeriesDescription", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
+        "PatientName", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+        "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
+        "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+        "RescaleSlope", "RescaleIntercept", "RescaleType", "LossyImageCompression",
+        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    )
+] + [Tag(0x60000102)]  # fmt: skip
+"""Everything the intake looks at; (6000,0102) is the bit position of an overlay inside the pixels."""
+
+ENHANCED_CLASSES = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
+CT_CLASSES = (uid.CTImageStorage, *ENHANCED_CLASSES)
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+UNDEFINED = 0xFFFFFFFF
+HEADER_LIMIT_BYTES = 16 << 20
+"""The header of a deflated file must lie within so many inflated bytes; enhanced CT needs a few MB."""
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the pixels are: tag, offset of the value in the (inflated) file, length or None for encapsulated."""
+
+    tag: int
+    offset: int
+    length: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """A DICOM object without its pixels.
+
+    Attributes:
+        path: the file.
+        dataset: TAGS only.
+        transfer_syntax: as stated, or guessed where the file has no meta information.
+        body_offset: where the data set begins in the file, after preamble and meta information.
+        pixels: None where the file ends without any.
+        has_meta: preamble and transfer syntax are there.
+    """
+
+    path: Path
+    dataset: Dataset
+    transfer_syntax: str
+    body_offset: int
+    pixels: PixelElement | None
+    has_meta: bool
+
+    def text(self, keyword: str) -> str:
+        """Value as text, empty where absent or unreadable."""
+        try:
+            value = self.dataset.get(keyword)
+        except Exception:  # a value that pydicom cannot convert is judged by the tag checks
+            return ""
+        return "" if value is None else str(value).strip()
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """ImageType in upper case, empty where absent."""
+        value = self.dataset.get("ImageType") or ()
+        return tuple(str(part).strip().upper() for part in ([value] if isinstance(value, str) else value))
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A DICOM file that cannot be read as an object; the series uid is empty or cut where it could not be read."""
+
+    path: Path
+    code: str
+    reason: str
+    series_uid: str = ""
+
+
+def read_header(path: Path) -> Header | Damaged | None:
+    """Read the header of one file; None where the file is not DICOM."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+            has_preamble = start[128:] == b"DICM"
+            if not has_preamble:
+                if not _looks_like_dataset(start):
+                    return None
+                file.seek(0)
+            try:
+                return _read(file, path, has_preamble)
+            except OSError:
+                raise
+            except Exception as error:  # damaged bytes make pydicom raise almost anything
+                reason = f"the DICOM header cannot be read ({type(error).__name__})"
+                return Damaged(path, "E-CORRUPT", reason) if has_preamble else None
+    except PermissionError:
+        return Damaged(path, "E-NO-DICOM", "no permission to read the file")
+    except OSError as error:
+        return Damaged(path, "E-CORRUPT", f"the file cannot be read ({error.strerror})")
+
+
+def _read(file: BinaryIO, path: Path, has_preamble: bool) -> Header | Damaged | None:
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    stated = str(meta.get("TransferSyntaxUID") or "").strip()
+    body, body_offset = file, file.tell()
+    if stated == uid.DeflatedExplicitVRLittleEndian:
+        body = BytesIO(inflate(file, HEADER_LIMIT_BYTES)[0])
+    syntax = stated or _guess_syntax(body)
+    dataset, pixels = _read_body(body, syntax)
+    meta_class = str(meta.get("MediaStorageSOPClassUID") or "")
+    if "SOPClassUID" not in dataset and meta_class:
+        dataset.SOPClassUID = meta_class
+    header = Header(path, dataset, syntax, body_offset, pixels, has_preamble and bool(stated))
+    sop_class, series_uid = header.text("SOPClassUID"), header.text("SeriesInstanceUID")
+    if not has_preamble and not sop_class.startswith("1.2.840.10008."):
+        return None  # a chance resemblance
+    if pixels is None:
+        if not stated and has_preamble:
+            return Damaged(path, "E-CORRUPT", "the file ends inside its meta information")
+        if body is not file and body.seek(0, os.SEEK_END) >= HEADER_LIMIT_BYTES:
+            return Damaged(path, "E-SIZE", f"the header inflates to more than {HEADER_LIMIT_BYTES >> 20} MiB")
+        if {sop_class, meta_class} & set(CT_CLASSES) or (series_uid and not sop_class):
+            code = "E-PIXELS" if "RescaleIntercept" in dataset else "E-CORRUPT"  # cut after or before the image module
+            return Damaged(path, code, "the file ends before its pixels", series_uid)
+    return header if sop_class or series_uid else None
+
+
+def _read_body(body: BinaryIO, syntax: str) -> tuple[Dataset, PixelElement | None]:
+    found: list[PixelElement] = []
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag not in PIXEL_TAGS:
+            return False
+        found.append(PixelElement(int(tag), body.tell(), None if length == UNDEFINED else length))
+        return True
+
+    known = uid.UID(syntax)
+    implicit = known == uid.ImplicitVRLittleEndian
+    little = known != uid.ExplicitVRBigEndian
+    dataset = read_dataset(body, implicit, little, stop_when=at_pixels, specific_tags=list(TAGS))
+    return dataset, found[-1] if found else None
+
+
+def _looks_like_dataset(start: bytes) -> bool:
+    """Whether the bytes begin with a data element of group 2 or 8, in any of the three encodings."""
+    if len(start) < 16:
+        return False
+    little, big = struct.unpack("<HHL", start[:8]), struct.unpack(">HHL", start[:8])
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return (little[0] in (2, 8) and (explicit or little[2] < 1024)) or (big[0] == 8 and explicit)
+
+
+def _guess_syntax(body: BinaryIO) -> str:
+    """Encoding of a data set whose file does not state it, from its first element."""
+    start = body.read(6)
+    body.seek(-len(start), os.SEEK_CUR)
+    if not (start[4:6].isalpha() and start[4:6].isupper()):
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if start[0] else uid.ExplicitVRBigEndian

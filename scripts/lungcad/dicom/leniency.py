@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a caller may accept knowingly that the strict intake refuses."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lungcad.errors import InputError
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Leniency:
+    """Named exceptions to the strict rules; the defaults are the strict rules.
+
+    Attributes:
+        allow_derived: take images whose ImageType says DERIVED, SECONDARY or reformatted (MPR).
+        correct_tilt: resample a gantry-tilted series in plane to an upright stack instead of refusing it.
+        allow_non_axial: take coronal, sagittal and steep series, with the axes permuted so that Z runs head to foot.
+        max_spacing_mm: largest distance between slices that is read, in mm.
+        min_slices: fewest slices that are read.
+        memory_limit_bytes: largest volume (float32) that is decoded, and largest deflated file that is inflated.
+    """
+
+    allow_derived: bool = False
+    correct_tilt: bool = False
+    allow_non_axial: bool = False
+    max_spacing_mm: float = 5.0
+    min_slices: int = 8
+    memory_limit_bytes: int = 4 * GIB
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "Leniency":
+        """Check the names of keyword options.
+
+        Raises:
+            InputError: E-CONFIG for a name that does not exist.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise InputError("E-CONFIG", f"Unknown reading option: {unknown[0]}.", f"Use one of {', '.join(known)}.")
+        return cls(**options)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two opt-in changes of grid: upright instead of gantry-tilted, head-to-foot instead of coronal or sagittal."""
+
+import itertools
+
+import numpy as np
+
+AIR_HU = -1024.0
+
+
+def straighten(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Resample a sheared stack to an orthogonal one; every voxel of the patient is kept.
+
+    Each slice is shifted in its own plane with linear interpolation; the matrix grows by the largest shift and the
+    new rim is air.
+
+    Args:
+        hu: (X, Y, Z) float32.
+        affine: (4, 4) whose third column is not normal to the first two.
+
+    Returns:
+        hu (X', Y', Z), affine (4, 4) without shear.
+    """
+    from scipy.ndimage import shift as shift_image
+
+    spacing = np.linalg.norm(affine[:3, :2], axis=0)
+    axes = affine[:3, :2] / spacing
+    step = affine[:3, 2]
+    drift = (axes.T @ step) / spacing  # pixels per slice along X and Y
+    offsets = np.arange(hu.shape[2])[:, None] * drift
+    low = np.floor(offsets.min(axis=0)).astype(int)
+    high = np.ceil(offsets.max(axis=0)).astype(int)
+    out = np.full((hu.shape[2], hu.shape[1] + high[1] - low[1], hu.shape[0] + high[0] - low[0]), AIR_HU, np.float32)
+    for index, offset in enumerate(offsets - low):
+        whole = np.floor(offset).astype(int)
+        padded = np.pad(hu[:, :, index], ((0, 1), (0, 1)), constant_values=AIR_HU)
+        moved = shift_image(padded, offset - whole, order=1, cval=AIR_HU, prefilter=False)
+        target = out[index].T[whole[0] : whole[0] + moved.shape[0], whole[1] : whole[1] + moved.shape[1]]
+        target[...] = moved[: target.shape[0], : target.shape[1]]
+    upright = affine.copy()
+    upright[:3, 2] = step - axes @ (axes.T @ step)
+    upright[:3, 3] = affine[:3, 3] + affine[:3, :2] @ low
+    return out.transpose(2, 1, 0), upright
+
+
+def to_axial_order(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Permute the axes so that X, Y, Z run nearest to left-right, front-back, foot-head, Z upwards; no resampling.
+
+    Args:
+        hu: (X, Y, Z).
+        affine: (4, 4) index to LPS mm.
+
+    Returns:
+        a view of ``hu`` with permuted axes, and its affine.
+    """
+    directions = np.abs(affine[:3, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
+    order = max(itertools.permutations(range(3)), key=lambda axes: directions[range(3), axes].sum())
+    turned = np.eye(4)
+    turned[:3, :3] = affine[:3, list(order)]
+    turned[:3, 3] = affine[:3, 3]
+    hu = hu.transpose(order)
+    if turned[2, 2] < 0:
+        turned[:3, 3] += turned[:3, 2] * (hu.shape[2] - 1)
+        turned[:3, 2] *= -1
+        hu = hu[:, :, ::-1]
+    return hu, turned

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door: a path to one validated CT volume, or to a list of the series that are there."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.config import disable_value_validation
+
+from lungcad.dicom.discover import Found, find_objects
+from lungcad.dicom.errors import DicomSeriesError
+from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
+from lungcad.dicom.leniency import Leniency
+from lungcad.dicom.pixels import check_duplicates, decode_stack
+from lungcad.dicom.plan import Plan, make_plan
+from lungcad.dicom.plausible import check_hu
+from lungcad.dicom.regrid import straighten, to_axial_order
+from lungcad.dicom.select import Series, check_damaged, choose, dropped, group, kind_of, printable_description
+from lungcad.volume import Notice, Volume
+
+
+def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
+    """Read one CT series as a volume in Hounsfield units, or refuse it with a coded reason.
+
+    What each kind of input gets is the table in ``docs/intake.md`` of the bundle ``lung_nodule_cad``. Nothing is
+    dropped, filled in or averaged silently.
+
+    Args:
+        path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
+        series_uid: SeriesInstanceUID; needed where the folder holds several CT series.
+        **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``correct_tilt``, ``allow_non_axial``,
+            ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
+
+    Returns:
+        a volume: ``hu`` (X, Y, Z) float32, ``affine`` index to LPS mm, ``warnings``.
+
+    Raises:
+        DicomSeriesError: the input is refused; ``code`` says why.
+        InputError: E-CONFIG, an unknown option.
+    """
+    options = Leniency.of(leniency)
+    found = find_objects(path)
+    with disable_value_validation():
+        series = choose(found, series_uid, options)
+        plan = make_plan(series, options)
+        hu, statistics = decode_stack(plan.stack.groups)
+        notices = found.notices + dropped(found, series) + plan.notices
+        notices += check_hu(hu, statistics, plan.stack.groups) + _duplicates(plan)
+        volume = _volume(series, plan, hu.transpose(2, 1, 0), notices)
+    return volume
+
+
+def _volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volume:
+    stack, header = plan.stack, plan.first.header
+    affine = stack.affine
+    pieces = [pieces[0] for pieces in stack.groups]
+    if stack.tilt_degrees > TILT_DEGREES:
+        hu, affine = straighten(hu, affine)
+        notices.append(Notice("W-TILT", f"resampled to undo a gantry tilt of {stack.tilt_degrees:.1f} degrees."))
+    if stack.steep_degrees > NOT_AXIAL_DEGREES:
+        hu, affine = to_axial_order(hu, affine)
+        pieces = []  # Z no longer counts the source's slices
+        notices.append(Notice("W-NOT-AXIAL", "axes permuted; findings cannot name a source slice."))
+    return Volume(
+        hu=hu,
+        affine=affine,
+        series_uid=series.uid,
+        sop_instance_uids=tuple(piece.header.text("SOPInstanceUID") for piece in pieces),
+        instance_numbers=tuple(piece.number for piece in pieces),
+        study_uid=header.text("StudyInstanceUID"),
+        frame_of_reference_uid=header.text("FrameOfReferenceUID"),
+        description=printable_description(header),
+        warnings=notices,
+    )
+
+
+def _duplicates(plan: Plan) -> list[Notice]:
+    copies = sum(len(pieces) - 1 for pieces in plan.stack.groups)
+    return [Notice("N-DROPPED", f"{copies} identical copies of slices left out.")] if copies else []
+
+
+@dataclass(frozen=True)
+class SeriesSummary:
+    """One series of a folder, for a person to choose from; never with a patient's name or id.
+
+    Attributes:
+        uid: SeriesInstanceUID, empty where missing.
+        description, modality: as in the header, empty where missing.
+        slices: images in the series.
+        spacing_mm: between columns, rows, slices; None where the series is no regular stack.
+        matrix: columns, rows; None where unknown.
+        usable: whether :func:`read_series` would decode it; pixels are not looked at here.
+        code, reason: why not, empty where usable.
+    """
+
+    uid: str
+    description: str
+    modality: str
+    slices: int
+    spacing_mm: tuple[float, float, float] | None
+    matrix: tuple[int, int] | None
+    usable: bool
+    code: str = ""
+    reason: str = ""
+
+
+def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSummary]:
+    """List every series under a path with its verdict; one bad series does not hide the others.
+
+    Args:
+        path: as for :func:`read_series`.
+        **leniency: as for :func:`read_series`.
+
+    Raises:
+        DicomSeriesError: E-NO-DICOM, E-ARCHIVE, E-CORRUPT: there is nothing to list.
+    """
+    options = Leniency.of(leniency)
+    found = find_objects(path)
+    if not found.headers:
+        check_damaged(found, "")
+    with disable_value_validation():
+        return [_summary(series, found, options) for series in group(found)]
+
+
+def _summary(series: Series, found: Found, options: Leniency) -> SeriesSummary:
+    header = (series.images or series.all)[0]
+    spacing: tuple[float, float, float] | None = None
+    count, code, reason = len(series.all), "", ""
+    try:
+        check_damaged(found, series.uid)
+        plan = make_plan(series, options)
+        x, y, z = (float((column @ column) ** 0.5) for column in plan.stack.affine[:3, :3].T)
+        spacing, count = (x, y, z), len(plan.stack.groups)
+        check_duplicates(plan.stack.groups)
+    except DicomSeriesError as error:
+        code, reason = error.code, f"{error.message} {error.advice}".strip()
+    columns, rows = header.text("Columns"), header.text("Rows")
+    return SeriesSummary(
+        uid=series.uid,
+        description=printable_description(header) or (kind_of(header) if not series.images else ""),
+        modality=header.text("Modality"),
+        slices=count,
+        spacing_mm=spacing,
+        matrix=(int(columns), int(rows)) if columns.isdigit() and rows.isdigit() else None,
+        usable=not code,
+        code=code,
+        reason=reason,
+    )

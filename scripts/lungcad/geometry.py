@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points, affines and the only place where LPS (DICOM) and RAS (NIfTI, MONAI) are exchanged.
+
+An affine maps a voxel index (x, y, z, 1) to patient millimetres; voxel centres sit on whole indices.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def swap_lps_ras(affine: np.ndarray) -> np.ndarray:
+    """Turn an LPS affine (4, 4) into the RAS affine of the same grid, or back: the flip is its own inverse."""
+    return _FLIP_XY @ np.asarray(affine, dtype=np.float64)
+
+
+def to_world(affine: np.ndarray, index: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Map indices (..., 3) to millimetres (..., 3) in the affine's frame."""
+    return np.asarray(index, dtype=np.float64) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def to_index(affine: np.ndarray, world: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Map millimetres (..., 3) to continuous indices (..., 3); the inverse of :func:`to_world`."""
+    return (np.asarray(world, dtype=np.float64) - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+
+
+def scaled_affine(affine: np.ndarray, first_index: Sequence[float], step: Sequence[float]) -> np.ndarray:
+    """Affine of a grid whose voxel (0, 0, 0) sits at ``first_index`` of the old one and strides ``step`` old voxels."""
+    inner = np.diag([*step, 1.0])
+    inner[:3, 3] = first_index
+    return affine @ inner

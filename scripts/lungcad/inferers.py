@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI inferers: a fully convolutional network over the lungs alone, and a classifier over candidates' crops."""
+
+import sys
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+from tqdm import tqdm
+
+from lungcad.cpu import fast_dtype, tune_allocator
+from lungcad.networks.dou2017 import CandidateFCN
+from lungcad.score_volume import IndexMap, wanted_outputs
+
+
+class LungFCNInferer(Inferer):
+    """Volume-to-volume inference with the candidate FCN, on tiles that hold lung (Dou 2017, section 2.1).
+
+    Valid convolutions make a tile's outputs equal to the whole volume's. The early layers run densely over a tile;
+    the head, four fifths of the cost, only at the outputs that a nodule can be centred on.
+
+    Args:
+        gate: of :func:`~lungcad.score_volume.wanted_outputs`, on the image's scale; None computes every output.
+        tile: outputs per tile.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        progress: bar on stderr if that is a terminal.
+    """
+
+    def __init__(self, gate: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto",
+                 progress: bool = True):  # fmt: skip
+        super().__init__()
+        self.gate, self.tile, self.precision, self.progress = gate, tuple(tile), precision, progress
+        self.index_map = IndexMap()
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Tensor, network: CandidateFCN, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Log odds of a nodule, -inf where nothing was computed.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) on the image's scale.
+            network: in evaluation mode.
+            lungs: (X, Y, Z) bool.
+
+        Returns:
+            (1, 1, X', Y', Z') float32.
+        """
+        tune_allocator()
+        dtype = fast_dtype(inputs.device, self.precision)
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        image = inputs[0, 0]
+        wanted = wanted_outputs(image, lungs, self.index_map, -torch.inf if self.gate is None else self.gate)
+        score = torch.full(wanted.shape, -torch.inf, device=image.device)
+        corners = product(*(range(0, n, t) for n, t in zip(wanted.shape, self.tile, strict=True)))
+        tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
+        tiles = [tile for tile in tiles if wanted[tile].any()]
+        for tile in tqdm(tiles, desc="detect", unit="tile", file=sys.stderr, leave=False,
+                         disable=None if self.progress else True):  # fmt: skip
+            _score_tile(image, network, tile, wanted, score, self.index_map, dtype)
+        return score[None, None]
+
+
+def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], wanted: Tensor, score: Tensor,
+                index_map: IndexMap, dtype: torch.dtype) -> None:  # fmt: skip
+    """Fill ``score`` where ``wanted`` within the tile, whose bounding box shrinks to what is wanted."""
+    index = wanted[tile].nonzero()
+    low, high = index.amin(dim=0), index.amax(dim=0) + 1
+    first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
+    see = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
+    block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, see, strict=True))]
+    block = block[None, None].contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
+        features = network.early(block)
+        logits = network.head_at(features, index - low)
+    here = index + torch.tensor([side.start for side in tile], device=index.device)
+    score[tuple(here.t())] = logits[:, 1] - logits[:, 0]
+
+
+class CropInferer(Inferer):
+    """A network over many crops, some at a time.
+
+    Args:
+        batch_size: crops at a time.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        desc: name on the progress bar.
+        progress: bar on stderr if that is a terminal.
+    """
+
+    def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce", progress: bool = True):
+        super().__init__()
+        self.batch_size, self.precision, self.desc, self.progress = batch_size, precision, desc, progress
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Outputs (N, ...) float32 of crops (N, C, X, Y, Z); an empty tensor where there is no crop."""
+        tune_allocator()
+        dtype = fast_dtype(inputs.device, self.precision)
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        outputs = []
+        for batch in tqdm(inputs.split(self.batch_size) if len(inputs) else [], desc=self.desc, unit="batch",
+                          file=sys.stderr, leave=False, disable=None if self.progress else True):  # fmt: skip
+            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+                outputs.append(network(batch.contiguous(memory_format=torch.channels_last_3d)).float())
+        return torch.cat(outputs) if outputs else inputs.new_zeros(0)

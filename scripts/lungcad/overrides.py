@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check what a command line wants to change in a bundle's config: only what exists, only plain values.
+
+``python -m monai.bundle run`` takes any ``--key value``: a misspelt key is silently ignored, and a value that begins
+with ``$`` is evaluated as Python. For a program that hospitals point at data, both are refused.
+"""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lungcad.console import one_line_errors
+from lungcad.errors import InputError
+
+MONAI_ARGUMENTS = (
+    "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
+    "workflow_name", "workflow_type", "workflow", "properties_path", "bundle_root",
+)  # fmt: skip
+"""What ``monai.bundle.run`` and its ConfigWorkflow take themselves (MONAI 1.6), besides a config's keys."""
+
+_EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]""")
+"""``$`` (Python) or ``%`` (a piece of another file) where a string, also one within a list or dict, begins."""
+
+
+def begin() -> None:
+    """First line of a bundle's ``initialize``: failures in one line, and no override that is unknown or carries code.
+
+    Refers to nothing in the config, because a reference would evaluate what it is there to refuse. Does nothing but
+    the former where the process is not ``python -m monai.bundle``.
+    """
+    program = Path(sys.argv[0]).parts[-3:]
+    flags = parse_flags(sys.argv[1:]) if program == ("monai", "bundle", "__main__.py") else {}
+    one_line_errors(flags.get("debug", False))
+    if "config_file" in flags:
+        check_override_values(flags, config_keys(flags["config_file"]))
+
+
+def config_keys(config_file: str) -> list[str]:
+    """Top-level keys of a config file, or of several as ``['a.json', 'b.json']``."""
+    from fire.parser import DefaultParseValue
+    from monai.bundle import ConfigParser
+
+    return list(ConfigParser.load_config_files(DefaultParseValue(config_file)))
+
+
+def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[str]) -> None:
+    """Refuse ``--key value`` pairs that the config does not know or that carry code.
+
+    Args:
+        overrides: by key.
+        config_keys: the config's top-level keys. A nested id (``detect::threshold`` or ``detect#threshold``) is
+            known where its first part is.
+
+    Raises:
+        InputError: E-CONFIG.
+    """
+    known = {key for key in config_keys if not key.startswith("_")} | set(MONAI_ARGUMENTS)
+    for key, value in overrides.items():
+        parts = re.split(r"::|#", key.removeprefix("+"))
+        if parts[0] not in known:
+            near = difflib.get_close_matches(parts[0], sorted(known), n=1, cutoff=0.5)
+            hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+            raise InputError("E-CONFIG", f"unknown option --{key} (expected a key of the bundle's config).", hint)
+        plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
+        if not plain_id or _EXPRESSION.search(str(value)) or "_target_" in str(value):
+            raise InputError(
+                "E-CONFIG", f"--{key} carries an expression (expected a plain value).",
+                "Put expressions into a config file of your own and add it to --config_file.",
+            )  # fmt: skip
+
+
+def parse_flags(argv: Sequence[str]) -> dict[str, str]:
+    """Pair flags with values as fire does: ``--a b``, ``--a=b``, ``--a`` alone, ``-`` in names as ``_``."""
+    flags: dict[str, str] = {}
+    name = None
+    for argument in argv:
+        if argument == "--":  # what follows is for fire itself
+            break
+        if re.match(r"--|-[A-Za-z]", argument):
+            name, given, value = argument.lstrip("-").partition("=")
+            name = name.replace("-", "_")
+            flags[name] = value if given else "True"
+            name = None if given else name
+        elif name is not None:
+            flags[name], name = argument, None
+    return flags

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chain: a scan is read once, its lungs found once, then stage after stage works on the list of findings."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungcad.console import Stages, findings_table, header_lines
+from lungcad.cpu import tune_allocator
+from lungcad.errors import InputError
+from lungcad.finding import Finding
+from lungcad.grid import Scan
+from lungcad.reader import read_volume
+from lungcad.results import nodules_document, sort_findings, write_results
+from lungcad.stage import BundleStage
+
+ORDER = ("detect", "reduce", "characterise")
+"""Names of the stages, in the order in which they work."""
+
+
+class NoduleCAD:
+    """Detection, false positive reduction and malignancy on one CT series (the evaluator of ``lung_nodule_cad``).
+
+    Args:
+        stages: bundle name by stage; null leaves a stage out, except the first.
+        bundles_dir: folder that holds the bundles.
+        device: where networks run.
+        dataset_dir: DICOM folder, .mhd, .nii.gz or .nrrd.
+        output_dir: gets a folder named after the series.
+        meta: the chain's own metadata.
+        operating_point: name of the threshold above which a finding is reported.
+        thresholds: by name, of nodule probability.
+        stage_overrides: by stage, values for keys of that bundle's inference.json.
+        series_uid: which series, where there are several.
+        leniency: see :func:`lungcad.dicom.read_series`.
+
+    Raises:
+        InputError: E-CONFIG on unknown stages or operating points, and what reading and the stages raise.
+    """
+
+    def __init__(
+        self, stages: Mapping[str, str | None], bundles_dir: str, device: torch.device, dataset_dir: str,
+        output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
+        stage_overrides: Mapping[str, Mapping[str, Any]] | None = None, series_uid: str | None = None,
+        leniency: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        if unknown := (set(stages) | set(stage_overrides or ())) - set(ORDER):
+            raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
+        if not stages.get("detect"):
+            raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be null).")
+        if operating_point not in thresholds:
+            known = ", ".join(thresholds)
+            raise InputError("E-CONFIG", f"unknown operating point: {operating_point} (expected {known}).")
+        self.names = {stage: stages[stage] for stage in ORDER if stages.get(stage)}
+        self.bundles_dir, self.device, self.meta = Path(bundles_dir), device, meta
+        self.dataset_dir, self.output_dir = dataset_dir, output_dir
+        self.operating_point, self.thresholds = operating_point, thresholds
+        self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
+
+    def run(self) -> Path:
+        """Read, work through the stages, write; returns the folder with the results."""
+        tune_allocator()
+        clock = Stages()
+        with clock("load") as line:
+            stages = {stage: BundleStage(self.bundles_dir / str(name), self.device, self.stage_overrides.get(stage))
+                      for stage, name in self.names.items()}  # fmt: skip
+            line.note = f"{len(stages)} bundles"
+        with clock("read") as line:
+            volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)
+            line.note = f"{volume.hu.shape[2]} slices"
+        with clock("lungs") as line:
+            scan = Scan(volume)
+            line.note = f"{scan.lungs.volume_ml:.0f} ml"
+        volume = replace(volume, warnings=list(scan.warnings))
+        versions = {self.meta["name"]: self.meta["version"]} | {s.meta["name"]: s.version for s in stages.values()}
+        header = header_lines(volume, bundles=versions, device=str(self.device), output=str(self.output_dir))
+        print(header, file=sys.stderr)
+        for warning in volume.warnings:
+            print(f"warning     {warning}", file=sys.stderr)
+        findings: list[Finding] = []
+        for name, stage in stages.items():
+            with clock(name) as line:
+                findings = stage(scan, findings)
+                line.note = f"{len(findings)} findings"
+        with clock("report"):
+            folder = write_results(
+                self.output_dir, volume, findings, thresholds=self.thresholds, operating_point=self.operating_point,
+                bundles=versions, timings=clock.seconds, device=str(self.device), inputs=self.dataset_dir,
+                weights_sha256={s.meta["name"]: s.meta["weights_sha256"] for s in stages.values()},
+            )  # fmt: skip
+        self._tell(volume, findings, versions, folder)
+        return folder
+
+    def _tell(self, volume: Any, findings: list[Finding], versions: dict[str, str], folder: Path) -> None:
+        """The result on stdout: what is above the operating point, and where the rest is."""
+        least = self.thresholds[self.operating_point]
+        ranked = sort_findings(findings)
+        document = nodules_document(volume, ranked, thresholds=self.thresholds, operating_point=self.operating_point,
+                                    bundles=versions)  # fmt: skip
+        shown = [f for f in ranked if (f.nodule_probability if f.nodule_probability is not None
+                                       else f.detection_score or 0.0) >= least]  # fmt: skip
+        print(findings_table(shown, document["summary"]))
+        print(f"report: {folder / 'report.html'}")
+
+
+def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
+    """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does."""
+    from monai.bundle import ConfigWorkflow
+
+    configs = Path(bundle_root) / "configs"
+    workflow = ConfigWorkflow(
+        str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),
+        logging_file=str(configs / "logging.conf"), workflow_type="inference", bundle_root=str(bundle_root),
+        **overrides,
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()

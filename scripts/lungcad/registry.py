@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which bundles there are and what they say about themselves, from their metadata.json alone; never imports torch."""
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lungcad.errors import InputError
+
+_CHECKOUT_BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+
+
+def bundles_folder(folder: str | Path | None = None) -> Path:
+    """Find the folder of bundles: as given, or the variable LUNGCAD_BUNDLES, or ``bundles`` of the checkout.
+
+    Raises:
+        InputError: E-BUNDLE, where there is no such folder.
+    """
+    found = Path(folder or os.environ.get("LUNGCAD_BUNDLES") or _CHECKOUT_BUNDLES)
+    if not found.is_dir():
+        raise InputError(
+            "E-BUNDLE", f"no folder of bundles: {found}.",
+            "Set LUNGCAD_BUNDLES to the folder bundles/ of a checkout.",
+        )  # fmt: skip
+    return found
+
+
+def list_bundles(folder: str | Path | None = None) -> list[dict[str, Any]]:
+    """Return name, version, task, root and whether weights are there (None: it has none), of every bundle, by name.
+
+    Raises:
+        InputError: E-BUNDLE, where there is no folder of bundles or a metadata.json is no JSON.
+    """
+    return [
+        {
+            "name": root.name,
+            "version": metadata.get("version"),
+            "task": metadata.get("task"),
+            "root": str(root),
+            "weights": None if metadata.get("stage") == "chain" else (root / "models" / "model.pt").is_file(),
+        }
+        for root in _roots(folder)
+        for metadata in [_metadata(root)]
+    ]
+
+
+def bundle_root(name: str, folder: str | Path | None = None) -> Path:
+    """Return a bundle's folder.
+
+    Raises:
+        InputError: E-BUNDLE, with the nearest name.
+    """
+    roots = {root.name: root for root in _roots(folder)}
+    if name in roots:
+        return roots[name]
+    near = difflib.get_close_matches(name, roots, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(roots) or 'none'}."
+    raise InputError("E-BUNDLE", f"unknown bundle: {name}.", hint)
+
+
+def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
+    """Return a bundle's metadata.json with its name; raises as :func:`bundle_root`."""
+    return {"name": name} | _metadata(bundle_root(name, folder))
+
+
+def config_keys(root: Path, config: str = "inference.json") -> list[str]:
+    """Return the top-level keys of one of a bundle's configs."""
+    return list(_json(root / "configs" / config))
+
+
+def _roots(folder: str | Path | None) -> list[Path]:
+    return sorted(path.parents[1] for path in bundles_folder(folder).glob("*/configs/metadata.json"))
+
+
+def _metadata(root: Path) -> dict[str, Any]:
+    return _json(root / "configs" / "metadata.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = f"{path.parents[1].name}/configs/{path.name}: {error}."
+        raise InputError("E-BUNDLE", what, "Restore the file from the repository.") from error
+    return document

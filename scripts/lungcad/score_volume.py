@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the score volume of a fully convolutional network back to places: exact index mapping and 3D NMS.
+
+Dou et al. 2017, section 2.1: "employ 3D non-maximum suppression on the score volume, and then retrieve those high
+probability positions", with the index mapping of a network of valid convolutions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class IndexMap:
+    """How one axis-aligned network maps outputs to input voxels: output o sees stride * o .. stride * o + field - 1.
+
+    Attributes:
+        field: receptive field in voxels, (x, y, z).
+        stride: input voxels per output, (x, y, z).
+    """
+
+    field: tuple[int, int, int] = (30, 30, 10)
+    stride: tuple[int, int, int] = (2, 2, 1)
+
+    @property
+    def offset(self) -> np.ndarray:
+        """Centre of output (0, 0, 0) in input voxels."""
+        return (np.array(self.field) - 1) / 2
+
+    def outputs(self, size: tuple[int, ...]) -> tuple[int, int, int]:
+        """Number of outputs along each axis for an input of that size."""
+        x, y, z = ((n - f) // s + 1 for n, f, s in zip(size, self.field, self.stride, strict=True))
+        return x, y, z
+
+    def inputs(self, size: tuple[int, ...]) -> tuple[int, int, int]:
+        """Number of input voxels that so many outputs see."""
+        x, y, z = ((n - 1) * s + f for n, f, s in zip(size, self.field, self.stride, strict=True))
+        return x, y, z
+
+    def to_voxel(self, output: np.ndarray) -> np.ndarray:
+        """Continuous input voxel (..., 3) at the centre of the receptive field of output (..., 3)."""
+        return np.asarray(output) * np.array(self.stride) + self.offset
+
+
+def wanted_outputs(hu: Tensor, lungs: Tensor, index_map: IndexMap, gate_hu: float) -> Tensor:
+    """Outputs where a nodule can be centred at all: in the lungs, and not on mere air-filled lung.
+
+    The gate is the mean of the 2 x 2 x 2 voxels around the centre of the receptive field. The shares of lung and of
+    nodules that pass it stand in the detection bundle's docs.
+
+    Args:
+        hu: (X, Y, Z) HU.
+        lungs: (X, Y, Z) bool.
+        index_map: of the network.
+        gate_hu: threshold.
+
+    Returns:
+        (X', Y', Z') bool over the network's outputs for this volume.
+    """
+    first = [int(o) for o in np.floor(index_map.offset)]
+    size = index_map.outputs(tuple(hu.shape))
+
+    def center(volume: Tensor) -> Tensor:
+        inner = volume[first[0] :, first[1] :, first[2] :].float()
+        return torch.nn.functional.avg_pool3d(inner[None], 2, index_map.stride)[0, : size[0], : size[1], : size[2]]
+
+    return (center(hu) > gate_hu) & (center(lungs) >= 0.5)
+
+
+def suppress_score_volume(
+    logit: Tensor, spacing_mm: tuple[float, float, float], radius_mm: float, threshold: float, most: int,
+    shift_mm: float = 4.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """3D non-maximum suppression on a score volume.
+
+    A candidate is the highest score within ``radius_mm`` of itself. Its place is refined by mean shift over the scores
+    within ``shift_mm``, because a score volume is coarser than the voxels it came from, and over a large nodule it is
+    a plateau whose highest point may lie anywhere.
+
+    Args:
+        logit: (X, Y, Z) log odds, -inf where nothing was computed. Log odds because probabilities saturate into ties.
+        spacing_mm: between outputs.
+        radius_mm: two candidates are farther apart than this.
+        threshold: least probability.
+        most: at most so many candidates, the highest.
+        shift_mm: radius of the mean shift's window.
+
+    Returns:
+        Outputs (N, 3) as continuous indices, and probabilities (N,), highest first.
+    """
+    least = float(torch.tensor(threshold, dtype=torch.float64).logit())  # 0 and 1 are thresholds too
+    peak = torch.nn.functional.max_pool3d(logit[None], 3, 1, 1)[0]
+    index = ((logit == peak) & (logit > least)).nonzero()
+    value = logit[tuple(index.t())]
+    order = value.argsort(descending=True, stable=True)
+    place, score = index[order].cpu().numpy(), value[order].sigmoid().cpu().numpy()
+    spacing = np.array(spacing_mm)
+    peaks = _far_apart(place * spacing, radius_mm)[: 2 * most]
+    volume = logit.cpu()
+    refined = np.array([_mean_shift(volume, place[n], spacing, shift_mm) for n in peaks]).reshape(-1, 3)
+    keep = _far_apart(refined * spacing, radius_mm / 2)[:most]  # two peaks of one plateau may have met
+    return refined[keep], score[peaks][keep]
+
+
+def _far_apart(place_mm: np.ndarray, radius_mm: float) -> list[int]:
+    """Of places (N, 3), best first, those with no better one within ``radius_mm``."""
+    keep: list[int] = []
+    for candidate in range(len(place_mm)):
+        if (np.linalg.norm(place_mm[keep] - place_mm[candidate], axis=1) > radius_mm).all():
+            keep.append(candidate)
+    return keep
+
+
+def _mean_shift(logit: Tensor, index: np.ndarray, spacing: np.ndarray, radius_mm: float, steps: int = 4) -> np.ndarray:
+    """Continuous index (3,) of the centre of gravity of the probabilities around it."""
+    center = index.astype(np.float64)
+    reach = np.ceil(radius_mm / spacing).astype(int)
+    for _ in range(steps):
+        middle = np.floor(center + 0.5).astype(int)
+        low, high = np.maximum(middle - reach, 0), np.minimum(middle + reach + 1, logit.shape)
+        weight = logit[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].double().sigmoid().numpy()
+        places = low + np.moveaxis(np.indices(weight.shape), 0, -1)
+        weight = weight * (np.linalg.norm((places - center) * spacing, axis=-1) <= radius_mm)
+        center = (places * weight[..., None]).sum(axis=(0, 1, 2)) / weight.sum()
+    return center
+
+
+def merge_spheres(center_mm: np.ndarray, diameter_mm: np.ndarray, score: np.ndarray) -> list[int]:
+    """Greedy NMS on spheres: of findings whose centre lies inside a better one, or the other way round, one stays.
+
+    Args:
+        center_mm: (N, 3).
+        diameter_mm: (N,).
+        score: (N,).
+
+    Returns:
+        Indices kept, best first.
+    """
+    keep: list[int] = []
+    for candidate in np.argsort(-score, kind="stable"):
+        distance = np.linalg.norm(center_mm[keep] - center_mm[candidate], axis=1)
+        if not (distance < np.maximum(diameter_mm[keep], diameter_mm[candidate]) / 2).any():
+            keep.append(int(candidate))
+    return keep

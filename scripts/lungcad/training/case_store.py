@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases on disk: one ``.npz`` each, so that a long training starts, restarts and is scored on the very same scans."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungcad.training.case import Case, Sphere
+
+KINDS = ("nodules", "ignored", "controls")
+
+
+def save_case(folder: str | Path, case: Case) -> Path:
+    """Write ``<folder>/<name>.npz`` atomically."""
+    path = Path(folder) / f"{case.name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tables: dict[str, Any] = {}
+    for kind in KINDS:
+        spheres: list[Sphere] = getattr(case, kind)
+        tables[kind] = np.array([[*s.index, s.diameter_mm] for s in spheres]).reshape(-1, 4)
+        tables[f"{kind}_names"] = np.array([s.name for s in spheres], dtype=str)
+    part = path.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, hu=case.hu, lungs=np.packbits(case.lungs), spacing_mm=case.spacing_mm, **tables)
+    part.replace(path)
+    return path
+
+
+def load_case(path: str | Path) -> Case:
+    """Inverse of :func:`save_case`."""
+    with np.load(path) as store:
+        hu = store["hu"]
+        lungs = np.unpackbits(store["lungs"], count=hu.size).reshape(hu.shape).astype(bool)
+        x, y, z = map(float, store["spacing_mm"])
+        spheres = {
+            kind: [Sphere(row[:3], float(row[3]), str(name)) for row, name in zip(store[kind], names, strict=True)]
+            for kind in KINDS
+            for names in [store[f"{kind}_names"]]
+        }
+    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres)
+
+
+def load_cases(folder: str | Path) -> list[Case]:
+    """All cases of a folder, by name.
+
+    Raises:
+        FileNotFoundError: no case there; names the command that makes them.
+    """
+    paths = sorted(Path(folder).glob("*.npz"))
+    if not paths:
+        raise FileNotFoundError(f"no case in {folder} (expected *.npz). Make them with scripts/make_cases.py.")
+    return [load_case(path) for path in paths]

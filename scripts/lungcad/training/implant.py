@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodules set into real lungs, and nodule-free tissue set in by the very same code as control.
+
+A nodule is blended through its mask, dilated by 2 mm and smoothed by 1 mm, or with its whole surround through a
+tapered box, its air-filled part brought to the density and noise of the lung around it; walls and vessels that are
+denser than the seam stay. Whoever learns the seam learns nothing, because the controls have it too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from lungcad.training.case import Sphere, cut
+
+DENSE_HU = -500.0
+"""Above: wall or vessel rather than air-filled lung."""
+VESSEL_HU = -650.0
+"""Above, in the middle of a lung: part of a vessel."""
+SOFT_HU = -780.0
+"""Above, smoothed: the soft edge of a vessel."""
+CUT_VESSEL_MM = 12.0
+"""Of larger controls a vessel cut at both ends is still longer than it is wide."""
+
+
+@dataclass
+class Tissue:
+    """A piece of tissue to set in.
+
+    Attributes:
+        hu: (X, Y, Z) float32, native voxels, canonical axes (to the left, back, head).
+        mask: (X, Y, Z) bool, the nodule.
+        spacing_mm: native.
+        center: continuous index of the nodule's centre.
+        diameter_mm: of the nodule.
+        name: nodule and patient.
+    """
+
+    hu: np.ndarray
+    mask: np.ndarray
+    spacing_mm: np.ndarray
+    center: np.ndarray
+    diameter_mm: float
+    name: str = ""
+
+    def turned(self, rng: np.random.Generator, scale: float) -> "Tissue":
+        """The same tissue flipped, turned by a multiple of 90 degrees in the transverse plane and scaled."""
+        hu, mask, center, spacing = self.hu, self.mask, self.center.copy(), self.spacing_mm * scale
+        for axis in range(3):
+            if rng.random() < 0.5:
+                hu, mask = np.flip(hu, axis), np.flip(mask, axis)
+                center[axis] = hu.shape[axis] - 1 - center[axis]
+        if rng.random() < 0.5:  # a flip and a transposition make every turn
+            hu, mask = hu.swapaxes(0, 1), mask.swapaxes(0, 1)
+            center, spacing = center[[1, 0, 2]], spacing[[1, 0, 2]]
+        return Tissue(hu, mask, spacing, center, self.diameter_mm * scale, self.name)
+
+    def resampled(self, offset_mm: np.ndarray, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """HU, mask and "inside the crop" on a 1 mm grid whose middle voxel is ``offset_mm`` from the centre."""
+        axes = [
+            ((np.arange(n) - n // 2 - shift) / step + centre)
+            for n, shift, step, centre in zip(size, offset_mm, self.spacing_mm, self.center, strict=True)
+        ]
+        grid = torch.as_tensor(
+            np.stack(np.meshgrid(*[2 * a / max(n - 1, 1) - 1 for a, n in zip(axes, self.hu.shape, strict=True)],
+                                 indexing="ij")[::-1], axis=-1), dtype=torch.float32)[None]  # fmt: skip
+
+        def sample(array: np.ndarray, padding: str) -> np.ndarray:
+            tensor = torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)[None, None]
+            return torch.nn.functional.grid_sample(tensor, grid, "bilinear", padding, align_corners=True)[0, 0].numpy()
+
+        return sample(self.hu, "border"), sample(self.mask, "zeros") > 0.5, sample(np.ones(self.hu.shape), "zeros")
+
+
+def paste(volume: np.ndarray, tissue: Tissue, place: np.ndarray, wide: bool) -> None:
+    """Blend ``tissue`` into ``volume`` (X, Y, Z; 1 mm, float32), its centre at ``place``, in place.
+
+    Args:
+        volume: changed.
+        tissue: what to set in, turned and scaled already.
+        place: (3,) continuous index, inside the volume.
+        wide: with the tissue's whole surround, through a tapered box, rather than through its dilated mask.
+    """
+    extent = np.array(tissue.hu.shape) * tissue.spacing_mm
+    reach = extent + 8 if wide else np.minimum(extent + 8, tissue.diameter_mm * 2.2 + 14)
+    nx, ny, nz = (int(2 * np.ceil(r / 2) + 1) for r in reach)
+    size = (nx, ny, nz)
+    middle = np.floor(place + 0.5).astype(int)
+    hu, mask, inside = tissue.resampled(place - middle, size)
+    if wide and (hu > DENSE_HU)[(inside > 0.5) & ~mask].mean() < 0.1:  # a cut-off wall would betray the box
+        alpha = np.clip(ndimage.distance_transform_edt(inside > 0.99) / 4.0, 0, 1)
+        alpha = np.maximum(alpha, _feather(mask))
+    else:
+        alpha = _feather(mask)
+    first = middle - np.array(size) // 2
+    low, high = np.maximum(first, 0), np.minimum(first + size, volume.shape)
+    here = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    there = tuple(slice(a - f, b - f) for a, b, f in zip(low, high, first, strict=True))
+    back, alpha = volume[here], alpha[there]
+    hu = _matched(hu[there], back, (inside[there] > 0.5) & ~_near(mask, 1.0)[there])
+    volume[here] = _blend(back, hu, alpha)
+
+
+def _matched(hu: np.ndarray, back: np.ndarray, aside: np.ndarray) -> np.ndarray:
+    """Tissue whose air-filled lung has the background's density and noise, as measured ``aside`` of the nodule."""
+    of_tissue, of_back = aside & (hu < VESSEL_HU), back < VESSEL_HU
+    if min(of_tissue.sum(), of_back.sum()) < 100:
+        return hu
+    coarse = ndimage.gaussian_filter(hu, 1.0)
+    fine, fine_back = hu - coarse, back - ndimage.gaussian_filter(back, 1.0)
+    noise = np.clip(fine_back[of_back].std() / max(fine[of_tissue].std(), 1.0), 0.5, 2.0)
+    shift = np.median(back[of_back]) - np.median(hu[of_tissue])
+    air = np.clip((DENSE_HU - coarse) / (DENSE_HU - VESSEL_HU), 0, 1)
+    return hu + air * (shift + (noise - 1) * fine)
+
+
+def _blend(back: np.ndarray, hu: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Two-band blending: coarse structure fades over, noise changes at once, since fading would make it weaker.
+
+    A vessel or wall of the background that is denser than the tissue stays, with its soft edge.
+    """
+    coarse, coarse_back = ndimage.gaussian_filter(hu, 1.0), ndimage.gaussian_filter(back, 1.0)
+    dense = np.clip((coarse_back - SOFT_HU) / (VESSEL_HU - SOFT_HU), 0, 1)
+    alpha = np.where(coarse_back > coarse, alpha * (1 - dense), alpha)
+    fine = np.where(alpha > 0.5, hu - coarse, back - coarse_back)
+    return coarse_back + alpha * (coarse - coarse_back) + fine
+
+
+def _near(mask: np.ndarray, distance_mm: float) -> np.ndarray:
+    return ndimage.distance_transform_edt(~mask) <= distance_mm if mask.any() else mask
+
+
+def _feather(mask: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(_near(mask, 2.0).astype(np.float32), 1.0)
+
+
+def find_place(
+    lung: np.ndarray, mask: np.ndarray, diameter_mm: float, taken: list[Sphere], rng: np.random.Generator
+) -> np.ndarray | None:
+    """A random place (3,) for a nodule: in air-filled lung, in three of ten cases against the wall.
+
+    Args:
+        lung: (X, Y, Z) HU at 1 mm.
+        mask: (X, Y, Z) bool, the lungs.
+        diameter_mm: of the nodule.
+        taken: spheres to stay clear of.
+        rng: source of chance.
+
+    Returns:
+        None where 200 tries found no room.
+    """
+    wall = rng.random() < 0.3
+    side = int(np.ceil(diameter_mm)) | 1
+    ball = np.linalg.norm(np.indices((side,) * 3) - side // 2, axis=0) <= diameter_mm / 2
+    for _ in range(200):
+        place = np.array([rng.integers(0, n) for n in mask.shape])
+        if not mask[tuple(place)]:
+            continue
+        inside = cut(mask, place, (side,) * 3, False)[ball].mean()
+        if not (0.5 <= inside < 0.95 if wall else inside >= 0.95):
+            continue
+        if cut(lung, place, (side,) * 3, 0)[ball].mean() > (-450 if wall else -650):
+            continue
+        gap = [np.linalg.norm(place - t.index) - (t.diameter_mm + diameter_mm) / 2 for t in taken]
+        if not gap or min(gap) > 12:
+            return place + rng.uniform(-0.5, 0.5, 3)
+    return None
+
+
+def control_tissue(
+    lung: np.ndarray, mask: np.ndarray, avoid: list[Sphere], like: Tissue, rng: np.random.Generator
+) -> Tissue | None:
+    """Nodule-free lung of the same shape and native spacing as the nodule ``like``, from a random place.
+
+    A vessel cut to the shape of a small nodule looks like one, and would teach that nodules are none. So below
+    :data:`CUT_VESSEL_MM` only tissue without vessels under the mask is taken; None where 20 places offered none.
+    """
+    shape, spacing = like.hu.shape, like.spacing_mm
+    nx, ny, nz = (int(np.ceil(n * s)) | 1 for n, s in zip(shape, spacing, strict=True))
+    for _ in range(20):
+        place = find_place(lung, mask, like.diameter_mm, avoid, rng)
+        if place is None:
+            return None
+        hu = cut(lung, place, (nx, ny, nz), 0).astype(np.float32)
+        native = ndimage.zoom(hu, np.array(shape) / (nx, ny, nz), order=1)  # as coarse as the nodule's own voxels
+        if like.diameter_mm > CUT_VESSEL_MM or not (native > VESSEL_HU)[like.mask].any():
+            return Tissue(native, like.mask, spacing, like.center.copy(), like.diameter_mm, "control")
+    return None

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LUNA16 as cases: subset0 to subset9 with .mhd files, annotations.csv and, if there, annotations_excluded.csv."""
+
+import csv
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from lungcad.errors import InputError
+from lungcad.geometry import to_index, to_world
+from lungcad.grid import Scan
+from lungcad.reader import read_volume
+from lungcad.training.case import Case, Sphere, cut
+from lungcad.transforms import blanked_grid
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_DIAMETER_MM = 10.0
+"""Of excluded findings whose diameter is -1; LUNA16's own evaluation takes the same."""
+
+
+class Luna16Cases(Dataset):
+    """LUNA16's scans on the working grid, blanked far from the lungs as in use.
+
+    Args:
+        luna16_dir: folder with ``subset0`` ... ``subset9`` and the tables.
+        subsets: which of them.
+        spacing_mm: of the working grid.
+        margin_mm: tissue farther from the lungs is blanked.
+        versions: of each scan. The first is the scan as it is, the others are scaled at random as a whole, which is
+            the scaling among the paper's augmentations.
+        scale: range of that.
+        seed: of the scaling; a version is the same whatever else is asked for.
+
+    Raises:
+        InputError: E-CONFIG, where a subset or annotations.csv is missing; on reading an item what the reader and the
+            lung mask refuse, and E-ANNOTATION where an annotation lies outside its scan.
+    """
+
+    def __init__(
+        self, luna16_dir: str | Path, subsets: Sequence[int], *, spacing_mm: Sequence[float] = (1.0, 1.0, 2.0),
+        margin_mm: float = 12.0, versions: int = 1, scale: tuple[float, float] = (0.9, 1.1), seed: int = 0,
+    ):  # fmt: skip
+        root = Path(luna16_dir)
+        self.paths = [path for number in subsets for path in _scans(root / f"subset{number}")]
+        self.nodules = _annotations(root / "annotations.csv")
+        excluded = root / "annotations_excluded.csv"
+        self.ignored = _annotations(excluded) if excluded.is_file() else {}
+        self.spacing_mm, self.margin_mm = spacing_mm, margin_mm
+        self.versions, self.scale, self.seed = versions, scale, seed
+
+    def __len__(self) -> int:
+        return len(self.paths) * self.versions
+
+    def __getitem__(self, item: int) -> Case:
+        version, number = divmod(item, len(self.paths))
+        if version >= self.versions:
+            raise IndexError(item)
+        path = self.paths[number]
+        uid = path.stem
+        scale = np.random.default_rng((self.seed, version, number)).uniform(*self.scale) if version else 1.0
+        try:
+            case = luna16_case(path, self.nodules.get(uid, []), self.ignored.get(uid, []), self.spacing_mm,
+                               self.margin_mm, scale)  # fmt: skip
+        except InputError as error:
+            raise InputError(error.code, f"series {uid}: {error.message}", error.advice) from error
+        return replace(case, name=f"{uid}-{version}") if version else case
+
+
+def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere], spacing_mm: Sequence[float],
+                margin_mm: float, scale: float = 1.0) -> Case:  # fmt: skip
+    """One scan with its annotations.
+
+    Args:
+        path: of the .mhd file; its name without suffix names the case.
+        nodules, ignored: with centres in LPS mm in place of indices.
+        spacing_mm: of the working grid.
+        margin_mm: tissue farther from the lungs is blanked.
+        scale: the whole scan and its nodules become so many times as large.
+
+    Raises:
+        InputError: as :class:`Luna16Cases` says.
+    """
+    volume = read_volume(path)
+    larger = replace(volume, affine=volume.affine @ np.diag([scale, scale, scale, 1.0]))
+    grid = blanked_grid(Scan(larger), spacing_mm, margin_mm)
+    lungs = grid.lungs.numpy()
+    x, y, z = map(float, spacing_mm)
+    i, j, k = (2 * int(np.ceil(margin_mm / size)) + 1 for size in (x, y, z))
+
+    def placed(sphere: Sphere) -> Sphere:
+        voxel = to_index(volume.affine, sphere.index)
+        if (voxel < -0.5).any() or (voxel > np.array(volume.hu.shape) - 0.5).any():
+            text = f"an annotation at {np.round(sphere.index, 1).tolist()} mm (LPS) lies outside the scan."
+            raise InputError("E-ANNOTATION", text, "Use annotations and scans of the same LUNA16 release.")
+        place = to_index(grid.affine, to_world(larger.affine, voxel))
+        return Sphere(place, sphere.diameter_mm * scale, sphere.name)
+
+    case = Case(path.stem, grid.hu.numpy().round().astype(np.int16), lungs, (x, y, z),
+                [placed(sphere) for sphere in nodules], [placed(sphere) for sphere in ignored])  # fmt: skip
+    for nodule in case.nodules:
+        if not cut(lungs, nodule.index, (i, j, k), False).any():  # kept: what the mask misses is missed, and must count
+            logger.warning("series %s: a nodule lies more than %g mm outside the lung mask", path.stem, margin_mm)
+    return case
+
+
+def _scans(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.mhd"))
+    if not paths:
+        text = f"no scan in {folder.name} of the LUNA16 folder (expected *.mhd)."
+        raise InputError("E-CONFIG", text, "Unpack the subset there, or leave its number out.")
+    return paths
+
+
+def _annotations(path: Path) -> dict[str, list[Sphere]]:
+    """Spheres by series, centres in LPS mm."""
+    if not path.is_file():
+        raise InputError("E-CONFIG", f"no {path.name} in the LUNA16 folder.", "Put it beside the subsets.")
+    kind = path.stem.removeprefix("annotations_")
+    table = defaultdict(list)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for row in csv.DictReader(file):
+            diameter = float(row["diameter_mm"])
+            center = np.array([float(row[f"coord{axis}"]) for axis in "XYZ"])
+            table[row["seriesuid"]].append(Sphere(center, diameter if diameter > 0 else UNKNOWN_DIAMETER_MM, kind))
+    return table

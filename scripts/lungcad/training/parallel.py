@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training in several processes, one a GPU (or, slowly, one a CPU core): what configs/multi_gpu_train.json needs."""
+
+import os
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def join_processes() -> None:
+    """Join the group that torchrun started: NCCL where there are GPUs, else Gloo. Does nothing the second time."""
+    if not distributed.is_initialized():
+        device = process_device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def leave_processes() -> None:
+    """Leave the group."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def process_device() -> torch.device:
+    """The device of this process: the GPU with its number on this machine, or the CPU."""
+    return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu")
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process that writes; true also where there is only one."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def share_gradients(network: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """The network on ``device``, wrapped so that every step averages the gradients of all processes.
+
+    The memory format is set first: DistributedDataParallel lays out its buckets as the parameters lie then.
+    """
+    network = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, whose state dict has the names that a single process gives."""
+    return network.module if isinstance(network, DistributedDataParallel) else network

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Patches of known class for both stages, cut from cases and augmented as Dou et al. 2017 (section 3) state.
+
+Positives: random translation within the nodule's radius, flips, turns by multiples of 90 degrees in the transverse
+plane; the random scaling by 0.9 to 1.1 is the cases' (the whole composite, or the whole scan, is scaled).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from lungcad.isolation import BLANK_HU
+from lungcad.localisation import encode
+from lungcad.score_volume import IndexMap, wanted_outputs
+from lungcad.training.case import Case, Sphere, cut, patch_center
+
+CLEARANCE_MM = 6.0
+"""A negative's centre is farther than this from the surface of every nodule and every ignored lesion."""
+
+
+def scaled(hu: np.ndarray, window_hu: Sequence[float]) -> np.ndarray:
+    """HU to [0, 1] over the window, float32: the same as the bundles' ScaleIntensityRange with clipping."""
+    low, high = window_hu
+    return ((hu.astype(np.float32) - low) / (high - low)).clip(0, 1)
+
+
+def clear_of_lesions(case: Case, index: np.ndarray) -> np.ndarray:
+    """Which places (N, 3) are negatives: boolean (N,)."""
+    lesions = case.nodules + case.ignored
+    radii = np.array([lesion.diameter_mm / 2 for lesion in lesions])
+    return np.all(case.distance_mm(index, lesions) > radii + CLEARANCE_MM, axis=1)
+
+
+def within_radius(
+    sphere: Sphere, spacing_mm: Sequence[float], rng: np.random.Generator, share: float = 1.0
+) -> np.ndarray:
+    """A random place (3,) at most ``share`` of the radius away from the centre, uniform over that ball."""
+    direction = rng.standard_normal(3)
+    reach = share * sphere.diameter_mm / 2 * rng.random() ** (1 / 3)
+    return sphere.index + direction / np.linalg.norm(direction) * reach / np.array(spacing_mm)
+
+
+class NodulePatches(Dataset):
+    """Patches for classification, alone or with place and size; every item is a function of (seed, epoch, index).
+
+    Args:
+        cases: where patches come from.
+        patch_size: voxels.
+        window_hu: scaled to [0, 1].
+        length: patches per epoch.
+        positive_share: share of nodules; the others are negatives.
+        control_share: share of the negatives that sit on control pastes.
+        gate_hu: random negatives come from outputs that pass :func:`~lungcad.score_volume.wanted_outputs`.
+        negatives: per case, places (N, 3) of false candidates, to use besides random negatives.
+        random_share: share of random ones among the negatives that sit on no control; 1 without ``negatives``.
+        localise: targets (5,) for :class:`~lungcad.losses.HybridLoss` instead of a class.
+        jitter: translation of positives, as a share of the radius.
+        seed: of everything random.
+    """
+
+    def __init__(self, cases: Sequence[Case], patch_size: Sequence[int], window_hu: Sequence[float], length: int, *,
+                 positive_share: float = 0.33, control_share: float = 0.1, gate_hu: float = -650.0,
+                 negatives: Sequence[np.ndarray] | None = None, random_share: float = 0.0, localise: bool = False,
+                 jitter: float = 1.0, seed: int = 0):  # fmt: skip
+        self.cases = list(cases)
+        x, y, z = patch_size
+        self.patch_size, self.window_hu, self.length = (x, y, z), window_hu, length
+        self.positive_share, self.control_share = positive_share, control_share
+        self.localise, self.jitter, self.seed, self.epoch = localise, jitter, seed, 0
+        self.nodules = [(case, nodule) for case in self.cases for nodule in case.nodules]
+        self.controls = [(case, control) for case in self.cases for control in case.controls]
+        self.random_share = random_share if negatives is not None else 1.0
+        random = [_gated(case, gate_hu) for case in self.cases] if self.random_share else []
+        self.random = _pairs(self.cases, random)
+        self.false_candidates = _pairs(self.cases, negatives or [])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Other patches for the next epoch, the same ones whenever it is repeated."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, self.epoch, item))
+        positive = rng.random() < self.positive_share
+        if positive:
+            case, nodule = self.nodules[rng.integers(len(self.nodules))]
+            place = within_radius(nodule, case.spacing_mm, rng, self.jitter)
+        elif self.controls and rng.random() < self.control_share:
+            case, control = self.controls[rng.integers(len(self.controls))]
+            place = within_radius(control, case.spacing_mm, rng, self.jitter)
+        else:
+            pool = self.random if rng.random() < self.random_share else self.false_candidates
+            case, places = pool[rng.integers(len(pool))]
+            place = places[rng.integers(len(places))] + rng.uniform(-1, 1, 3)
+        patch = cut(case.hu, place, self.patch_size, BLANK_HU)
+        proposal = patch_center(place, self.patch_size)
+        shift = nodule.index - proposal if positive else np.zeros(3)
+        patch, shift = _turn(patch, shift, rng)
+        image = torch.from_numpy(np.ascontiguousarray(scaled(patch, self.window_hu)))[None]
+        if not self.localise:
+            return {"image": image, "label": torch.tensor(int(positive))}
+        spacing = np.array(case.spacing_mm)
+        extent = spacing * self.patch_size
+        diameter = nodule.diameter_mm if positive else 1.0
+        target = encode(shift * spacing, np.array(diameter), np.zeros(3), extent)
+        return {"image": image, "label": torch.tensor([float(positive), *target], dtype=torch.float32)}
+
+
+def _pairs(cases: Sequence[Case], places: Sequence[np.ndarray]) -> list[tuple[Case, np.ndarray]]:
+    """Cases with their places, those without any left out."""
+    return [(case, here) for case, here in zip(cases, places, strict=False) if len(here)]
+
+
+def _gated(case: Case, gate_hu: float, most: int = 20000) -> np.ndarray:
+    """Random negatives (N, 3) among the outputs at which the first network will be asked."""
+    index_map = IndexMap()
+    wanted = wanted_outputs(torch.from_numpy(case.hu), torch.from_numpy(case.lungs), index_map, gate_hu)
+    places = index_map.to_voxel(wanted.nonzero().numpy())
+    rng = np.random.default_rng(len(places))
+    places = places[rng.permutation(len(places))[:most]]
+    return places[clear_of_lesions(case, places)].astype(np.float32)
+
+
+def _turn(patch: np.ndarray, shift: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Random flips and turns by 90, 180 and 270 degrees in the transverse plane, of the patch and of a vector in it."""
+    shift = shift.copy()
+    for axis in range(3):
+        if rng.random() < 0.5:
+            patch, shift[axis] = np.flip(patch, axis), -shift[axis]
+    if rng.random() < 0.5:  # with the flips this makes every turn; patches are square in plane
+        patch, shift = patch.swapaxes(0, 1), shift[[1, 0, 2]]
+    return patch, shift

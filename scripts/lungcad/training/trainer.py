@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and a log."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from monai.handlers import LrScheduleHandler, StatsHandler
+from torch import nn
+
+from lungcad.cpu import tune_allocator
+from lungcad.training.parallel import is_main_process, unwrapped
+
+logger = logging.getLogger(__name__)
+
+
+def make_trainer(
+    *, device: torch.device, network: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any,
+    dataloader: Any, epochs: int, run_dir: str, **options: Any,
+) -> SupervisedTrainer:  # fmt: skip
+    """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
+
+    At the end ``<run_dir>/model.pt`` holds the weights as a bundle ships them. Of several processes the first one
+    writes and logs, all of them resume.
+
+    Args:
+        device: where to train.
+        network, loss, optimizer, schedule: as usual; the schedule steps once an epoch.
+        dataloader: of dictionaries with ``image`` and ``label``; its dataset's ``set_epoch``, if any, is called.
+        epochs: to train in all, those before a restart included.
+        run_dir: of the checkpoint and the log.
+        options: passed on to :class:`monai.engines.SupervisedTrainer`.
+    """
+    tune_allocator()
+    folder = Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "checkpoint.pt"
+    parts = {"network": unwrapped(network), "optimizer": optimizer, "schedule": schedule}
+    unwrapped(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    writes = is_main_process()
+    trainer = SupervisedTrainer(
+        device=device, max_epochs=epochs, train_data_loader=dataloader, network=network, optimizer=optimizer,
+        loss_function=loss, train_handlers=[LrScheduleHandler(schedule, print_lr=False), StatsHandler(
+            output_transform=lambda output: output[0]["loss"], iteration_log=False, epoch_log=writes,
+            epoch_print_logger=_log_epoch,
+        )], **options,
+    )  # fmt: skip
+
+    @trainer.on(Events.STARTED)
+    def resume(engine: Engine) -> None:
+        if path.exists():
+            state = torch.load(path, map_location=device, weights_only=True)
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            torch.set_rng_state(state["rng"].cpu())
+            engine.state.epoch = state["epoch"]
+            engine.state.iteration = state["epoch"] * len(dataloader)
+            logger.info("resumed %s after epoch %d", path, state["epoch"])
+
+    @trainer.on(Events.EPOCH_STARTED)
+    def next_patches(engine: Engine) -> None:
+        if hasattr(dataloader.dataset, "set_epoch"):
+            dataloader.dataset.set_epoch(engine.state.epoch)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def save(engine: Engine) -> None:
+        if not writes:
+            return
+        state = {name: part.state_dict() for name, part in parts.items()}
+        write_atomically(state | {"epoch": engine.state.epoch, "rng": torch.get_rng_state()}, path)
+
+    @trainer.on(Events.COMPLETED)
+    def export(engine: Engine) -> None:
+        if writes:
+            export_weights(unwrapped(network), folder / "model.pt")
+
+    return trainer
+
+
+def _log_epoch(engine: Engine) -> None:
+    output = engine.state.output
+    logger.info("epoch %d/%d  last loss %.4f", engine.state.epoch, engine.state.max_epochs, output[0]["loss"])
+
+
+def write_atomically(state: dict, path: Path) -> None:
+    """``torch.save`` that never leaves half a file."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def export_weights(network: nn.Module, path: Path) -> None:
+    """A plain state dict in float16, as the bundles ship it; integer buffers stay what they are."""
+    state = {
+        name: value.detach().cpu().contiguous().half() if value.is_floating_point() else value.cpu()
+        for name, value in network.state_dict().items()
+    }
+    write_atomically(state, path)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A CT volume in Hounsfield units with its place in the patient: what every reader returns."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class Notice(str):
+    """A warning (``W-...``) or a note (``N-...``) about the input: reads as ``W-SPACING text``."""
+
+    code: str
+
+    def __new__(cls, code: str, text: str = "") -> "Notice":
+        """Join code and text; both stay readable from the string."""
+        notice = super().__new__(cls, f"{code} {text}".rstrip())
+        notice.code = code
+        return notice
+
+
+@dataclass
+class Volume:
+    """One validated CT series.
+
+    Attributes:
+        hu: (X, Y, Z) float32, Hounsfield units, at least -1024; X runs along the image rows (columns of
+            the DICOM pixel matrix), Y down the columns, Z over the slices by ascending position along the
+            slice normal.
+        affine: (4, 4) float64, index (x, y, z, 1) of ``hu`` to DICOM patient LPS millimetres.
+        series_uid: SeriesInstanceUID; for a file that is not DICOM, the file's name without suffix.
+        sop_instance_uids: SOP Instance UID by index along Z; one repeated UID for a multi-frame object;
+            empty where the input is not DICOM.
+        instance_numbers: InstanceNumber by index along Z, None where absent.
+        study_uid, frame_of_reference_uid: empty where unknown.
+        description: what may be printed about the series; never a patient's name or id.
+        warnings: what was noticed and accepted.
+    """
+
+    hu: np.ndarray
+    affine: np.ndarray
+    series_uid: str
+    sop_instance_uids: tuple[str, ...] = ()
+    instance_numbers: tuple[int | None, ...] = ()
+    study_uid: str = ""
+    frame_of_reference_uid: str = ""
+    description: str = ""
+    warnings: list[Notice] = field(default_factory=list)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along X, Y, Z in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)

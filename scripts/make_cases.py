@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write cases to train and score on: ``python scripts/make_cases.py implanted|luna16 --help``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from lungcad.console import guarded
+from lungcad.errors import InputError
+from lungcad.training.case import Case
+from lungcad.training.case_store import save_case
+from lungcad.training.implanted_cases import ImplantedCases
+from lungcad.training.luna16_cases import Luna16Cases
+
+HELD_OUT_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314")
+TRAINING_LUNGS = ("TCGA-DE-A4MA", "LCTSC-Test-S1-101", "TotalSegmentator-aorta", "LungFCP-01-0001")
+SPLITS: dict[str, dict[str, Any]] = {
+    "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 56, "seed": 1},
+    "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 16, "seed": 2},
+    "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 16, "seed": 3},
+}
+"""By patient: no nodule's patient and no lung of the test split is in another one."""
+
+
+def implanted(data_dir: str, output_dir: str, splits: str = "train,validation,test", workers: int = 2) -> None:
+    """Real nodule crops set into real lungs, into OUTPUT_DIR/<split>.
+
+    Args:
+        data_dir: folder with nodules3d and lungs.
+        output_dir: receives one folder per split.
+        splits: comma-separated.
+        workers: processes.
+    """
+    for split in splits.split(",") if isinstance(splits, str) else splits:
+        _write(ImplantedCases(data_dir, without=HELD_OUT_LUNGS, **SPLITS[split]), Path(output_dir) / split, workers)
+
+
+def luna16(
+    luna16_dir: str, output_dir: str, train: Sequence[int] | int = (0, 1, 2, 3, 4, 5, 6, 7),
+    validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, workers: int = 2,
+) -> None:  # fmt: skip
+    """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; scans that are refused are told and left out.
+
+    Args:
+        luna16_dir: folder with subset0 to subset9 (.mhd), annotations.csv and, if there, annotations_excluded.csv.
+        output_dir: receives one folder per split.
+        train: subsets, comma-separated; () leaves the split out.
+        validation: likewise.
+        test: likewise.
+        versions: of each training scan; those after the first are scaled at random by 0.9 to 1.1.
+        workers: processes.
+    """
+    for split, subsets in (("train", train), ("validation", validation), ("test", test)):
+        numbers = [subsets] if isinstance(subsets, int) else list(subsets)
+        if numbers:
+            cases = Luna16Cases(luna16_dir, numbers, versions=versions if split == "train" else 1)
+            _write(cases, Path(output_dir) / split, workers)
+
+
+class _OrRefusal(Dataset):
+    """Cases, and in place of one that is refused its refusal: one bad scan must not end the work on hundreds."""
+
+    def __init__(self, cases: Dataset) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)  # type: ignore[arg-type]
+
+    def __getitem__(self, item: int) -> Case | InputError:
+        try:
+            return self.cases[item]
+        except InputError as refusal:
+            return refusal
+
+
+def _write(cases: Dataset, folder: Path, workers: int) -> None:
+    loader = DataLoader(_OrRefusal(cases), batch_size=None, num_workers=workers)
+    for case in tqdm(loader, desc=folder.name, file=sys.stderr):
+        if isinstance(case, InputError):
+            tqdm.write(f"left out: {case}", file=sys.stderr)
+        else:
+            save_case(folder, case)
+
+
+if __name__ == "__main__":
+    guarded(fire.Fire, {"implanted": implanted, "luna16": luna16})

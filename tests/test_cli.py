@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lungcad import __version__, cli
+from lungcad.dicom import SeriesSummary
+
+SCRIPTS = Path(cli.__file__).parents[1]
+
+
+@pytest.fixture
+def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    configs = tmp_path / "bundles" / "lung_nodule_cad" / "configs"
+    configs.mkdir(parents=True)
+    metadata = {
+        "version": "0.3.0", "task": "find nodules", "description": "A chain.", "eval_metrics": {"cpm": 0.8},
+        "network_data_format": {"inputs": {"image": {"num_channels": 1, "spatial_shape": ["*", "*", "*"]}}},
+    }  # fmt: skip
+    (configs / "metadata.json").write_text(json.dumps(metadata))
+    (configs / "inference.json").write_text(json.dumps(dict.fromkeys(["dataset_dir", "output_dir", "threshold"])))
+    monkeypatch.setenv("LUNGCAD_BUNDLES", str(tmp_path / "bundles"))
+    return tmp_path / "bundles"
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
+    """Stands in for the pipeline: collects what it is asked to run."""
+    asked: list[tuple[Path, dict[str, Any]]] = []
+    pipeline = types.ModuleType("lungcad.pipeline")
+    pipeline.run_bundle = lambda root, overrides: asked.append((root, overrides))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lungcad.pipeline", pipeline)
+    return asked
+
+
+def _fails(code: int, *arguments: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == code
+
+
+@pytest.mark.parametrize("arguments", ["", "--help", "--version", "list", "describe lung_nodule_cad", "run --help"])
+def test_discovery_needs_no_torch(arguments: str, bundles: Path) -> None:
+    code = """
+import sys, lungcad.cli
+try:
+    lungcad.cli.main()
+finally:
+    assert not {"torch", "monai"} & set(sys.modules)
+"""
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "PAGER": "cat"}
+    command = [sys.executable, "-c", code, *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr
+
+
+def test_usage_is_short_and_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main([])
+    usage = capsys.readouterr().out
+    assert len(usage.splitlines()) <= 10 and "example: lungcad run" in usage and "Research use only" in usage
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--version"])
+    assert capsys.readouterr().out == f"lungcad {__version__}\n"
+
+
+def test_list_and_describe(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["list"])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["lung_nodule_cad", "0.3.0", "no", "find", "nodules"]
+    cli.main(["list", "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["version"] == "0.3.0"
+    cli.main(["describe", "lung_nodule_cad"])
+    words = capsys.readouterr().out
+    assert "A chain." in words and "cpm: 0.8" in words and "channels 1, * x * x *" in words
+    cli.main(["describe", "lung_nodule_cad", "--json"])
+    assert json.loads(capsys.readouterr().out)["task"] == "find nodules"
+
+
+def test_run_hands_over_paths_as_text_and_further_keys(
+    bundles: Path, runs: list[tuple[Path, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.main(["run", "2020", "1e5", "--threshold", "0.25"])
+    expected = {"dataset_dir": str(tmp_path / "2020"), "output_dir": str(tmp_path / "1e5"), "threshold": 0.25}
+    assert runs == [(bundles / "lung_nodule_cad", expected)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["run", "in", "out", "--treshold", "1"], "Did you mean --threshold?"),
+        (["run", "in", "out", "--threshold", "$1"], "expression"),
+        (["run", "in", "out", "--bundle", "lung_nodule_cat"], "Did you mean lung_nodule_cad?"),
+        (["run", "in", "out", "--series_uid", "1.2"], "unknown option --series_uid"),
+        (["describe", "nothing"], "error[E-BUNDLE]"),
+        (["inspekt", "in"], "Did you mean inspect?"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    bundles: Path, runs: list[tuple[Path, dict[str, Any]]], arguments: list[str], error: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    _fails(2, *arguments)
+    printed = capsys.readouterr().err
+    assert error in printed and printed.count("\n") == 1 and runs == []
+
+
+def test_missing_argument_exits_with_2(bundles: Path) -> None:
+    _fails(2, "run", "in")
+
+
+def test_bug_exits_with_1_and_debug_shows_where(
+    bundles: Path, runs: list[tuple[Path, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys.modules["lungcad.pipeline"], "run_bundle", lambda *_: 1 / 0)
+    _fails(1, "run", "in", "out")
+    assert capsys.readouterr().err.startswith("internal error ZeroDivisionError")
+    _fails(1, "run", "in", "out", "--debug")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_inspect_tells_usable_and_why_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    good = SeriesSummary("1.2.3", "Chest", "CT", 120, (0.7, 0.7, 1.25), (512, 512), usable=True)
+    bad = SeriesSummary("1.2.4", "", "MR", 3, None, None, usable=False, code="E-NOT-CT", reason="modality MR.")
+    monkeypatch.setattr("lungcad.dicom.list_series", lambda folder: [good, bad])
+    cli.main(["inspect", "scans"])
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split()[0] == "series" and "0.70 x 0.70 x 1.25  usable" in first
+    assert second.endswith("no: E-NOT-CT modality MR.")
+    cli.main(["inspect", "scans", "--json"])
+    assert [one["usable"] for one in json.loads(capsys.readouterr().out)] == [True, False]
+
+
+def test_inspect_of_nothing_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _fails(2, "inspect", str(tmp_path))
+    assert capsys.readouterr().err.startswith("error[E-NO-DICOM]")
+
+
+@pytest.mark.shared_data
+def test_inspects_a_real_series(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["inspect", str(shared / "data" / "ct" / "LIDC-IDRI-0001")])
+    assert "CT" in (row := capsys.readouterr().out.splitlines()[1]) and row.endswith("0.70 x 0.70 x 2.50  usable")

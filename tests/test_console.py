@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+
+import pytest
+
+from lungcad import InputError
+from lungcad.console import Stages, bar, findings_table, guarded, header_lines
+from report_case import ball_volume, some_findings
+
+
+def _wrapped() -> None:
+    """Bad input as a library hands it on: wrapped, and wrapped again while handling it."""
+    try:
+        try:
+            raise InputError("E-NO-DICOM", "no DICOM file.", "Give a folder.")
+        except InputError as error:
+            raise RuntimeError("applying transform") from error
+    except RuntimeError:
+        raise KeyError("stage")  # noqa: B904 - only the context links them
+
+
+def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        guarded(_wrapped)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error[E-NO-DICOM] no DICOM file. Give a folder.\n"
+
+
+def test_bug_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        guarded(lambda: {}["a\nb"])
+    error = capsys.readouterr().err
+    assert end.value.code == 1
+    assert error.count("\n") == 1 and error.startswith("internal error KeyError") and "--debug true" in error
+
+
+@pytest.mark.parametrize("debug", [True, "true"])
+def test_debug_shows_the_traceback(debug: bool | str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        guarded(_wrapped, debug=debug)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_guarded_gives_the_result_and_lets_exits_pass() -> None:
+    assert guarded(max, 1, 2) == 2
+    with pytest.raises(SystemExit) as end:
+        guarded(exit, 0)
+    assert end.value.code == 0
+
+
+def test_stage_lines_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = Stages()
+    with stages("detect") as stage:
+        stage.note = "38 candidates"
+    with stages("write"):
+        pass
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"detect      38 candidates +0\.0 s", first)
+    assert len(first) == len(second) and "38" not in second
+    assert list(stages.seconds) == ["detect", "write"]
+
+
+def test_quiet_stages_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Stages(quiet=True)("read"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bar_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(bar(range(3), "detect")) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_table_is_aligned_and_unknown_is_a_dash() -> None:
+    lines = findings_table(some_findings(), "4 nodules").splitlines()
+    assert lines[0] == "4 nodules" and lines[1].split() == ["#", "lps_mm", "diam_mm", "nodule", "malignant"]
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert lines[2].split() == ["1", "-60.0", "0.0", "0.0", "-", "0.70", "-"]
+    assert findings_table([], "no nodule at or above 0.5") == "no nodule at or above 0.5"
+
+
+def test_header_tells_version_series_and_spacing() -> None:
+    lines = header_lines(ball_volume(), bundles={"lung_nodule_cad": "0.1.0"}, device="cpu", output="out").splitlines()
+    assert len(lines) == 5 and "48 slices, 1.20 x 1.10 x 2.50 mm" in lines[3]

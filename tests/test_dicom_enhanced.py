@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-frame CT: enhanced and legacy converted objects are read like series, frame by frame."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, uid
+from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate, generate_frames
+
+from dicom_phantom import COLUMNS, ROWS, SLICES, assert_exact, bare_object, make_series, rotated, save
+from lungcad.dicom import DicomSeriesError, list_series, read_series
+
+
+def item(**tags: object) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def enhanced(series: list[FileDataset], shared_rescale: bool = True) -> FileDataset:
+    """One Enhanced CT Image Storage object with the frames of a series, in the given order."""
+    first = series[0]
+    whole = bare_object(uid.EnhancedCTImageStorage, "1.2.3.4.5")
+    whole.Modality, whole.ImageType = "CT", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    whole.NumberOfFrames = len(series)
+    for keyword in (
+        "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
+        "PixelRepresentation",
+    ):  # fmt: skip
+        setattr(whole, keyword, first[keyword].value)
+
+    def rescale(one: FileDataset) -> list[Dataset]:
+        return [item(RescaleSlope=one.RescaleSlope, RescaleIntercept=one.RescaleIntercept, RescaleType="HU")]
+
+    shared, frames = Dataset(), []
+    shared.PixelMeasuresSequence = [item(PixelSpacing=first.PixelSpacing, SliceThickness=3)]
+    shared.PlaneOrientationSequence = [item(ImageOrientationPatient=first.ImageOrientationPatient)]
+    if shared_rescale:
+        shared.PixelValueTransformationSequence = rescale(first)
+    for one in series:
+        frame = Dataset()
+        frame.PlanePositionSequence = [item(ImagePositionPatient=one.ImagePositionPatient)]
+        frame.CTImageFrameTypeSequence = [item(FrameType=one.ImageType)]
+        if not shared_rescale:
+            frame.PixelValueTransformationSequence = rescale(one)
+        frames.append(frame)
+    whole.SharedFunctionalGroupsSequence, whole.PerFrameFunctionalGroupsSequence = [shared], frames
+    whole.PixelData = b"".join(one.PixelData for one in series)
+    whole["PixelData"].VR = "OW"
+    return whole
+
+
+def refused_as(folder: Path) -> str:
+    with pytest.raises(DicomSeriesError) as caught:
+        read_series(folder)
+    return caught.value.code
+
+
+def test_enhanced_ct_is_exact_in_any_frame_order(tmp_path: Path) -> None:
+    series = make_series()
+    order = np.random.default_rng(0).permutation(SLICES)
+    folder = save([enhanced([series[k] for k in order])], tmp_path / "s")
+    volume = read_series(folder / "IM000.dcm")
+    assert_exact(volume)
+    assert set(volume.sop_instance_uids) == {"1.2.3.4.5"} and len(volume.sop_instance_uids) == SLICES
+    assert [order[number - 1] for number in volume.instance_numbers] == list(range(SLICES))  # type: ignore[operator]
+    assert "N-ENHANCED" in [notice.code for notice in volume.warnings]
+    (summary,) = list_series(folder)
+    assert summary.usable and summary.slices == SLICES
+
+
+def test_rescale_per_frame(tmp_path: Path) -> None:
+    mixed = [pair[k % 2] for k, pair in enumerate(zip(make_series(), make_series(slope=0.5), strict=True))]
+    assert_exact(read_series(save([enhanced(mixed, shared_rescale=False)], tmp_path / "s")))
+
+
+def test_oblique_enhanced_ct(tmp_path: Path) -> None:
+    assert_exact(read_series(save([enhanced(make_series(axes=rotated(15.0)))], tmp_path / "s")), tolerance_hu=0.51)
+
+
+@pytest.mark.parametrize("fragments_per_frame", [1, 2])
+def test_compressed_enhanced_ct(tmp_path: Path, fragments_per_frame: int) -> None:
+    series = make_series()
+    whole = enhanced(series)
+    frames = []
+    for one in series:
+        one.compress(uid.JPEGLSLossless, generate_instance_uid=False)
+        frames += generate_frames(one.PixelData, number_of_frames=1)
+    whole.file_meta.TransferSyntaxUID = uid.JPEGLSLossless
+    whole.PixelData = encapsulate(frames, fragments_per_frame=fragments_per_frame)
+    whole["PixelData"].VR, whole["PixelData"].is_undefined_length = "OB", True
+    assert_exact(read_series(save([whole], tmp_path / "s")))
+
+
+def test_deflated_enhanced_ct(tmp_path: Path) -> None:
+    whole = enhanced(make_series())
+    whole.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    assert_exact(read_series(save([whole], tmp_path / "s")))
+
+
+def test_series_split_over_two_enhanced_objects(tmp_path: Path) -> None:
+    series = make_series()
+    first, second = enhanced(series[:9]), enhanced(series[9:])
+    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.6"
+    assert_exact(read_series(save([first, second], tmp_path / "s")))
+
+
+def test_missing_frame_is_refused(tmp_path: Path) -> None:
+    series = make_series()
+    del series[4]
+    assert refused_as(save([enhanced(series)], tmp_path / "s")) == "E-GEOM-SPACING"
+
+
+def test_two_phases_in_one_object_are_refused(tmp_path: Path) -> None:
+    second = make_series()
+    for one in second:
+        one.PixelData = bytes(2 * ROWS * COLUMNS)
+    assert refused_as(save([enhanced(make_series() + second)], tmp_path / "s")) == "E-GEOM-DUP"
+
+
+def test_frame_count_must_agree(tmp_path: Path) -> None:
+    whole = enhanced(make_series())
+    whole.NumberOfFrames = 19
+    assert refused_as(save([whole], tmp_path / "s")) == "E-TAG-VALUE"
+
+
+@pytest.mark.parametrize(
+    ("where", "macro"),
+    [
+        ("SharedFunctionalGroupsSequence", "PixelMeasuresSequence"),
+        ("SharedFunctionalGroupsSequence", "PlaneOrientationSequence"),
+        ("SharedFunctionalGroupsSequence", "PixelValueTransformationSequence"),
+        ("PerFrameFunctionalGroupsSequence", "PlanePositionSequence"),
+    ],
+)
+def test_missing_functional_group_is_refused(tmp_path: Path, where: str, macro: str) -> None:
+    whole = enhanced(make_series())
+    del whole[where].value[-1][macro]
+    assert refused_as(save([whole], tmp_path / "s")) == "E-TAG-MISSING"
+
+
+def test_truncated_enhanced_ct_is_refused(tmp_path: Path) -> None:
+    folder = save([enhanced(make_series())], tmp_path / "s")
+    content = (folder / "IM000.dcm").read_bytes()
+    (folder / "IM000.dcm").write_bytes(content[:-3000])
+    assert refused_as(folder) == "E-PIXELS"
+    (folder / "IM000.dcm").write_bytes(content[:2000])
+    assert refused_as(folder) in ("E-CORRUPT", "E-PIXELS")
+
+
+def test_derived_frames_are_refused(tmp_path: Path) -> None:
+    series = make_series()
+    series[6].ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+    folder = save([enhanced(series)], tmp_path / "s")
+    assert refused_as(folder) == "E-NOT-CT"
+    assert_exact(read_series(folder, allow_derived=True))
+
+
+def test_several_frames_in_a_single_frame_class_are_refused(tmp_path: Path) -> None:
+    series = make_series(1)
+    series[0].NumberOfFrames, series[0].PixelData = 20, series[0].PixelData * 20
+    series[0]["PixelData"].VR = "OW"
+    assert refused_as(save(series, tmp_path / "s")) == "E-TAG-MISSING"
+
+
+def test_legacy_converted_ct_is_exact(tmp_path: Path) -> None:
+    from highdicom.legacy import LegacyConvertedEnhancedCTImage
+
+    series = make_series()
+    for one in series:
+        one.StudyID, one.StudyDate, one.StudyTime, one.AccessionNumber = "1", "20240101", "120000", "1"
+        one.PatientBirthDate, one.PatientSex, one.ReferringPhysicianName = "", "", ""
+        one.SeriesNumber, one.Manufacturer = 1, "maker"
+        one.InstanceCreationDate, one.InstanceCreationTime = "20240101", "120000"
+        one.AcquisitionNumber, one.BurnedInAnnotation, one.PositionReferenceIndicator = 1, "NO", ""
+        one.ContentDate, one.ContentTime, one.PatientPosition = "20240101", "120000", "HFS"
+    whole = LegacyConvertedEnhancedCTImage(series, "1.2.3.4", 2, "1.2.3.4.5", 1)
+    whole.save_as(tmp_path / "whole.dcm")
+    assert_exact(read_series(tmp_path / "whole.dcm", allow_derived=True))
+    assert_exact(read_series(tmp_path / "whole.dcm"))

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lungcad.errors import InputError
+from lungcad.inferers import CropInferer, LungFCNInferer
+from lungcad.networks.dou2017 import CandidateFCN
+from lungcad.score_volume import IndexMap
+
+
+@pytest.fixture
+def network() -> CandidateFCN:
+    return CandidateFCN((2, 3, 4), head_channels=5, init_std=0.2).eval()
+
+
+def inferer(gate: float | None, tile: tuple[int, int, int]) -> LungFCNInferer:
+    return LungFCNInferer(gate, tile, precision="float32", progress=False)
+
+
+def random_lungs(size: tuple[int, ...]) -> Tensor:
+    """About half of the volume, in lumps."""
+    coarse = torch.rand(1, 1, *(n // 6 + 1 for n in size)) > 0.5
+    return torch.nn.functional.interpolate(coarse.float(), size, mode="nearest")[0, 0] > 0
+
+
+@pytest.mark.parametrize("size", [(30, 30, 10), (53, 47, 19), (60, 41, 24)])
+@pytest.mark.parametrize("tile", [(5, 7, 3), (48, 48, 40), (1, 16, 16)])
+def test_tiled_equals_whole_network(network: CandidateFCN, size: tuple[int, ...], tile: tuple[int, int, int]) -> None:
+    image, lungs = torch.rand(1, 1, *size), torch.ones(size, dtype=torch.bool)
+    with torch.no_grad():
+        logits = network(image)[0]
+    score = inferer(None, tile)(image, network, lungs)
+    torch.testing.assert_close(score[0, 0], logits[1] - logits[0], atol=1e-5, rtol=1e-4)
+
+
+def test_scores_in_lungs_of_any_shape_equal_the_whole_networks(network: CandidateFCN) -> None:
+    image = torch.rand(1, 1, 61, 50, 23)
+    lungs = random_lungs((61, 50, 23))
+    with torch.no_grad():
+        logits = network(image)[0]
+    score = inferer(None, (7, 5, 6))(image, network, lungs)[0, 0]
+    done = score.isfinite()
+    assert 0.2 < done.float().mean() < 0.9
+    torch.testing.assert_close(score[done], (logits[1] - logits[0])[done], atol=1e-5, rtol=1e-4)
+    assert (score[~done] == -torch.inf).all()
+
+
+def test_gate_only_removes(network: CandidateFCN) -> None:
+    image = torch.rand(1, 1, 48, 44, 20)
+    lungs = torch.ones(48, 44, 20, dtype=torch.bool)
+    full = inferer(None, (9, 9, 9))(image, network, lungs)
+    gated = inferer(0.5, (9, 9, 9))(image, network, lungs)
+    left = gated.isfinite()
+    assert 0.2 < left.float().mean() < 0.8
+    torch.testing.assert_close(gated[left], full[left], atol=1e-5, rtol=1e-4)
+
+
+def test_no_lung_no_score_and_no_network_call() -> None:
+    nowhere = torch.zeros(32, 32, 12, dtype=torch.bool)
+    score = inferer(None, (9, 9, 9))(torch.rand(1, 1, 32, 32, 12), nn.Module(), nowhere)
+    assert score.shape[2:] == IndexMap().outputs((32, 32, 12))
+    assert (score == -torch.inf).all()
+
+
+def crop_network() -> nn.Module:
+    return nn.Sequential(nn.Conv3d(1, 3, 3), nn.BatchNorm3d(3), nn.Flatten(), nn.Linear(3 * 4 * 4 * 3, 6)).eval()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_crops_in_batches_equal_one_batch(batch_size: int) -> None:
+    network, crops = crop_network(), torch.rand(7, 1, 6, 6, 5)
+    with torch.no_grad():
+        expected = network(crops)
+    torch.testing.assert_close(CropInferer(batch_size, "float32", progress=False)(crops, network), expected)
+
+
+def test_no_crop_gives_an_empty_result() -> None:
+    output = CropInferer(precision="float32", progress=False)(torch.zeros(0, 1, 6, 6, 5), crop_network())
+    assert output.numel() == 0
+
+
+def test_unknown_precision_is_refused(network: CandidateFCN) -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG.*float16.*expected auto, float32 or bfloat16"):
+        CropInferer(precision="float16", progress=False)(torch.zeros(1, 1, 6, 6, 5), network)

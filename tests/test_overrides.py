@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungcad import InputError
+from lungcad.overrides import MONAI_ARGUMENTS, begin, check_override_values, parse_flags
+
+KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
+
+
+def test_knows_monais_own_arguments() -> None:
+    from monai.bundle import ConfigWorkflow
+    from monai.bundle.scripts import run
+
+    for function in (run, ConfigWorkflow.__init__):
+        names = set(inspect.signature(function).parameters) - {"self", "override"}
+        assert names <= set(MONAI_ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "run --config_file a.json --dataset_dir in --output_dir=out",
+        "run --detect::threshold 0.2 --detect#stride -1",
+        "run --dataset-dir in",
+        "run --dataset_dir /data/5%/a$b",
+        "run -- --help",
+    ],
+)
+def test_accepts_what_the_config_knows(argv: str) -> None:
+    check_override_values(parse_flags(argv.split()), KEYS)
+
+
+def test_names_the_nearest_key() -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG.*--datset_dir.*Did you mean --dataset_dir\?"):
+        check_override_values(parse_flags(["run", "--datset_dir", "in"]), KEYS)
+    with pytest.raises(InputError, match="Known: args_file"):
+        check_override_values(parse_flags(["run", "--zzz", "1"]), KEYS)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--device", "$__import__('os').system('true')"],
+        ["--device=$1"],
+        ["--device", "%other.json#device"],
+        ["--device", "['$import os']"],
+        ["--device", "{'a': '$1'}"],
+        ["--device", "{'_target_': 'os.system', 'command': 'true'}"],
+        ["--detect#_target_", "os.system"],
+        ["--detect::$x", "1"],
+        ["--_meta_", "1"],
+        ["--bundle_root", "$print(1)"],
+    ],
+)
+def test_refuses_code(argv: list[str]) -> None:
+    with pytest.raises(InputError, match="E-CONFIG"):
+        check_override_values(parse_flags(["run", *argv]), KEYS)
+
+
+def test_begin_checks_monais_command_line_against_all_config_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, overlay = tmp_path / "inference.json", tmp_path / "train.json"
+    first.write_text('{"dataset_dir": "in"}')
+    overlay.write_text('{"epochs": 1}')
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    begin_with = ["run", "--config_file", f"['{first}','{overlay}']"]
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest", *begin_with, "--wrong", "1"])
+    begin()
+    program = "/site-packages/monai/bundle/__main__.py"
+    monkeypatch.setattr(sys, "argv", [program, *begin_with, "--dataset_dir", "x", "--epochs", "2"])
+    begin()
+    monkeypatch.setattr(sys, "argv", [program, *begin_with, "--epoch", "2"])
+    with pytest.raises(InputError, match="Did you mean --epochs"):
+        begin()
+
+
+def test_flags_pair_up_as_fire_does() -> None:
+    argv = ["run", "--a", "1", "--b=2=3", "--c", "--d-e", "-5", "-f", "x", "--", "--g"]
+    assert parse_flags(argv) == {"a": "1", "b": "2=3", "c": "True", "d_e": "-5", "f": "x"}

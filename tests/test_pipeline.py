@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lungcad
+from lungcad.errors import InputError
+from lungcad.pipeline import NoduleCAD, run_bundle
+from small_cases import CPU, small_bundles, small_chest, write_image
+
+DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
+FILES = {"nodules.json", "nodules.csv", "report.html", "run.json"}
+ANYTHING: Mapping[str, Mapping[str, Any]] = {
+    "detect": {"score_threshold": 1e-6, "max_candidates": 5}, "reduce": {"least_probability": 0.0},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image(tmp_path_factory.mktemp("ct") / "chest.nii.gz", *small_chest())
+
+
+def chain(bundles: Path, ct: Path, out: Path, **changes: Any) -> NoduleCAD:
+    config = json.loads((bundles / "lung_nodule_cad" / "configs" / "inference.json").read_text())
+    arguments = {
+        "stages": config["stages"], "bundles_dir": str(bundles), "device": CPU, "dataset_dir": str(ct),
+        "output_dir": str(out), "operating_point": config["operating_point"], "thresholds": config["thresholds"],
+        "meta": {"name": "lung_nodule_cad", "version": "0.0.1"}, "stage_overrides": ANYTHING,
+    }  # fmt: skip
+    return NoduleCAD(**(arguments | changes))
+
+
+def document_in(folder: Path) -> dict[str, Any]:
+    assert {path.name for path in folder.iterdir()} == FILES
+    document: dict[str, Any] = json.loads((folder / "nodules.json").read_text())
+    return document
+
+
+def test_chain_reads_works_writes_and_tells(
+    bundles: Path, ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = chain(bundles, ct, tmp_path).run()
+    assert folder == tmp_path / "chest"
+    document = document_in(folder)
+    assert 1 <= len(document["findings"]) <= 5
+    for finding in document["findings"]:
+        assert 0 <= finding["nodule_probability"] <= 1
+        assert 0 < finding["detection_score"] <= 1
+        assert finding["diameter_mm"] > 0
+        assert finding["malignancy_probability"] is None
+    run = json.loads((folder / "run.json").read_text())
+    assert set(run["bundles"]) == {"lung_nodule_cad", DETECT, REDUCE}
+    assert set(run["seconds"]) >= {"load", "read", "lungs", "detect", "reduce", "report"}
+    metadata = [json.loads((bundles / n / "configs" / "metadata.json").read_text()) for n in (DETECT, REDUCE)]
+    assert run["weights_sha256"] == {meta["name"]: meta["weights_sha256"] for meta in metadata}
+    told = capsys.readouterr()
+    assert told.out.startswith(document["summary"])
+    assert "report.html" in told.out
+    assert "detect" in told.err
+    assert str(ct.parent) not in told.err
+
+
+def test_no_finding_is_a_result(bundles: Path, ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = {"detect": {"score_threshold": 0.999999}}
+    document = document_in(chain(bundles, ct, tmp_path, stage_overrides=nothing).run())
+    assert document["findings"] == []
+    assert document["summary"].startswith("no nodule at or above")
+    assert "no nodule" in capsys.readouterr().out
+
+
+def test_later_stages_may_be_null(bundles: Path, ct: Path, tmp_path: Path) -> None:
+    stages = {"detect": DETECT, "reduce": None, "characterise": None}
+    folder = chain(bundles, ct, tmp_path, stages=stages, stage_overrides={"detect": ANYTHING["detect"]}).run()
+    document = document_in(folder)
+    assert document["findings"]
+    assert all(finding["nodule_probability"] is None for finding in document["findings"])
+    assert DETECT in document["software"]["bundles"]
+    assert REDUCE not in document["software"]["bundles"]
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    ({"stages": {"detect": DETECT, "reducing": REDUCE}}, "unknown stage: reducing"),
+    ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
+    ({"operating_point": "balance"}, "unknown operating point: balance"),
+])  # fmt: skip
+def test_a_wrong_set_up_is_refused_at_once(
+    bundles: Path, ct: Path, tmp_path: Path, change: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InputError, match=text) as caught:
+        chain(bundles, ct, tmp_path, **change)
+    assert caught.value.code == "E-CONFIG"
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    ({"stages": {"detect": "no_such_bundle"}}, "E-CONFIG"),
+    ({"stage_overrides": {"detect": {"no_such_key": 1}}}, "E-CONFIG"),
+    ({"stage_overrides": {"detcet": {"score_threshold": 0.5}}}, "E-CONFIG"),
+    ({"leniency": {"max_spacing": 3}}, "E-CONFIG"),
+    ({"leniency": {"max_spacing_mm": 3.0}}, "E-SPACING-THICK"),
+    ({"dataset_dir": "no/such.nii.gz"}, "E-NO-DICOM"),
+])  # fmt: skip
+def test_what_cannot_run_is_refused_and_leaves_nothing(
+    bundles: Path, ct: Path, tmp_path: Path, change: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        chain(bundles, ct, tmp_path / "out", **change).run()
+    assert caught.value.code == code
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_body_without_lungs_is_refused(bundles: Path, tmp_path: Path) -> None:
+    hu, affine = small_chest()
+    hu[hu < -700] = 40.0
+    with pytest.raises(InputError) as caught:
+        chain(bundles, write_image(tmp_path / "belly.mhd", hu, affine), tmp_path / "out").run()
+    assert caught.value.code == "E-NO-LUNG"
+    assert not (tmp_path / "out").exists()
+
+
+def test_bundles_of_the_stages_run_one_after_the_other(
+    bundles: Path, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # bundles set their own
+    candidates = tmp_path / "a" / "chest" / "nodules.json"
+    few = {"score_threshold": 1e-6, "max_candidates": 5}
+    run_bundle(bundles / DETECT, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "a")} | few)
+    run_bundle(bundles / REDUCE, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "b"),
+                                  "candidates": str(candidates), "least_probability": 0.0})  # fmt: skip
+    found, reduced = (document_in(tmp_path / part / "chest")["findings"] for part in "ab")
+    chained = document_in(chain(bundles, ct, tmp_path / "c").run())["findings"]
+    assert found
+    assert {f["detection_score"] for f in reduced} <= {f["detection_score"] for f in found}
+    assert reduced == chained  # each alone with a file between them, or both in a chain: the same
+
+
+def from_another_folder(bundles: Path, cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """``python -m monai.bundle run`` of the chain."""
+    root = bundles / "lung_nodule_cad"
+    command = [
+        sys.executable, "-m", "monai.bundle", "run", "--config_file", str(root / "configs" / "inference.json"),
+        "--bundle_root", str(root), *options,
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(lungcad.__file__).parents[1]), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
+
+
+def test_chain_runs_from_another_folder(bundles: Path, ct: Path, tmp_path: Path) -> None:
+    done = from_another_folder(bundles, tmp_path, "--dataset_dir", str(ct), "--output_dir", "out")
+    assert done.returncode == 0, done.stderr
+    assert document_in(tmp_path / "out" / "chest")["series"]["series_uid"] == "chest"
+
+
+def test_refusals_exit_with_2_and_one_line(tmp_path: Path, ct: Path) -> None:
+    folder = small_bundles(tmp_path / "bundles")
+    weights = folder / REDUCE / "models" / "model.pt"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    done = from_another_folder(folder, tmp_path, "--dataset_dir", str(ct), "--output_dir", "out")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error[E-WEIGHTS] weights altered")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

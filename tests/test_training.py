@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lungcad.isolation import BLANK_HU
+from lungcad.localisation import decode
+from lungcad.losses import OnlineSampleFilteringLoss
+from lungcad.networks.dou2017 import CandidateFCN
+from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.training.case_store import load_case, load_cases, save_case
+from lungcad.training.patches import CLEARANCE_MM, NodulePatches, clear_of_lesions, within_radius
+from lungcad.training.trainer import make_trainer
+from small_cases import dark_case
+
+WINDOW = (-1000.0, 400.0)
+
+
+@pytest.mark.parametrize("center", [(10.0, 10.0, 10.0), (10.4, 9.6, 3.2), (-2.0, 30.0, 0.5)])
+def test_cut_is_what_numpy_would_cut_and_tells_its_true_centre(center: tuple[float, float, float]) -> None:
+    volume = np.random.default_rng(0).normal(size=(20, 21, 22))
+    patch, true = cut(volume, np.array(center), (6, 5, 4), -7.0), patch_center(np.array(center), (6, 5, 4))
+    assert np.abs(true - center).max() <= 0.5
+    for index in np.ndindex(patch.shape):
+        voxel = (np.array(index) + true - (np.array(patch.shape) - 1) / 2).astype(int)
+        inside = (voxel >= 0).all() and (voxel < volume.shape).all()
+        assert patch[index] == (volume[tuple(voxel)] if inside else -7.0)
+
+
+def test_case_store_gives_back_what_it_got(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    case = Case("a", rng.integers(-1000, 400, (7, 6, 5)).astype(np.int16), rng.random((7, 6, 5)) > 0.5, (1.0, 1.0, 2.0),
+                nodules=[Sphere(np.array([1.5, 2.0, 3.25]), 6.5, "n1"), Sphere(np.array([4.0, 4, 4]), 3.0, "n2")],
+                controls=[Sphere(np.array([0.0, 0, 0]), 9.0, "control")])  # fmt: skip
+    save_case(tmp_path, case)
+    save_case(tmp_path, dark_case("b"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+    again, other = load_cases(tmp_path)
+    assert (again.name, other.name) == ("a", "b")
+    np.testing.assert_array_equal(again.hu, case.hu)
+    np.testing.assert_array_equal(again.lungs, case.lungs)
+    assert again.spacing_mm == case.spacing_mm
+    for kind in ("nodules", "ignored", "controls"):
+        pairs = list(zip(getattr(again, kind), getattr(case, kind), strict=True))
+        assert all((a.index == b.index).all() and (a.diameter_mm, a.name) == (b.diameter_mm, b.name) for a, b in pairs)
+    assert load_case(tmp_path / "b.npz").nodules == []
+    with pytest.raises(FileNotFoundError, match="make_cases"):
+        load_cases(tmp_path / "nothing")
+
+
+def patches(case: Case, size: tuple[int, int, int] = (20, 20, 10), **options: Any) -> NodulePatches:
+    return NodulePatches([case], size, WINDOW, 60, gate_hu=-1000.0, **options)
+
+
+NODULE = Sphere(np.array([40.0, 37.0, 20.0]), 9.0)
+
+
+def test_patches_are_a_function_of_seed_epoch_and_index() -> None:
+    first, again, other = patches(dark_case(nodules=[NODULE])), patches(dark_case(nodules=[NODULE])), patches(
+        dark_case(nodules=[NODULE]), seed=1)  # fmt: skip
+    for data in (first, again, other):
+        data.set_epoch(3)
+    [again[n] for n in range(7)]  # what was asked before does not matter
+    same = [torch.equal(first[n]["image"], again[n]["image"]) for n in range(20)]
+    assert all(same)
+    assert not all(torch.equal(first[n]["image"], other[n]["image"]) for n in range(20))
+    labels = [int(first[n]["label"]) for n in range(60)]
+    first.set_epoch(4)
+    assert labels != [int(first[n]["label"]) for n in range(60)]
+    assert 8 < sum(labels) < 32  # a third of 60
+    assert first[0]["image"].shape == (1, 20, 20, 10)
+    assert first[0]["image"].min() >= 0
+
+
+def test_targets_decode_to_the_nodule_and_positives_lie_within_its_radius() -> None:
+    spacing, size = np.array([1.0, 1.0, 2.0]), (20, 20, 10)
+    data = patches(dark_case(nodules=[NODULE]), size, localise=True, positive_share=1.0)
+    distances = []
+    for item in (data[n] for n in range(60)):
+        bright = (item["image"][0] == 1).nonzero().numpy()
+        assert item["label"][0] == 1
+        assert len(bright) == 1
+        proposal = (np.array(size) - 1) / 2 * spacing
+        center, diameter = decode(item["label"][1:].numpy().astype(float), proposal, spacing * size)
+        np.testing.assert_allclose(center, bright[0] * spacing, atol=1e-4)
+        assert diameter == pytest.approx(9.0, rel=1e-5)
+        distances.append(np.linalg.norm(center - proposal))
+    half_voxel = np.linalg.norm(spacing / 2)
+    assert max(distances) <= 4.5 + half_voxel
+    assert max(distances) > 3.0  # they do wander
+
+
+def test_random_places_fill_the_ball_of_the_nodule() -> None:
+    rng = np.random.default_rng(0)
+    spacing = np.array([1.0, 1.0, 2.0])
+    places = np.array([within_radius(NODULE, spacing, rng) for _ in range(500)])
+    distance = np.linalg.norm((places - NODULE.index) * spacing, axis=1)
+    assert distance.max() <= 4.5
+    assert (distance < 4.5 / 2).mean() == pytest.approx(1 / 8, abs=0.05)  # half the radius: an eighth of the volume
+
+
+def test_negatives_are_clear_of_nodules_and_ignored_lesions() -> None:
+    case = dark_case(nodules=[NODULE, Sphere(np.array([20.0, 20.0, 12.0]), 14.0)])
+    case.ignored.append(case.nodules.pop())  # its bright voxel stays
+    data = patches(case, positive_share=0.0)
+    middle = (np.array([20, 20, 10]) - 1) / 2
+    for item in (data[n] for n in range(60)):
+        assert item["label"] == 0
+        for bright in (item["image"][0] == 1).nonzero().numpy():
+            # random negatives are shifted by up to a voxel and cut on whole voxels: at most 2.4 + 1.2 mm
+            assert np.linalg.norm((bright - middle) * (1, 1, 2)) > 4.5 + CLEARANCE_MM - 3.7
+    places = np.array([[40.0, 37, 20], [40, 37 + 10.4, 20], [40, 37 + 10.6, 20], [20, 20, 12], [20, 33.1, 12]])
+    assert clear_of_lesions(case, places).tolist() == [False, False, True, False, True]
+
+
+def test_negatives_come_from_false_candidates_where_there_are_some() -> None:
+    case = dark_case(nodules=[NODULE])
+    case.hu[60, 60, 30] = 400
+    data = patches(case, positive_share=0.0, negatives=[np.array([[60.0, 60.0, 30.0]])])
+    assert all((data[n]["image"] == 1).sum() == 1 for n in range(20))
+    mixed = patches(case, positive_share=0.0, negatives=[np.array([[60.0, 60.0, 30.0]])], random_share=0.5)
+    share = np.mean([bool((mixed[n]["image"] == 1).any()) for n in range(60)])
+    assert 0.3 < share < 0.9
+
+
+def test_patches_reach_beyond_the_volume_as_blank() -> None:
+    data = patches(dark_case(nodules=[Sphere(np.array([0.0, 0.0, 0.0]), 4.0)]), positive_share=1.0)
+    blank = (BLANK_HU - WINDOW[0]) / (WINDOW[1] - WINDOW[0])
+    assert (data[0]["image"] == blank).float().mean() > 0.5
+
+
+class Rows(torch.utils.data.Dataset):
+    """Random patches that depend on the epoch."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(100 * self.epoch + item)
+        image = torch.rand(1, 30, 30, 10, generator=generator)
+        return {"image": image + item % 2, "label": torch.tensor(item % 2)}
+
+
+def train(folder: Path, epochs: int, network: nn.Module) -> None:
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    make_trainer(
+        device=torch.device("cpu"), network=network, loss=OnlineSampleFilteringLoss(), optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3),
+        dataloader=torch.utils.data.DataLoader(Rows(), batch_size=4), epochs=epochs, run_dir=str(folder),
+    ).run()  # fmt: skip
+
+
+def fresh_network(seed: int) -> CandidateFCN:
+    torch.manual_seed(seed)
+    return CandidateFCN((2, 2, 2), 3, init_std=0.1)
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = fresh_network(seed=1)
+    train(tmp_path / "whole", 3, whole)
+    train(tmp_path / "half", 1, fresh_network(seed=1))
+    resumed = fresh_network(seed=99)  # another process has another random state, and other weights until it resumes
+    train(tmp_path / "half", 3, resumed)
+    assert not torch.equal(fresh_network(seed=1).c4.weight, whole.c4.weight)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    shipped = torch.load(tmp_path / "half" / "model.pt", weights_only=True)
+    assert {value.dtype for value in shipped.values()} == {torch.float16}
+    assert not list(tmp_path.glob("*/*.part"))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volume files that are not DICOM."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from dicom_phantom import field_error_hu, field_hu
+from lungcad.errors import InputError
+from lungcad.volumes import read_volume
+
+
+def write(path: Path, size: tuple[int, int, int] = (30, 36, 20), direction: np.ndarray | None = None) -> Path:
+    """A file whose voxels are the phantom's field at their places."""
+    axes = np.eye(3) if direction is None else direction
+    spacing, center = np.array([0.7, 0.9, 1.25]), np.array([0.0, 0.0, -100.0])
+    origin = center - axes @ (spacing * (np.array(size) - 1) / 2)
+    index = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), axis=-1)
+    hu = field_hu(origin + (index * spacing) @ axes.T).astype(np.float32)
+    image = sitk.GetImageFromArray(hu.transpose(2, 1, 0))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(origin.tolist())
+    image.SetDirection(axes.ravel().tolist())
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def refused_as(path: Path, **options: object) -> str:
+    with pytest.raises(InputError) as caught:
+        read_volume(path, **options)  # type: ignore[arg-type]
+    return caught.value.code
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.mha", "a.nii", "a.nii.gz", "a.nrrd"])
+def test_formats_are_exact(tmp_path: Path, name: str) -> None:
+    volume = read_volume(write(tmp_path / name))
+    assert volume.hu.shape == (30, 36, 20) and field_error_hu(volume) < 0.01
+    assert volume.series_uid == "a" and volume.sop_instance_uids == ()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (1, -1, -1)])
+def test_any_storage_order_is_exact_with_z_up(
+    tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]
+) -> None:
+    direction = np.eye(3)[:, order] * signs
+    if np.linalg.det(direction) < 0:
+        direction[:, 0] *= -1
+    volume = read_volume(write(tmp_path / "a.nii.gz", direction=direction))
+    assert field_error_hu(volume) < 0.01
+    nearest = np.abs(volume.affine[:3, :3]).argmax(axis=0)
+    assert list(nearest) == [0, 1, 2] and volume.affine[2, 2] > 0
+
+
+def test_padding_is_clipped(tmp_path: Path) -> None:
+    image = sitk.ReadImage(str(write(tmp_path / "a.mha")))
+    image[0, 0, 0] = -3024.0
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    assert read_volume(tmp_path / "a.mha").hu[0, 0, 0] == -1024
+
+
+def test_refusals(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mhd")
+    assert refused_as(tmp_path / "missing.nii") == "E-NO-DICOM"
+    assert refused_as(path, memory_limit_bytes=1000) == "E-SIZE"
+    assert refused_as(path, max_spacing_mm=1.0) == "E-SPACING-THICK"
+    assert refused_as(path, min_slices=21) == "E-FEW-SLICES"
+    assert refused_as(path, nonsense=1) == "E-CONFIG"
+    (tmp_path / "text.nii").write_text("no image")
+    assert refused_as(tmp_path / "text.nii") == "E-CORRUPT"
+    (tmp_path / "a.raw").write_bytes(b"\0" * 100)
+    assert refused_as(path) == "E-CORRUPT"
+
+
+def test_header_pointing_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mhd")
+    path.write_text(path.read_text().replace("ElementDataFile = a.raw", "ElementDataFile = ../a.raw"))
+    assert refused_as(path) == "E-ARCHIVE"
+
+
+@pytest.mark.parametrize("value", [np.nan, 40000.0])
+def test_values_that_are_no_hu_are_refused(tmp_path: Path, value: float) -> None:
+    image = sitk.ReadImage(str(write(tmp_path / "a.mha")))
+    image[3, 3, 3] = value
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    assert refused_as(tmp_path / "a.mha") == "E-HU-RANGE"
+
+
+def test_colour_is_refused(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.Image([16, 16, 16], sitk.sitkVectorUInt8, 3), str(tmp_path / "a.nii"))
+    assert refused_as(tmp_path / "a.nii") == "E-NOT-CT"
+
+
+@pytest.mark.shared_data
+def test_real_nifti(shared: Path) -> None:
+    volume = read_volume(shared / "data" / "lungs" / "LCTSC-Test-S1-101.nii.gz")
+    assert volume.spacing_mm == pytest.approx((1.0, 1.0, 1.0), abs=1e-3)
+    assert volume.hu.min() >= -1024 and volume.hu.shape[2] > 100
