@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that is there whole or not at all."""
+"""Folders and files that are there whole or not at all."""
 
 import contextlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +32,41 @@ def replaced_folder(target: Path, *, ours: str) -> Iterator[Path]:
     try:
         fresh.mkdir(parents=True)  # not tempfile.mkdtemp: its folders are closed to everybody else
     except OSError as error:
-        raise InputError(
-            "E-OUTPUT", f"cannot write to the output folder: {error.strerror} (expected a writable folder).",
-            "Give another --output_dir.",
-        ) from error  # fmt: skip
+        raise _unwritable(error) from error
     try:
         yield fresh
         _swap(fresh, target, old)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def added_files(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; on success its files move into ``folder``, each over its earlier self.
+
+    What else ``folder`` holds is left alone; on an exception it is left as it was.
+
+    Raises:
+        InputError: E-OUTPUT, where ``folder`` cannot be made or written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = tempfile.mkdtemp(prefix=".new-", dir=folder)
+    except OSError as error:
+        raise _unwritable(error) from error
+    try:
+        yield Path(fresh)
+        for file in sorted(Path(fresh).iterdir()):
+            file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _unwritable(error: OSError) -> InputError:
+    text = f"cannot write to the output folder: {error.strerror} (expected a writable folder)."
+    return InputError("E-OUTPUT", text, "Give another --output_dir.")
 
 
 def _swap(fresh: Path, target: Path, old: Path) -> None:

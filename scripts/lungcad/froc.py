@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Free-response ROC by the rules of LUNA16 (Setio et al. 2017), with bootstrap over scans.
 
-A mark hits a nodule if it is closer than the radius to its centre; of several marks on one nodule the best counts;
-marks on ignored lesions count neither way; nodules that no mark hits stay in the denominator.
+Matching. A mark hits a nodule if it is closer than the radius to its centre, strictly; of several marks on one nodule
+the best counts and the others count neither way; so do marks on ignored lesions. A mark inside two nodules hits both.
+Nodules that no mark hits stay in the denominator, and so do scans without marks.
+
+The curve. Its points are the distinct scores, highest first: at each, marks of at least that score are counted, so
+equal scores fall together, whatever their order. It starts at (0, 0). Between two points it is a straight line, as in
+LUNA16's evaluation; where it rises vertically, its value is the upper end; beyond its last point it is level.
 """
 
 from collections.abc import Sequence
@@ -30,6 +35,21 @@ class ScoredScan:
     false: np.ndarray
 
 
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a threshold on the score gives; marks at or above it are reported.
+
+    Attributes:
+        threshold: None where nothing may be reported.
+        fp_per_scan: mean number of false marks per scan.
+        sensitivity: part of the nodules that are found.
+    """
+
+    threshold: float | None
+    fp_per_scan: float
+    sensitivity: float
+
+
 def match(
     nodules: np.ndarray, ignored: np.ndarray, marks: np.ndarray, scores: np.ndarray
 ) -> tuple[ScoredScan, np.ndarray]:
@@ -46,8 +66,8 @@ def match(
     """
 
     def inside(spheres: np.ndarray) -> np.ndarray:
-        distance = np.linalg.norm(marks.reshape(-1, 1, 3) - spheres[None, :, :3], axis=-1)
-        return distance < spheres[None, :, 3] / 2  # (K, M)
+        distance2 = ((marks.reshape(-1, 1, 3) - spheres[None, :, :3]) ** 2).sum(axis=-1)
+        return distance2 < (spheres[None, :, 3] / 2) ** 2  # (K, M); squares, as LUNA16's evaluation compares
 
     on_nodule, on_ignored = inside(nodules), inside(ignored)
     value = np.where(on_nodule, scores[:, None], -np.inf)
@@ -60,43 +80,125 @@ def match(
     return ScoredScan(hits, nodules[:, 3], false), best
 
 
+class Froc:
+    """The curve of scored scans, also of bootstrap draws among them.
+
+    The marks are sorted once; a draw only weights them by how often it holds their scan.
+
+    Args:
+        scans: at least one, with at least one nodule among them.
+
+    Attributes:
+        thresholds: (T,) the distinct scores, falling.
+        fp_per_scan: (1 + T,) false marks per scan, 0 and then at each threshold.
+        sensitivity: (1 + T,) likewise.
+
+    Raises:
+        ValueError: there is no scan or no nodule.
+    """
+
+    def __init__(self, scans: Sequence[ScoredScan]):
+        self.nodules = np.array([len(scan.hits) for scan in scans], dtype=int)  # per scan
+        if not self.nodules.sum():
+            raise ValueError("nothing to score: no nodule in any scan.")
+        found = [scan.hits[np.isfinite(scan.hits)] for scan in scans]
+        false = [scan.false for scan in scans]
+        scores = np.concatenate([*found, *false])
+        order = np.argsort(-scores, kind="stable")
+        scores = scores[order]
+        self._scan = np.concatenate([np.repeat(np.arange(len(scans)), [len(v) for v in part])
+                                     for part in (found, false)])[order]  # fmt: skip
+        self._hit = order < sum(map(len, found))
+        self._last = np.flatnonzero(np.diff(scores, append=-np.inf))  # of each run of equal scores
+        self.thresholds = scores[self._last]
+        self.fp_per_scan, self.sensitivity = self.curve()
+
+    def curve(self, draw: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """False marks per scan and sensitivity, each (1 + T,), at (0, 0) and then at each of the (T,) thresholds.
+
+        Args:
+            draw: (S,) how often each scan counts; None counts each once.
+        """
+        draw = np.ones(len(self.nodules), dtype=int) if draw is None else draw
+        weight = draw[self._scan]
+        true = np.cumsum(weight * self._hit)[self._last]
+        false = np.cumsum(weight * ~self._hit)[self._last]
+        return np.r_[0, false] / draw.sum(), np.r_[0, true] / (draw @ self.nodules)
+
+    def at(
+        self, fp_per_scan: Sequence[float] | np.ndarray = FP_PER_SCAN, draw: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Sensitivity at each mean number of false marks per scan, inf for all marks; ``draw`` as in :meth:`curve`."""
+        return np.interp(fp_per_scan, *self.curve(draw))
+
+    def bootstrap(
+        self, fp_per_scan: Sequence[float] | np.ndarray = FP_PER_SCAN, rounds: int = 1000, seed: int = 0
+    ) -> np.ndarray:
+        """(rounds, P) sensitivities of draws with replacement; rounds that drew no nodule are drawn again."""
+        rng = np.random.default_rng(seed)
+        number = len(self.nodules)
+        values: list[np.ndarray] = []
+        while len(values) < rounds:
+            draw = np.bincount(rng.integers(number, size=number), minlength=number)
+            if draw @ self.nodules:
+                values.append(self.at(fp_per_scan, draw))
+        return np.array(values)
+
+    def operating_point(self, fp_per_scan: float) -> OperatingPoint:
+        """The lowest threshold with at most so many false marks per scan."""
+        return self._point(int(np.searchsorted(self.fp_per_scan, fp_per_scan, side="right")) - 1)
+
+    def reaching(self, sensitivity: float) -> OperatingPoint | None:
+        """The highest threshold with at least this sensitivity; None where even all marks reach less."""
+        enough = np.flatnonzero(self.sensitivity >= sensitivity)
+        return self._point(int(enough[0])) if len(enough) else None
+
+    def _point(self, number: int) -> OperatingPoint:
+        threshold = float(self.thresholds[number - 1]) if number else None
+        return OperatingPoint(threshold, float(self.fp_per_scan[number]), float(self.sensitivity[number]))
+
+
 def sensitivities(scans: Sequence[ScoredScan], fp_per_scan: Sequence[float] = FP_PER_SCAN) -> np.ndarray:
     """Sensitivity at each mean number of false positives per scan, interpolated along the curve as LUNA16 does.
 
     Raises:
         ValueError: there is no scan or no nodule.
     """
-    if not scans or not sum(len(scan.hits) for scan in scans):
-        raise ValueError("nothing to score: no nodule in any scan.")
-    hits = np.concatenate([scan.hits for scan in scans])
-    false = np.concatenate([scan.false for scan in scans])
-    thresholds = np.unique(np.concatenate([hits[np.isfinite(hits)], false]))[::-1]
-    true_rate = [(hits[:, None] >= thresholds).mean(axis=0)]
-    false_rate = [len(false) / len(scans) - np.searchsorted(np.sort(false), thresholds, side="left") / len(scans)]
-    return np.interp(fp_per_scan, np.r_[0.0, *false_rate], np.r_[0.0, *true_rate])
+    return Froc(scans).at(fp_per_scan)
 
 
 def cpm_with_interval(scans: Sequence[ScoredScan], rounds: int = 1000, seed: int = 0) -> tuple[float, float, float]:
     """CPM and its 95 % interval by bootstrap over scans; rounds that drew no nodule are drawn again."""
-    rng = np.random.default_rng(seed)
-    values: list[float] = []
-    while len(values) < rounds:
-        drawn = [scans[n] for n in rng.integers(len(scans), size=len(scans))]
-        if sum(len(scan.hits) for scan in drawn):
-            values.append(float(sensitivities(drawn).mean()))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(sensitivities(scans).mean()), float(low), float(high)
+    froc = Froc(scans)
+    low, high = np.percentile(froc.bootstrap(rounds=rounds, seed=seed).mean(axis=1), [2.5, 97.5])
+    return float(froc.at().mean()), float(low), float(high)
 
 
 def sensitivity_by_diameter(
     scans: Sequence[ScoredScan], threshold: float = -np.inf, edges_mm: Sequence[float] = (3, 5, 10, np.inf)
 ) -> dict[str, tuple[int, int]]:
-    """Found and all nodules per range of diameters, counting hits of at least ``threshold``."""
+    """Found and all nodules per range of diameters, counting hits of at least ``threshold``.
+
+    A range holds its lower edge, not its upper one. Nodules below the first edge get a range of their own, if any.
+    """
     hits = np.concatenate([scan.hits for scan in scans])
     diameters = np.concatenate([scan.diameters_mm for scan in scans])
     table = {}
-    for low, high in pairwise(edges_mm):
+    for low, high in pairwise((-np.inf, *edges_mm)):
         here = (diameters >= low) & (diameters < high)
         found = here & np.isfinite(hits) & (hits >= threshold)
-        table[f"{low:g}-{high:g} mm" if np.isfinite(high) else f">{low:g} mm"] = (int(found.sum()), int(here.sum()))
+        name = f"<{high:g} mm" if low == -np.inf else f"{low:g}-{high:g} mm" if np.isfinite(high) else f">{low:g} mm"
+        if here.any() or low > -np.inf:
+            table[name] = (int(found.sum()), int(here.sum()))
     return table
+
+
+def true_negative_scans(scans: Sequence[ScoredScan], threshold: float) -> tuple[int, int]:
+    """Scans without a nodule: those without a false mark of at least ``threshold``, and all of them.
+
+    Their ratio is the true-negative-patient score of Zhang et al. 2020 (arXiv 2001.11071, section IV.G), who take the
+    threshold that gives a sensitivity of 0.95 and count LUNA16's 287 scans without a nodule as patients. Marks on
+    ignored lesions do not spoil a scan.
+    """
+    healthy = [scan for scan in scans if not len(scan.hits)]
+    return sum(not (scan.false >= threshold).any() for scan in healthy), len(healthy)

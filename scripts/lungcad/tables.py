@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read tables that people made: CSV with a header, comma or tab, plain or gzipped; faults are told with their line."""
+
+import csv
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungcad.errors import InputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        table: name of the file.
+        line: where the row ends in it, counted from 1.
+        cells: text by column, without blanks around it.
+    """
+
+    table: str
+    line: int
+    cells: dict[str, str]
+
+    def text(self, column: str) -> str:
+        """Text of a cell; raises InputError E-TABLE where it is empty."""
+        if not self.cells[column]:
+            raise self.refusal(f"{column} is empty")
+        return self.cells[column]
+
+    def number(self, column: str) -> float:
+        """Finite number in a cell; raises InputError E-TABLE where it is anything else."""
+        try:
+            value = float(self.cells[column])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.refusal(f"{column} is {self.cells[column]!r} (expected a finite number)")
+        return value
+
+    def refusal(self, what: str, advice: str = "") -> InputError:
+        """Make the error that this row is refused with."""
+        return InputError("E-TABLE", f"{self.table}, line {self.line}: {what}.", advice)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as read.
+
+    Attributes:
+        name: of the file.
+        columns: in the file's order.
+        rows: in the file's order; a header alone is a table without rows.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def read_table(path: str | Path, required: Sequence[str] = ()) -> Table:
+    """Read a table; empty lines are skipped, further columns are kept.
+
+    Args:
+        path: CSV; tab separated if the header holds a tab; gzipped or not.
+        required: columns that must be there.
+
+    Raises:
+        InputError: E-TABLE, where there is no such file, it is empty or not text, a column is missing or there twice,
+            or a row has more or fewer cells than the header.
+    """
+    name = Path(path).name
+    (_, columns), *lines = _lines(path, name)
+    _check_columns(name, columns, required)
+    rows = []
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            text = f"{name}, line {number}: {len(cells)} cells (expected {len(columns)}, as in the header)."
+            raise InputError("E-TABLE", text, "Separate cells by commas or by tabs throughout.")
+        rows.append(Row(name, number, dict(zip(columns, cells, strict=True))))
+    return Table(name, tuple(columns), tuple(rows))
+
+
+def read_names(path: str | Path, column: str) -> list[Row]:
+    """Read a list of names: a table with that column, or one name per line without a header.
+
+    Raises:
+        InputError: E-TABLE, where the file cannot be read, is empty, or a name is empty or there twice.
+    """
+    name = Path(path).name
+    (_, header), *_ = lines = _lines(path, name)
+    if column in header:
+        rows = list(read_table(path, [column]).rows)
+    elif len(header) == 1:
+        rows = [Row(name, number, {column: cells[0]}) for number, cells in lines]
+    else:
+        raise InputError("E-TABLE", f"{name}: column {column} missing: got {', '.join(header)}.",
+                         "Give a table with that column, or one name per line.")  # fmt: skip
+    refuse_duplicates(rows, column)
+    return rows
+
+
+def refuse_duplicates(rows: Sequence[Row], column: str) -> None:
+    """Raise InputError E-TABLE where two rows have the same name in ``column``, or a row has none."""
+    first: dict[str, int] = {}
+    for row in rows:
+        text = row.text(column)
+        if text in first:
+            raise row.refusal(f"{column} {text} stands in line {first[text]} already", "Keep one of the two lines.")
+        first[text] = row.line
+
+
+def _lines(path: str | Path, name: str) -> list[tuple[int, list[str]]]:
+    """Line number and stripped cells of every line that is not empty; at least one."""
+    try:
+        raw = Path(path).read_bytes()
+        text = (gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode("utf-8-sig")
+        header = next((line for line in text.splitlines() if line.strip()), "")
+        reader = csv.reader(io.StringIO(text, newline=None), delimiter="\t" if "\t" in header else ",", strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    except FileNotFoundError as error:
+        raise InputError("E-TABLE", f"no such file: {name}.", "Check the path.") from error
+    except OSError as error:  # also a folder, and a damaged gzip
+        raise InputError("E-TABLE", f"{name}: not readable: {error.strerror or error}.", "Give a CSV file.") from error
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
+        raise InputError("E-TABLE", f"{name}: not a table: {error}.", "Give a CSV file in UTF-8.") from error
+    if not lines:
+        raise InputError("E-TABLE", f"{name} is empty (expected at least a header).", "Is this the right file?")
+    return lines
+
+
+def _check_columns(name: str, columns: Sequence[str], required: Sequence[str]) -> None:
+    double = sorted({column for column in columns if columns.count(column) > 1})
+    if double:
+        text = f"{name}: column {', '.join(double)} stands there more than once."
+        raise InputError("E-TABLE", text, "Keep one of them.")
+    missing = [column for column in required if column not in columns]
+    if missing:
+        raise InputError("E-TABLE", f"{name}: column {', '.join(missing)} missing: got {', '.join(columns)}.",
+                         f"Expected the columns {', '.join(required)}.")  # fmt: skip
