@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fire
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from lungcad.console import guarded
@@ -20,7 +20,7 @@ from lungcad.training.luna16_cases import Luna16Cases
 HELD_OUT_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314")
 TRAINING_LUNGS = ("TCGA-DE-A4MA", "LCTSC-Test-S1-101", "TotalSegmentator-aorta", "LungFCP-01-0001")
 SPLITS: dict[str, dict[str, Any]] = {
-    "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 56, "seed": 1},
+    "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
     "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 16, "seed": 2},
     "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 16, "seed": 3},
 }
@@ -43,6 +43,7 @@ def implanted(data_dir: str, output_dir: str, splits: str = "train,validation,te
 def luna16(
     luna16_dir: str, output_dir: str, train: Sequence[int] | int = (0, 1, 2, 3, 4, 5, 6, 7),
     validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, workers: int = 2,
+    by_subset: bool = False,
 ) -> None:  # fmt: skip
     """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; scans that are refused are told and left out.
 
@@ -54,7 +55,18 @@ def luna16(
         test: likewise.
         versions: of each training scan; those after the first are scaled at random by 0.9 to 1.1.
         workers: processes.
+        by_subset: for cross validation: every subset<k> there is, into OUTPUT_DIR/subset<k>, the versions after the
+            first into OUTPUT_DIR/subset<k>_scaled.
     """
+    if by_subset:
+        for folder in sorted(Path(luna16_dir).glob("subset*")):
+            cases = Luna16Cases(luna16_dir, [int(folder.name.removeprefix("subset"))], versions=versions)
+            once = len(cases) // versions
+            _write(Subset(cases, range(once)), Path(output_dir) / folder.name, workers)
+            if versions > 1:
+                more = Subset(cases, range(once, len(cases)))
+                _write(more, Path(output_dir) / f"{folder.name}_scaled", workers)
+        return
     for split, subsets in (("train", train), ("validation", validation), ("test", test)):
         numbers = [subsets] if isinstance(subsets, int) else list(subsets)
         if numbers:

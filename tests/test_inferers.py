@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.inferers import CropInferer, LungFCNInferer
+from lungcad.inferers import CropInferer, LungFCNInferer, PrecisionInferer
 from lungcad.networks.dou2017 import CandidateFCN
 from lungcad.score_volume import IndexMap
 
@@ -83,3 +83,18 @@ def test_no_crop_gives_an_empty_result() -> None:
 def test_unknown_precision_is_refused(network: CandidateFCN) -> None:
     with pytest.raises(InputError, match=r"E-CONFIG.*float16.*expected auto, float32 or bfloat16"):
         CropInferer(precision="float16", progress=False)(torch.zeros(1, 1, 6, 6, 5), network)
+
+
+def test_training_in_bfloat16_gives_float32_outputs_and_gradients_near_those_of_float32(network: CandidateFCN) -> None:
+    network.train()
+    image = torch.rand(2, 1, 30, 30, 10)
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        network.zero_grad()
+        output = PrecisionInferer(precision)(image, network)
+        assert output.dtype == torch.float32
+        torch.testing.assert_close(output, network(image), atol=0.02, rtol=0.02)
+        output[:, 1].sum().backward()
+        gradients.append(network.c5.weight.grad.flatten().clone())
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.05, atol=0.02)
+    assert not torch.equal(gradients[0], gradients[1])  # it did run in another precision

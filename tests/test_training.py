@@ -94,6 +94,26 @@ def test_targets_decode_to_the_nodule_and_positives_lie_within_its_radius() -> N
     assert max(distances) > 3.0  # they do wander
 
 
+def test_warped_patches_keep_track_of_place_and_size() -> None:
+    spacing, size = np.array([1.0, 1.0, 2.0]), (40, 40, 20)
+    case = dark_case(nodules=[Sphere(np.array([40.0, 37.0, 20.0]), 12.0)])
+    distance = np.linalg.norm((np.indices(case.hu.shape).T - [40, 37, 20]) * spacing, axis=-1).T
+    case.hu[:] = np.where(distance < 6, 400, -1000)
+    data = patches(case, size, localise=True, positive_share=1.0, jitter=0.3, warp_share=1.0)
+    grid = np.indices(size).reshape(3, -1).T * spacing
+    diameters = []
+    for item in (data[n] for n in range(20)):
+        weight = item["image"].numpy().ravel()
+        target = item["label"][1:].numpy().astype(float)
+        center, diameter = decode(target, (np.array(size) - 1) / 2 * spacing, spacing * size)
+        np.testing.assert_allclose(weight @ grid / weight.sum(), center, atol=0.3)
+        assert (6 * weight.sum() * spacing.prod() / np.pi) ** (1 / 3) == pytest.approx(diameter, rel=0.05)
+        diameters.append(float(diameter))
+    assert min(diameters) < 11.5 < 12.5 < max(diameters)  # scaled by 0.9 to 1.1
+    upright = patches(case, size, localise=True, positive_share=1.0)
+    assert not all(torch.equal(upright[n]["image"], data[n]["image"]) for n in range(20))
+
+
 def test_random_places_fill_the_ball_of_the_nodule() -> None:
     rng = np.random.default_rng(0)
     spacing = np.array([1.0, 1.0, 2.0])

@@ -112,7 +112,7 @@ def test_torchscript_that_computes_something_else_fails(
         ("inference", lambda c: c.pop("evaluator"), "properties"),
         ("train", lambda c: c["train"]["trainer"].update(epochs="@epoch"), "overlays"),
         ("train", lambda c: c["train"]["loss"].update(hard_part=0.5), "overlays"),
-        ("evaluate", lambda c: c["scorer"].update(_target_="lungcad.training.evaluation.Scorer"), "overlays"),
+        ("evaluate", lambda c: c["scorer"].update(_target_="lungcad.training.scoring.Scorer"), "overlays"),
         ("multi_gpu_train", lambda c: c.update(device="$parallel.process_device("), "overlays"),
     ],
 )

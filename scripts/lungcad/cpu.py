@@ -26,8 +26,8 @@ def tune_allocator() -> None:
 def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype":
     """Data type of the fast path on this device.
 
-    bfloat16 pays where the processor multiplies it in hardware (a GPU, or AMX tiles); elsewhere it is emulated and
-    many times slower than float32.
+    bfloat16 pays where the processor multiplies it in hardware (a GPU, AMX tiles, AVX-512 BF16); elsewhere it is
+    emulated and many times slower than float32.
 
     Args:
         device: where the network runs.
@@ -42,5 +42,8 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
         raise InputError("E-CONFIG", f"unknown precision: {precision} (expected auto, float32 or bfloat16).")
     if precision != "auto":
         return getattr(torch, precision)
-    quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
+    if device.type == "cuda":
+        quick = torch.cuda.is_bf16_supported()
+    else:
+        quick = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if quick else torch.float32

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import torch
-from monai.inferers import Inferer
+from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 from tqdm import tqdm
 
@@ -104,3 +104,21 @@ class CropInferer(Inferer):
             with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
                 outputs.append(network(batch.contiguous(memory_format=torch.channels_last_3d)).float())
         return torch.cat(outputs) if outputs else inputs.new_zeros(0)
+
+
+class PrecisionInferer(SimpleInferer):
+    """The network as it is, for training: in the device's fast data type, outputs in float32 for the loss.
+
+    Args:
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+    """
+
+    def __init__(self, precision: str = "auto"):
+        super().__init__()
+        self.precision = precision
+
+    def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z)."""
+        dtype = fast_dtype(inputs.device, self.precision)
+        with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            return network(inputs.contiguous(memory_format=torch.channels_last_3d)).float()

@@ -27,6 +27,7 @@ class Case:
         nodules: to be found.
         ignored: neither to be found nor false: unlabelled or excluded lesions.
         controls: nodule-free tissue set in by the same code as the nodules; negatives.
+        affine: (4, 4), index to LPS mm; None for a composite, which is nobody's scan.
     """
 
     name: str
@@ -36,6 +37,12 @@ class Case:
     nodules: list[Sphere] = field(default_factory=list)
     ignored: list[Sphere] = field(default_factory=list)
     controls: list[Sphere] = field(default_factory=list)
+    affine: np.ndarray | None = None
+
+    @property
+    def to_mm(self) -> np.ndarray:
+        """(4, 4), index to LPS mm, or to mm from the first voxel where there is no LPS."""
+        return np.diag([*self.spacing_mm, 1.0]) if self.affine is None else self.affine
 
     def distance_mm(self, index: np.ndarray, spheres: list[Sphere]) -> np.ndarray:
         """Distances (N, M) in mm from places (N, 3) to the centres of spheres (M)."""

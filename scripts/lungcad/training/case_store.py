@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases on disk: one ``.npz`` each, so that a long training starts, restarts and is scored on the very same scans."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ def save_case(folder: str | Path, case: Case) -> Path:
         spheres: list[Sphere] = getattr(case, kind)
         tables[kind] = np.array([[*s.index, s.diameter_mm] for s in spheres]).reshape(-1, 4)
         tables[f"{kind}_names"] = np.array([s.name for s in spheres], dtype=str)
+    if case.affine is not None:
+        tables["affine"] = case.affine
     part = path.with_suffix(".part")
     with part.open("wb") as stream:
         np.savez(stream, hu=case.hu, lungs=np.packbits(case.lungs), spacing_mm=case.spacing_mm, **tables)
@@ -38,16 +41,18 @@ def load_case(path: str | Path) -> Case:
             for kind in KINDS
             for names in [store[f"{kind}_names"]]
         }
-    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres)
+        affine = store.get("affine", None)
+    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine)
 
 
-def load_cases(folder: str | Path) -> list[Case]:
-    """All cases of a folder, by name.
+def load_cases(folder: str | Path | Sequence[str | Path]) -> list[Case]:
+    """All cases of a folder, or of several, by name.
 
     Raises:
         FileNotFoundError: no case there; names the command that makes them.
     """
-    paths = sorted(Path(folder).glob("*.npz"))
+    folders = [folder] if isinstance(folder, str | Path) else folder
+    paths = [path for one in folders for path in sorted(Path(one).glob("*.npz"))]
     if not paths:
         raise FileNotFoundError(f"no case in {folder} (expected *.npz). Make them with scripts/make_cases.py.")
     return [load_case(path) for path in paths]

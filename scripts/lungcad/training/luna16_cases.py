@@ -102,7 +102,8 @@ def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere]
         return Sphere(place, sphere.diameter_mm * scale, sphere.name)
 
     case = Case(path.stem, grid.hu.numpy().round().astype(np.int16), lungs, (x, y, z),
-                [placed(sphere) for sphere in nodules], [placed(sphere) for sphere in ignored])  # fmt: skip
+                [placed(sphere) for sphere in nodules], [placed(sphere) for sphere in ignored],
+                affine=grid.affine)  # fmt: skip
     for nodule in case.nodules:
         if not cut(lungs, nodule.index, (i, j, k), False).any():  # kept: what the mask misses is missed, and must count
             logger.warning("series %s: a nodule lies more than %g mm outside the lung mask", path.stem, margin_mm)

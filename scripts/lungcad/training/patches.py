@@ -2,13 +2,16 @@
 """Patches of known class for both stages, cut from cases and augmented as Dou et al. 2017 (section 3) state.
 
 Positives: random translation within the nodule's radius, flips, turns by multiples of 90 degrees in the transverse
-plane; the random scaling by 0.9 to 1.1 is the cases' (the whole composite, or the whole scan, is scaled).
+plane, scaling by 0.9 to 1.1 (the cases' own; and a warped patch's). Beyond the paper, whose negatives come from
+hundreds of patients where ours come from a few, a share of the patches is also turned by any angle and tilted.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset
 
 from lungcad.isolation import BLANK_HU
@@ -57,18 +60,19 @@ class NodulePatches(Dataset):
         random_share: share of random ones among the negatives that sit on no control; 1 without ``negatives``.
         localise: targets (5,) for :class:`~lungcad.losses.HybridLoss` instead of a class.
         jitter: translation of positives, as a share of the radius.
+        warp_share: share of the patches that are turned by any angle, tilted and scaled; see :func:`warped`.
         seed: of everything random.
     """
 
     def __init__(self, cases: Sequence[Case], patch_size: Sequence[int], window_hu: Sequence[float], length: int, *,
                  positive_share: float = 0.33, control_share: float = 0.1, gate_hu: float = -650.0,
                  negatives: Sequence[np.ndarray] | None = None, random_share: float = 0.0, localise: bool = False,
-                 jitter: float = 1.0, seed: int = 0):  # fmt: skip
+                 jitter: float = 1.0, warp_share: float = 0.0, seed: int = 0):  # fmt: skip
         self.cases = list(cases)
         x, y, z = patch_size
         self.patch_size, self.window_hu, self.length = (x, y, z), window_hu, length
         self.positive_share, self.control_share = positive_share, control_share
-        self.localise, self.jitter, self.seed, self.epoch = localise, jitter, seed, 0
+        self.localise, self.jitter, self.warp_share, self.seed, self.epoch = localise, jitter, warp_share, seed, 0
         self.nodules = [(case, nodule) for case in self.cases for nodule in case.nodules]
         self.controls = [(case, control) for case in self.cases for control in case.controls]
         self.random_share = random_share if negatives is not None else 1.0
@@ -96,16 +100,20 @@ class NodulePatches(Dataset):
             pool = self.random if rng.random() < self.random_share else self.false_candidates
             case, places = pool[rng.integers(len(pool))]
             place = places[rng.integers(len(places))] + rng.uniform(-1, 1, 3)
-        patch = cut(case.hu, place, self.patch_size, BLANK_HU)
-        proposal = patch_center(place, self.patch_size)
-        shift = nodule.index - proposal if positive else np.zeros(3)
+        diameter = nodule.diameter_mm if positive else 1.0
+        if rng.random() < self.warp_share:
+            patch, matrix, scale = warped(case, place, self.patch_size, rng)
+            shift = np.linalg.solve(matrix, nodule.index - place) if positive else np.zeros(3)
+            diameter /= scale
+        else:
+            patch = cut(case.hu, place, self.patch_size, BLANK_HU)
+            shift = nodule.index - patch_center(place, self.patch_size) if positive else np.zeros(3)
         patch, shift = _turn(patch, shift, rng)
         image = torch.from_numpy(np.ascontiguousarray(scaled(patch, self.window_hu)))[None]
         if not self.localise:
             return {"image": image, "label": torch.tensor(int(positive))}
         spacing = np.array(case.spacing_mm)
         extent = spacing * self.patch_size
-        diameter = nodule.diameter_mm if positive else 1.0
         target = encode(shift * spacing, np.array(diameter), np.zeros(3), extent)
         return {"image": image, "label": torch.tensor([float(positive), *target], dtype=torch.float32)}
 
@@ -123,6 +131,23 @@ def _gated(case: Case, gate_hu: float, most: int = 20000) -> np.ndarray:
     rng = np.random.default_rng(len(places))
     places = places[rng.permutation(len(places))[:most]]
     return places[clear_of_lesions(case, places)].astype(np.float32)
+
+
+def warped(
+    case: Case, place: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Patch around ``place``, turned in the transverse plane, tilted by up to 20 degrees and scaled by 0.9 to 1.1.
+
+    Returns:
+        HU of shape ``size``; the matrix (3, 3) that takes a step in the patch to a step in the volume, both in voxels;
+        and by how much the patch's millimetre is longer than the volume's.
+    """
+    spacing, scale = np.array(case.spacing_mm), rng.uniform(0.9, 1.1)
+    turn, axis, tilt = rng.uniform(0, 360), rng.uniform(0, 360), rng.uniform(-20, 20)
+    rotation = Rotation.from_euler("zxz", (turn - axis, tilt, axis), degrees=True).as_matrix()
+    matrix = scale * rotation * spacing / spacing[:, None]
+    offset = place - matrix @ ((np.array(size) - 1) / 2)
+    return ndimage.affine_transform(case.hu, matrix, offset, size, order=1, cval=BLANK_HU), matrix, scale
 
 
 def _turn(patch: np.ndarray, shift: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and a log."""
+"""MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and logs."""
 
 import logging
 import os
@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
 from monai.engines import SupervisedTrainer
-from monai.handlers import LrScheduleHandler, StatsHandler
+from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHandler
+from tensorboardX import SummaryWriter
 from torch import nn
 
 from lungcad.cpu import tune_allocator
@@ -24,8 +26,8 @@ def make_trainer(
 ) -> SupervisedTrainer:  # fmt: skip
     """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
 
-    At the end ``<run_dir>/model.pt`` holds the weights as a bundle ships them. Of several processes the first one
-    writes and logs, all of them resume.
+    At the end ``<run_dir>/model.pt`` holds the weights as a bundle ships them; ``<run_dir>/tensorboard`` gets loss and
+    learning rate. Of several processes the first one writes and logs, all of them resume.
 
     Args:
         device: where to train.
@@ -42,13 +44,24 @@ def make_trainer(
     parts = {"network": unwrapped(network), "optimizer": optimizer, "schedule": schedule}
     unwrapped(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     writes = is_main_process()
+    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False)]
+    if writes:
+        handlers += [
+            StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss),
+            TensorBoardStatsHandler(
+                SummaryWriter(str(folder / "tensorboard")), tag_name="loss", output_transform=_loss,
+                epoch_event_writer=lambda engine, writer: writer.add_scalar(
+                    "learning_rate", optimizer.param_groups[0]["lr"], engine.state.epoch
+                ),
+            ),
+        ]  # fmt: skip
     trainer = SupervisedTrainer(
         device=device, max_epochs=epochs, train_data_loader=dataloader, network=network, optimizer=optimizer,
-        loss_function=loss, train_handlers=[LrScheduleHandler(schedule, print_lr=False), StatsHandler(
-            output_transform=lambda output: output[0]["loss"], iteration_log=False, epoch_log=writes,
-            epoch_print_logger=_log_epoch,
-        )], **options,
+        loss_function=loss, train_handlers=handlers, **options,
     )  # fmt: skip
+    if writes:
+        bar = ProgressBar(desc="train", disable=None)
+        bar.attach(trainer, output_transform=lambda output: {"loss": _loss(output)})
 
     @trainer.on(Events.STARTED)
     def resume(engine: Engine) -> None:
@@ -81,9 +94,12 @@ def make_trainer(
     return trainer
 
 
+def _loss(output: Any) -> float:
+    return float(output[0]["loss"])
+
+
 def _log_epoch(engine: Engine) -> None:
-    output = engine.state.output
-    logger.info("epoch %d/%d  last loss %.4f", engine.state.epoch, engine.state.max_epochs, output[0]["loss"])
+    logger.info("epoch %d/%d  last loss %.4f", engine.state.epoch, engine.state.max_epochs, _loss(engine.state.output))
 
 
 def write_atomically(state: dict, path: Path) -> None:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A paper's whole training as a list of bundle runs: rounds of training, candidates of one round for the next, scores.
+
+A recipe is a JSON file in the bundle that it ends with. Each of its steps is one ``python -m monai.bundle run`` whose
+folder is ``<runs_dir>/<name>``; a step whose result is there is skipped, a training that was cut off goes on from its
+last epoch. So whatever ends a run, the same command again finishes it.
+
+    {"steps": [{"name": "detection", "bundle": "lung_nodule_detection_dou2017", "config": "train", "cases": "train",
+                "set": {"epochs": 24}},
+               {"name": "mined", "bundle": "lung_nodule_detection_dou2017", "config": "evaluate", "cases": "train",
+                "weights": "detection", "set": {"max_candidates": 100}}, ...]}
+
+``{name}`` within a value of ``set`` stands for the folder of that step.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lungcad.errors import InputError
+from lungcad.registry import bundle_root
+
+logger = logging.getLogger(__name__)
+
+RESULT = {"train": "model.pt", "evaluate": "metrics.json"}
+"""The file that says that a step is done, by config."""
+
+
+@dataclass
+class Step:
+    """One bundle run.
+
+    Attributes:
+        name: of the step and its folder.
+        bundle: a name from ``lungcad list``.
+        config: overlay on the bundle's inference.json: ``train`` or ``evaluate``.
+        cases: which split of the cases.
+        weights: training step whose weights are evaluated; None for the bundle's own.
+        set: values of the bundle's keys.
+    """
+
+    name: str
+    bundle: str
+    config: str
+    cases: str
+    weights: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+def load_recipe(path: str | Path) -> list[Step]:
+    """Read a recipe.
+
+    Raises:
+        InputError: E-CONFIG; no such file, an unknown entry, or a step that names a later one.
+    """
+    try:
+        steps = [Step(**entry) for entry in json.loads(Path(path).read_text())["steps"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = f"no recipe in {Path(path).name}: {error}."
+        raise InputError("E-CONFIG", text, "See lungcad/training/recipe.py.") from error
+    known: dict[str, str] = {}
+    for step in steps:
+        if step.config not in RESULT:
+            raise InputError("E-CONFIG", f"step {step.name}: config {step.config} (expected train or evaluate).")
+        if step.weights is not None and step.weights not in known:
+            text = f"step {step.name} takes weights of {step.weights}, which is no step before it."
+            raise InputError("E-CONFIG", text)
+        _filled(step, known)
+        known[step.name] = step.name
+    return steps
+
+
+def _filled(step: Step, folders: Mapping[str, str]) -> dict[str, Any]:
+    """The step's values with the folders of other steps in them."""
+    try:
+        return {
+            key: value.format_map(folders) if isinstance(value, str) else value for key, value in step.set.items()
+        }
+    except (KeyError, ValueError) as error:
+        raise InputError("E-CONFIG", f"step {step.name} refers to {error}, which is no step before it.") from error
+
+
+def run_recipe(
+    steps: Sequence[Step], runs_dir: str | Path, cases: Mapping[str, Sequence[str | Path]], *, processes: int = 1,
+    restarts: int = 0, overrides: Mapping[str, Any] | None = None,
+) -> list[Path]:  # fmt: skip
+    """Run what is not done yet.
+
+    Args:
+        steps: of the recipe.
+        runs_dir: gets one folder a step.
+        cases: folders of cases by split.
+        processes: that train together under torchrun; evaluation takes one.
+        restarts: how often a step that was killed starts again.
+        overrides: for every training step: ``epochs``, ``batches_per_epoch``, ``device`` ...
+
+    Returns:
+        The ``metrics.json`` files of the evaluations, in order.
+
+    Raises:
+        InputError: E-TRAIN, where a step fails; E-CONFIG, where a split has no folder.
+    """
+    root = Path(runs_dir).absolute()
+    folders = {step.name: str(root / step.name) for step in steps}
+    results = []
+    for step in steps:
+        result = root / step.name / RESULT[step.config]
+        if result.exists():
+            logger.info("%s: done before", step.name)
+        else:
+            if not cases.get(step.cases):
+                raise InputError("E-CONFIG", f"step {step.name} needs cases of the split {step.cases}; there are none.")
+            _run(command(step, folders, cases[step.cases], processes, overrides or {}), step.name, restarts)
+        if step.config == "evaluate":
+            results.append(result)
+    return results
+
+
+def command(step: Step, folders: Mapping[str, str], cases: Sequence[str | Path], processes: int,
+            overrides: Mapping[str, Any]) -> list[str]:  # fmt: skip
+    """The command line of one step."""
+    bundle, together = bundle_root(step.bundle), step.config == "train" and processes > 1
+    overlays = ["inference", step.config, *(["multi_gpu_train"] if together else [])]
+    values: dict[str, Any] = {
+        "config_file": [str(bundle / "configs" / f"{name}.json") for name in overlays],
+        "bundle_root": str(bundle),
+        "cases_dir": [str(Path(folder).absolute()) for folder in cases],
+        "run_dir" if step.config == "train" else "output_dir": folders[step.name],
+        **_filled(step, folders),
+    }
+    if step.config == "train":
+        values |= overrides
+    elif step.weights is not None:
+        values["weights"] = f"{folders[step.weights]}/model.pt"
+    launcher = [sys.executable, "-m"]
+    if together:
+        launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+    return [*launcher, "monai.bundle", "run", *(part for key, one in values.items() for part in (f"--{key}", str(one)))]
+
+
+def _run(line: Sequence[str], name: str, restarts: int) -> None:
+    """Run a step; one that a signal ended, or whose worker one ended, starts again from its last checkpoint."""
+    for attempt in range(restarts + 1):
+        logger.info("%s: %s", name, "starts" if attempt == 0 else f"starts again ({attempt} of {restarts})")
+        code = subprocess.run(line).returncode
+        if code == 0:
+            return
+        if code == 2:  # bad input stays bad
+            break
+    text = f"step {name} ended with exit code {code}."
+    raise InputError("E-TRAIN", text, "Mend what it says above, and run this again: it resumes.")

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score what a bundle found in cases by LUNA16's rules, and the scores of several folders as one.
+
+A scored folder holds LUNA16's four tables (``submission.csv``, ``annotations.csv``, ``annotations_excluded.csv``,
+``seriesuids.csv``), so ``lungcad score`` gives the same figures; ``candidates.json``, the findings whole; and
+``metrics.json``.
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+
+from lungcad.finding import Finding
+from lungcad.froc import (
+    FP_PER_SCAN,
+    ScoredScan,
+    cpm_with_interval,
+    match,
+    sensitivities,
+    sensitivity_by_diameter,
+)  # fmt: skip
+from lungcad.geometry import to_world
+from lungcad.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
+from lungcad.results import LUNA16_COLUMNS, reported_score
+from lungcad.training.case import Case, Sphere
+from lungcad.training.evaluation import read_candidates
+
+logger = logging.getLogger(__name__)
+
+
+class CaseScorer:
+    """Ignite handler: collects findings case by case, at the end writes them and their figures.
+
+    Args:
+        output_dir: becomes a scored folder.
+        data: what was scored on, in words; goes into the figures.
+    """
+
+    def __init__(self, output_dir: str, data: str):
+        self.folder, self.data = Path(output_dir), data
+
+    def attach(self, engine: Engine) -> None:
+        """Start afresh, collect, write."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self.findings: dict[str, list[Finding]] = {}
+        self.nodules: dict[str, np.ndarray] = {}
+        self.excluded: dict[str, np.ndarray] = {}
+
+    def _collect(self, engine: Engine) -> None:
+        case: Case = engine.state.batch["case"]
+        self.findings[case.name] = engine.state.batch["findings"]
+        self.nodules[case.name] = _spheres_mm(case, case.nodules)
+        self.excluded[case.name] = _spheres_mm(case, case.ignored)
+
+    def _write(self, engine: Engine) -> None:
+        figures = {"data": self.data} | summarise(self.findings, self.nodules, self.excluded)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
+        marks = [[name, *e["center_lps_mm"], reported_score(e)] for name, some in entries.items() for e in some]
+        for file, rows in {
+            "submission.csv": [LUNA16_COLUMNS, *marks],
+            "annotations.csv": [ANNOTATION_COLUMNS, *_rows(self.nodules)],
+            "annotations_excluded.csv": [ANNOTATION_COLUMNS, *_rows(self.excluded)],
+            "seriesuids.csv": [[name] for name in self.findings],
+        }.items():
+            with (self.folder / file).open("w", newline="") as stream:
+                csv.writer(stream).writerows(rows)
+        (self.folder / "candidates.json").write_text(json.dumps(entries))
+        (self.folder / "metrics.json").write_text(json.dumps(figures, indent=2))
+        logger.info("%s", json.dumps(figures, indent=2))
+
+
+def pooled(folders: Sequence[str | Path]) -> dict[str, Any]:
+    """Figures of all scans of several scored folders together, as :func:`summarise` gives them."""
+    findings: dict[str, list[Finding]] = {}
+    nodules: dict[str, np.ndarray] = {}
+    excluded: dict[str, np.ndarray] = {}
+    for folder in map(Path, folders):
+        series = read_series(folder / "seriesuids.csv")
+        nodules |= read_spheres(folder / "annotations.csv", series)[0]
+        excluded |= read_spheres(folder / "annotations_excluded.csv", series)[0]
+        findings |= read_candidates(folder / "candidates.json")
+    return summarise(findings, nodules, excluded)
+
+
+def summarise(
+    findings: Mapping[str, Sequence[Finding]], nodules: Mapping[str, np.ndarray], excluded: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Figures by LUNA16's rules, with 95 % intervals from a bootstrap over scans.
+
+    Args:
+        findings: of each scan, by name; all of them count.
+        nodules, excluded: (N, 4) x, y, z, diameter in mm, by name.
+
+    Returns:
+        Sensitivity of all marks, marks per scan, sensitivity by diameter, FROC, CPM, and the errors of centre and
+        diameter in mm over the nodules found.
+    """
+    scans, errors = [], []
+    for name, found in findings.items():
+        scan, error = _scored(found, nodules.get(name, np.zeros((0, 4))), excluded.get(name, np.zeros((0, 4))))
+        scans.append(scan)
+        errors.append(error)
+    hits = np.concatenate([scan.hits for scan in scans])
+    cpm, low, high = cpm_with_interval(scans)
+    rng = np.random.default_rng(0)
+    share = [
+        np.isfinite(np.concatenate([scans[n].hits for n in rng.integers(len(scans), size=len(scans))])).mean()
+        for _ in range(1000)
+    ]
+    return {
+        "scans": len(scans),
+        "nodules": len(hits),
+        "sensitivity": float(np.isfinite(hits).mean()),
+        "sensitivity_ci": [float(v) for v in np.nanpercentile(share, [2.5, 97.5])],
+        "false_marks_per_scan": float(np.mean([len(scan.false) for scan in scans])),
+        "found_by_diameter": sensitivity_by_diameter(scans),
+        "fp_per_scan": list(FP_PER_SCAN),
+        "sensitivities": [float(v) for v in sensitivities(scans)],
+        "cpm": cpm,
+        "cpm_ci": [low, high],
+    } | _error_figures(np.concatenate(errors))
+
+
+def _scored(findings: Sequence[Finding], nodules: np.ndarray, excluded: np.ndarray) -> tuple[ScoredScan, np.ndarray]:
+    """One scan matched, and (N, 2) errors of centre and diameter in mm of the nodules found, NaN where unknown."""
+    marks = np.array([f.center_lps_mm for f in findings]).reshape(-1, 3)
+    scores = np.array([reported_score(f.as_dict()) for f in findings], dtype=float)
+    scan, best = match(nodules, excluded, marks, scores)
+    found = best >= 0
+    diameters = np.array([f.diameter_mm for f in findings], dtype=float)  # None becomes NaN
+    centre = np.linalg.norm(marks[best[found]] - nodules[found, :3], axis=1)
+    return scan, np.stack([centre, np.abs(diameters[best[found]] - nodules[found, 3])], axis=1)
+
+
+def _error_figures(errors: np.ndarray) -> dict[str, float | None]:
+    figures: dict[str, float | None] = {}
+    for name, column in zip(("center", "diameter"), errors.T, strict=True):
+        known = column[np.isfinite(column)]
+        figures[f"median_{name}_error_mm"] = float(np.median(known)) if len(known) else None
+        figures[f"mean_{name}_error_mm"] = float(known.mean()) if len(known) else None
+    return figures
+
+
+def _spheres_mm(case: Case, spheres: Sequence[Sphere]) -> np.ndarray:
+    return np.array([[*to_world(case.to_mm, s.index), s.diameter_mm] for s in spheres]).reshape(-1, 4)
+
+
+def _rows(spheres: Mapping[str, np.ndarray]) -> list[list[Any]]:
+    return [[name, *row.tolist()] for name, rows in spheres.items() for row in rows]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a small folder of LUNA16's shape, made of real nodules in real lungs (``--help`` tells how).
+
+For trying the training and scoring commands where LUNA16's 120 GB are not at hand. Figures on it are not LUNA16's.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import SimpleITK as sitk
+
+from lungcad.console import guarded
+from lungcad.training.case import Case, Sphere
+from lungcad.training.implanted_cases import ImplantedCases
+from make_cases import TRAINING_LUNGS
+
+UID = "1.2.826.0.1.3680043.8.498.{subset}.{scan}"
+"""pydicom's root, under which anyone may make examples."""
+WHOLE_MM = 1e4
+"""Nothing is farther from the lungs: nothing is blanked."""
+
+
+def sample(data_dir: str, output_dir: str, subsets: int = 2, scans: int = 3, nodules: int = 6) -> None:
+    """Write OUTPUT_DIR/subset<k>/<uid>.mhd, annotations.csv, annotations_excluded.csv and seriesuids.csv.
+
+    Args:
+        data_dir: folder with nodules3d and lungs.
+        output_dir: receives the sample.
+        subsets: how many; nodules of different subsets are of different patients.
+        scans: in each subset.
+        nodules: in each scan.
+    """
+    root = Path(output_dir)
+    uids, found, excluded = [], [], []
+    for subset in range(subsets):
+        cases = ImplantedCases(data_dir, (subset,), TRAINING_LUNGS, scans=scans, nodules_per_scan=nodules, seed=subset,
+                               slices_per_voxel=1, margin_mm=WHOLE_MM)  # fmt: skip
+        for scan in range(scans):
+            case, uid = cases[scan], UID.format(subset=subset, scan=scan)
+            _write_image(root / f"subset{subset}" / f"{uid}.mhd", case)
+            uids.append([uid])
+            found += _rows(uid, case.nodules)
+            excluded += _rows(uid, case.ignored)
+    header = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
+    _write_table(root / "annotations.csv", [header, *found])
+    _write_table(root / "annotations_excluded.csv", [header, *excluded])
+    _write_table(root / "seriesuids.csv", uids)
+    print(f"{root}: {len(uids)} scans, {len(found)} nodules")
+
+
+def _write_image(path: Path, case: Case) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(case.hu.T))
+    image.SetSpacing(case.spacing_mm)
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def _rows(uid: str, spheres: Sequence[Sphere]) -> list[list[Any]]:
+    return [[uid, *sphere.index.round(4), round(sphere.diameter_mm, 4)] for sphere in spheres]  # 1 mm, origin 0
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+if __name__ == "__main__":
+    guarded(fire.Fire, sample)

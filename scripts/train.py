@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a paper's bundles and score them: ``python scripts/train.py split|cross_validate --help``.
+
+Run again after whatever stopped it: what is done is skipped, a training goes on from its last epoch.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import fire
+
+from lungcad.console import guarded
+from lungcad.errors import InputError
+from lungcad.registry import bundle_root
+from lungcad.training.recipe import Step, load_recipe, run_recipe
+from lungcad.training.results_table import results_table
+
+logger = logging.getLogger(__name__)
+
+
+def split(
+    bundle: str, cases_dir: str, runs_dir: str = "runs", processes: int = 1, restarts: int = 0, **overrides: Any
+) -> None:
+    """Train on CASES_DIR/train, score on CASES_DIR/validation and CASES_DIR/test, as the bundle's recipe says.
+
+    Args:
+        bundle: whose configs/recipe.json to follow, e.g. lung_nodule_fpr_dou2017.
+        cases_dir: as scripts/make_cases.py writes it.
+        runs_dir: gets a folder for each step, and results.md.
+        processes: that train together (torchrun).
+        restarts: how often a training that was killed starts again from its last epoch.
+        overrides: for every training, e.g. --epochs 2.
+    """
+    root = Path(cases_dir)
+    cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
+    results = run_recipe(_recipe(bundle), runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
+    _tell(results_table({path.parent.name: [path.parent] for path in results}), Path(runs_dir))
+
+
+def cross_validate(
+    bundle: str, cases_dir: str, runs_dir: str = "runs/folds", processes: int = 1, restarts: int = 0, **overrides: Any
+) -> None:
+    """For each CASES_DIR/subset<k>: train on all others, score on it; at the end score all scans together.
+
+    Args:
+        bundle: whose configs/recipe.json to follow, e.g. lung_nodule_fpr_dou2017.
+        cases_dir: with subset0, subset1 ... as ``make_cases.py luna16 --by_subset true`` writes them; subset<k>_scaled
+            are further versions of their scans, to train on only.
+        runs_dir: gets a folder for each subset, and results.md.
+        processes: that train together (torchrun).
+        restarts: how often a training that was killed starts again from its last epoch.
+        overrides: for every training, e.g. --epochs 2.
+    """
+    subsets = sorted(folder for folder in Path(cases_dir).glob("subset*") if folder.name[6:].isdigit())
+    if len(subsets) < 2:
+        text = "fewer than two folders subset<k> of cases."
+        raise InputError("E-CONFIG", text, "Make them with scripts/make_cases.py luna16 --by_subset true.")
+    steps, scored = _recipe(bundle), {}
+    for subset in subsets:
+        others = [folder for folder in subset.parent.glob("subset*") if folder.name.split("_")[0] != subset.name]
+        cases = {"train": sorted(others), "test": [subset]}
+        here = [step for step in steps if step.cases in cases]
+        logger.info("%s of %d", subset.name, len(subsets))
+        results = run_recipe(here, Path(runs_dir) / subset.name, cases, processes=processes, restarts=restarts,
+                             overrides=overrides)  # fmt: skip
+        for path in results:
+            scored.setdefault(path.parent.name, []).append(path.parent)
+    tests = {step.name for step in steps if step.cases == "test"}
+    rows = {name: folders for name, folders in scored.items() if name in tests}
+    _tell(results_table(rows), Path(runs_dir))
+
+
+def _recipe(bundle: str) -> list[Step]:
+    return load_recipe(bundle_root(bundle) / "configs" / "recipe.json")
+
+
+def _tell(table: str, folder: Path) -> None:
+    (folder / "results.md").write_text(table)
+    print(table)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    guarded(fire.Fire, {"split": split, "cross_validate": cross_validate})
