@@ -79,16 +79,10 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> Table:
     name = Path(path).name
     (_, columns), *lines = _lines(path, name)
     _check_columns(name, columns, required)
-    rows = []
-    for number, cells in lines:
-        if len(cells) != len(columns):
-            text = f"{name}, line {number}: {len(cells)} cells (expected {len(columns)}, as in the header)."
-            raise InputError("E-TABLE", text, "Separate cells by commas or by tabs throughout.")
-        rows.append(Row(name, number, dict(zip(columns, cells, strict=True))))
-    return Table(name, tuple(columns), tuple(rows))
+    return Table(name, tuple(columns), _rows(name, columns, lines))
 
 
-def read_names(path: str | Path, column: str) -> list[Row]:
+def read_names(path: str | Path, column: str) -> tuple[Row, ...]:
     """Read a list of names: a table with that column, or one name per line without a header.
 
     Raises:
@@ -97,9 +91,9 @@ def read_names(path: str | Path, column: str) -> list[Row]:
     name = Path(path).name
     (_, header), *_ = lines = _lines(path, name)
     if column in header:
-        rows = list(read_table(path, [column]).rows)
+        rows = read_table(path, [column]).rows
     elif len(header) == 1:
-        rows = [Row(name, number, {column: cells[0]}) for number, cells in lines]
+        rows = _rows(name, [column], lines)
     else:
         raise InputError("E-TABLE", f"{name}: column {column} missing: got {', '.join(header)}.",
                          "Give a table with that column, or one name per line.")  # fmt: skip
@@ -115,6 +109,16 @@ def refuse_duplicates(rows: Sequence[Row], column: str) -> None:
         if text in first:
             raise row.refusal(f"{column} {text} stands in line {first[text]} already", "Keep one of the two lines.")
         first[text] = row.line
+
+
+def _rows(name: str, columns: Sequence[str], lines: Sequence[tuple[int, list[str]]]) -> tuple[Row, ...]:
+    rows = []
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            text = f"{name}, line {number}: {len(cells)} cells (expected {len(columns)})."
+            raise InputError("E-TABLE", text, "Separate cells by commas or by tabs throughout.")
+        rows.append(Row(name, number, dict(zip(columns, cells, strict=True))))
+    return tuple(rows)
 
 
 def _lines(path: str | Path, name: str) -> list[tuple[int, list[str]]]:
