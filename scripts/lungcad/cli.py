@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``lungcad`` command: run, inspect, list, describe. What needs torch or DICOM is imported where it is used."""
+"""The ``lungcad`` command: its verbs and their flags. What needs torch or DICOM is imported where it is used."""
 
 import dataclasses
 import difflib
@@ -22,6 +22,7 @@ usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
+       lungcad score --submission CSV ...  a table of findings by LUNA16's rules (FROC, CPM)
        lungcad COMMAND --help | lungcad --version
 
 IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
@@ -31,12 +32,17 @@ Research use only. Not a medical device."""
 
 _WEIGHTS = {True: "yes", False: "no", None: "-"}
 
-_as_text = SetParseFns(str, str, input_path=str, output_dir=str, folder=str, bundle=str, series_uid=str)
+_TEXTS = (
+    "input_path", "output_dir", "folder", "bundle", "series_uid", "submission", "annotations", "excluded", "seriesuids",
+    "series_map", "fp_per_scan",
+)  # fmt: skip
+
+_as_text = SetParseFns(str, str, **dict.fromkeys(_TEXTS, str))
 """Keep fire from reading a folder called 2020 or 1e5 as a number."""
 
 
 class Commands:
-    """Lung-nodule CAD: run a bundle, inspect a folder, list and describe the bundles."""
+    """Lung-nodule CAD: run a bundle, inspect a folder, list and describe the bundles, score results."""
 
     @_as_text
     def run(
@@ -139,6 +145,40 @@ class Commands:
         for side, entries in metadata.get("network_data_format", {}).items():
             print(f"\nnetwork {side}\n{_indented({name: _format_words(one) for name, one in entries.items()})}")
 
+    @_as_text
+    def score(
+        self, *, submission: str, annotations: str, excluded: str, seriesuids: str, output_dir: str,
+        series_map: str | None = None, fp_per_scan: str = "", max_marks: int = 100, bootstraps: int = 1000,
+        json: bool = False, debug: bool = False,
+    ) -> None:  # fmt: skip
+        """Score a table of findings by LUNA16's rules: sensitivities, CPM with interval, operating points.
+
+        Args:
+            submission: CSV with seriesuid, coordX, coordY, coordZ (LPS mm), probability; .gz and tabs are fine.
+            annotations: LUNA16's annotations.csv, the nodules.
+            excluded: LUNA16's annotations_excluded.csv; marks on these findings count neither way.
+            seriesuids: LUNA16's seriesuids.csv, the scans.
+            output_dir: gets metrics.json, froc.csv and froc.png.
+            series_map: CSV with short_id, seriesuid, where the submission holds short ids.
+            fp_per_scan: further operating points to tell the threshold of, such as 0.5,3.
+            max_marks: per scan; LUNA16's limit is 100, 0 lifts it.
+            bootstraps: rounds over scans for the intervals.
+            json: print JSON.
+            debug: show tracebacks.
+        """
+        from lungcad.score_submission import as_text, score_submission, write_scores
+
+        figures, curve = score_submission(
+            submission, annotations, excluded, seriesuids, series_map=series_map,
+            more_fp_per_scan=_rates(fp_per_scan), max_marks=_whole("max_marks", max_marks, 0),
+            rounds=_whole("bootstraps", bootstraps, 1),
+        )  # fmt: skip
+        write_scores(output_dir, figures, curve)
+        if json:
+            _print_json(figures)
+        else:
+            print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, froc.csv, froc.png")
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Be the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
@@ -161,6 +201,23 @@ def _dispatch(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         arguments = [arguments[0], "--", "--help"]  # the form that fire answers with exit code 0
     fire.Fire(Commands(), command=arguments, name="lungcad")
+
+
+def _rates(text: str) -> list[float]:
+    """Numbers above 0 from a list such as ``0.5,3``."""
+    try:
+        rates = [float(part) for part in text.strip("[]()").split(",") if part.strip()]
+    except ValueError:
+        rates = [0.0]
+    if not all(0 < rate < float("inf") for rate in rates):
+        raise InputError("E-USAGE", f"--fp_per_scan is {text} (expected numbers above 0).", "Such as 0.5,3.")
+    return rates
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError("E-USAGE", f"--{name} is {value} (expected a whole number from {least}).")
+    return value
 
 
 def _spacing(spacing_mm: Sequence[float] | None) -> str:
