@@ -78,8 +78,7 @@ def test_folds_pooled_are_scored_as_one_run(tmp_path: Path, first: Any, second: 
     scored(tmp_path / "a", first)
     scored(tmp_path / "b", second)
     figures = pooled([tmp_path / "a", tmp_path / "b"])
-    assert figures == {key: value if key != "found_by_diameter" else {name: tuple(pair) for name, pair in value.items()}
-                       for key, value in together.items() if key != "data"}  # fmt: skip
+    assert figures == {key: value for key, value in together.items() if key != "data"}
     table = results_table({"detection_test": [tmp_path / "a", tmp_path / "b"], "only_b": [tmp_path / "b"]})
     rows = table.splitlines()
     assert rows[2].startswith("| detection test | 2 | 4 | 75.0%")

@@ -176,7 +176,7 @@ def cpm_with_interval(scans: Sequence[ScoredScan], rounds: int = 1000, seed: int
 
 def sensitivity_by_diameter(
     scans: Sequence[ScoredScan], threshold: float = -np.inf, edges_mm: Sequence[float] = (3, 5, 10, np.inf)
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, list[int]]:
     """Found and all nodules per range of diameters, counting hits of at least ``threshold``.
 
     A range holds its lower edge, not its upper one. Nodules below the first edge get a range of their own, if any.
@@ -189,7 +189,7 @@ def sensitivity_by_diameter(
         found = here & np.isfinite(hits) & (hits >= threshold)
         name = f"<{high:g} mm" if low == -np.inf else f"{low:g}-{high:g} mm" if np.isfinite(high) else f">{low:g} mm"
         if here.any() or low > -np.inf:
-            table[name] = (int(found.sum()), int(here.sum()))
+            table[name] = [int(found.sum()), int(here.sum())]
     return table
 
 

@@ -16,15 +16,9 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from lungcad.detection_scores import score_detection
 from lungcad.finding import Finding
-from lungcad.froc import (
-    FP_PER_SCAN,
-    ScoredScan,
-    cpm_with_interval,
-    match,
-    sensitivities,
-    sensitivity_by_diameter,
-)  # fmt: skip
+from lungcad.froc import ScoredScan, match
 from lungcad.geometry import to_world
 from lungcad.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.results import LUNA16_COLUMNS, reported_score
@@ -96,40 +90,22 @@ def pooled(folders: Sequence[str | Path]) -> dict[str, Any]:
 def summarise(
     findings: Mapping[str, Sequence[Finding]], nodules: Mapping[str, np.ndarray], excluded: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Figures by LUNA16's rules, with 95 % intervals from a bootstrap over scans.
+    """Figures by LUNA16's rules, with 95 % intervals from a bootstrap over scans, as ``lungcad score`` gives them.
 
     Args:
         findings: of each scan, by name; all of them count.
         nodules, excluded: (N, 4) x, y, z, diameter in mm, by name.
 
     Returns:
-        Sensitivity of all marks, marks per scan, sensitivity by diameter, FROC, CPM, and the errors of centre and
-        diameter in mm over the nodules found.
+        Those of :func:`lungcad.detection_scores.score_detection`, and the errors of centre and diameter in mm over the
+        nodules found.
     """
     scans, errors = [], []
     for name, found in findings.items():
         scan, error = _scored(found, nodules.get(name, np.zeros((0, 4))), excluded.get(name, np.zeros((0, 4))))
         scans.append(scan)
         errors.append(error)
-    hits = np.concatenate([scan.hits for scan in scans])
-    cpm, low, high = cpm_with_interval(scans)
-    rng = np.random.default_rng(0)
-    share = [
-        np.isfinite(np.concatenate([scans[n].hits for n in rng.integers(len(scans), size=len(scans))])).mean()
-        for _ in range(1000)
-    ]
-    return {
-        "scans": len(scans),
-        "nodules": len(hits),
-        "sensitivity": float(np.isfinite(hits).mean()),
-        "sensitivity_ci": [float(v) for v in np.nanpercentile(share, [2.5, 97.5])],
-        "false_marks_per_scan": float(np.mean([len(scan.false) for scan in scans])),
-        "found_by_diameter": sensitivity_by_diameter(scans),
-        "fp_per_scan": list(FP_PER_SCAN),
-        "sensitivities": [float(v) for v in sensitivities(scans)],
-        "cpm": cpm,
-        "cpm_ci": [low, high],
-    } | _error_figures(np.concatenate(errors))
+    return score_detection(scans)[0] | _error_figures(np.concatenate(errors))
 
 
 def _scored(findings: Sequence[Finding], nodules: np.ndarray, excluded: np.ndarray) -> tuple[ScoredScan, np.ndarray]:
