@@ -75,6 +75,26 @@ def test_crops_in_batches_equal_one_batch(batch_size: int) -> None:
     torch.testing.assert_close(CropInferer(batch_size, "float32", progress=False)(crops, network), expected)
 
 
+class CentreOfBrightness(nn.Module):
+    """Sum, then the first moments about the middle: an even output and three odd ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        axes = [torch.arange(n) - (n - 1) / 2 for n in x.shape[2:]]
+        moments = [(x * axis.reshape([-1 if a == n else 1 for a in range(3)])).sum(dim=(1, 2, 3, 4))
+                   for n, axis in enumerate(axes)]  # fmt: skip
+        return torch.stack([x.sum(dim=(1, 2, 3, 4)), *moments], dim=1)
+
+
+def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
+    crops = torch.rand(5, 1, 6, 8, 4)
+    every = [[], [0], [1], [2], [0, 1, 2]]
+    mirrored = CropInferer(2, "float32", progress=False, mirror=every, odd=[1, 2, 3])
+    plain = CropInferer(5, "float32", progress=False)
+    torch.testing.assert_close(mirrored(crops, CentreOfBrightness()), plain(crops, CentreOfBrightness()))
+    lopsided = nn.Sequential(nn.Flatten(), nn.Linear(6 * 8 * 4, 4))
+    assert not torch.allclose(mirrored(crops, lopsided), plain(crops, lopsided), atol=1e-3)
+
+
 def test_no_crop_gives_an_empty_result() -> None:
     output = CropInferer(precision="float32", progress=False)(torch.zeros(0, 1, 6, 6, 5), crop_network())
     assert output.numel() == 0

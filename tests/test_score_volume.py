@@ -87,7 +87,7 @@ def test_of_peaks_within_the_radius_the_highest_stays() -> None:
 
 def test_distance_is_in_millimetres() -> None:
     score = blobs(((4, 4, 4), 3.0), ((4, 4, 9), 4.0), ((9, 4, 4), 2.0))  # five outputs apart along z and along x
-    index, _ = suppress_score_volume(score, (1.0, 1.0, 3.0), 8.0, 0.5, 10)
+    index, _ = suppress_score_volume(score, (1.0, 1.0, 3.0), 8.0, 0.5, 10, shift_mm=4.0)
     np.testing.assert_allclose(index, [[4, 4, 9], [4, 4, 4]], atol=0.3)
 
 
@@ -141,9 +141,10 @@ def test_threshold_0_keeps_all_that_was_computed() -> None:
 
 def test_place_is_refined_to_the_centre_of_gravity() -> None:
     score = torch.full((7, 7, 7), -torch.inf)
-    score[3, 3, 3], score[4, 3, 3] = 20.0, 0.0  # weights 1 and 1/2: (3 + 4 / 2) / 1.5 = 10 / 3
-    index, _ = suppress_score_volume(score, OUTPUT_MM, 5.0, 0.5, 10)
-    np.testing.assert_allclose(index, [[10 / 3, 3, 3]], atol=1e-6)
+    score[3, 3, 3], score[4, 3, 3] = 4.0, 0.0
+    index, _ = suppress_score_volume(score, OUTPUT_MM, 5.0, 0.5, 10, softness=4.0)
+    weights = 1 / (1 + np.exp(-4.0)), np.exp(-1) / 2  # the probabilities, the second 4 below the peak
+    np.testing.assert_allclose(index, [[3 + weights[1] / sum(weights), 3, 3]], atol=1e-6)
 
 
 def test_peaks_at_the_edge_are_found() -> None:

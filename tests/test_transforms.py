@@ -115,7 +115,7 @@ def test_score_volume_becomes_findings_in_patient_millimetres() -> None:
     affine = oblique_affine()
     score = torch.full((1, 1, 16, 14, 12), -torch.inf)
     score[0, 0, 3, 4, 5], score[0, 0, 12, 10, 8] = 2.0, 4.0
-    step = ScoreVolumeToFindingsd("pred", SPACING, threshold=0.5, radius_mm=8.0, most=10)
+    step = ScoreVolumeToFindingsd("pred", SPACING, threshold=0.5, radius_mm=8.0, most=10, shift_mm=4.0)
     findings = step({"pred": score, "grid_affine": affine})["findings"]
     assert [f.detection_score for f in findings] == pytest.approx([0.98201, 0.88080], abs=1e-4)  # 1 / (1 + e^-4), e^-2
     for finding, output in zip(findings, [(12, 10, 8), (3, 4, 5)], strict=True):
@@ -129,7 +129,7 @@ def test_distance_between_candidates_is_between_outputs() -> None:
     score = torch.full((1, 1, 16, 14, 12), -torch.inf)
     score[0, 0, 3, 4, 5], score[0, 0, 5, 4, 5] = 2.0, 4.0  # two outputs = four voxels of 2 mm = 8 mm apart
     for radius, count in ((7.5, 2), (8.5, 1)):
-        step = ScoreVolumeToFindingsd("pred", SPACING, 0.5, radius, 10)
+        step = ScoreVolumeToFindingsd("pred", SPACING, 0.5, radius, 10, 4.0)
         assert len(step({"pred": score, "grid_affine": oblique_affine()})["findings"]) == count
 
 
@@ -185,7 +185,7 @@ def test_improbable_findings_are_dropped_and_two_of_one_nodule_become_one() -> N
 def test_no_candidate_is_no_finding() -> None:
     assert DecodeHybridd("pred", SPACING, PATCH, 0.5)(decode_input([], []))["findings"] == []
     empty = torch.full((1, 1, 4, 4, 4), -torch.inf)
-    step = ScoreVolumeToFindingsd("pred", SPACING, 0.5, 8.0, 10)
+    step = ScoreVolumeToFindingsd("pred", SPACING, 0.5, 8.0, 10, 4.0)
     assert step({"pred": empty, "grid_affine": np.eye(4)})["findings"] == []
 
 

@@ -86,11 +86,15 @@ class CropInferer(Inferer):
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         desc: name on the progress bar.
         progress: bar on stderr if that is a terminal.
+        mirror: sets of axes (0, 1, 2 for x, y, z); outputs are averaged over the crops mirrored along each set.
+        odd: the three output channels that are components along x, y, z and change sign with a mirrored axis.
     """
 
-    def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce", progress: bool = True):
+    def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce", progress: bool = True,
+                 mirror: Sequence[Sequence[int]] = ((),), odd: Sequence[int] = ()):  # fmt: skip
         super().__init__()
-        self.batch_size, self.precision, self.desc, self.progress = batch_size, precision, desc, progress
+        self.batch_size, self.mirror, self.odd = batch_size, mirror, odd
+        self.precision, self.desc, self.progress = precision, desc, progress
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
@@ -102,8 +106,16 @@ class CropInferer(Inferer):
         for batch in tqdm(inputs.split(self.batch_size) if len(inputs) else [], desc=self.desc, unit="batch",
                           file=sys.stderr, leave=False, disable=None if self.progress else True):  # fmt: skip
             with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
-                outputs.append(network(batch.contiguous(memory_format=torch.channels_last_3d)).float())
+                outputs.append(torch.stack([self._mirrored(batch, network, axes) for axes in self.mirror]).mean(dim=0))
         return torch.cat(outputs) if outputs else inputs.new_zeros(0)
+
+    def _mirrored(self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int]) -> Tensor:
+        """Outputs, float32, of the batch mirrored along ``axes``, as they are for the batch itself."""
+        flipped = batch.flip([axis + 2 for axis in axes]) if axes else batch
+        output = network(flipped.contiguous(memory_format=torch.channels_last_3d)).float()
+        if self.odd:
+            output[:, [self.odd[axis] for axis in axes]] *= -1
+        return output
 
 
 class PrecisionInferer(SimpleInferer):

@@ -71,13 +71,14 @@ def wanted_outputs(hu: Tensor, lungs: Tensor, index_map: IndexMap, gate_hu: floa
 
 def suppress_score_volume(
     logit: Tensor, spacing_mm: tuple[float, float, float], radius_mm: float, threshold: float, most: int,
-    shift_mm: float = 4.0,
+    shift_mm: float = 6.0, softness: float = 4.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """3D non-maximum suppression on a score volume.
 
     A candidate is the highest score within ``radius_mm`` of itself. Its place is refined by mean shift over the scores
     within ``shift_mm``, because a score volume is coarser than the voxels it came from, and over a large nodule it is
-    a plateau whose highest point may lie anywhere.
+    a plateau whose highest point may lie anywhere. Scores weigh as probabilities, and less the farther they are below
+    the peak: a sure network's probabilities are 1 far beyond a small nodule.
 
     Args:
         logit: (X, Y, Z) log odds, -inf where nothing was computed. Log odds because probabilities saturate into ties.
@@ -86,6 +87,7 @@ def suppress_score_volume(
         threshold: least probability.
         most: at most so many candidates, the highest.
         shift_mm: radius of the mean shift's window.
+        softness: so far below the peak, in log odds, a probability weighs 1 / e.
 
     Returns:
         Outputs (N, 3) as continuous indices, and probabilities (N,), highest first.
@@ -99,7 +101,7 @@ def suppress_score_volume(
     spacing = np.array(spacing_mm)
     peaks = _far_apart(place * spacing, radius_mm)[: 2 * most]
     volume = logit.cpu()
-    refined = np.array([_mean_shift(volume, place[n], spacing, shift_mm) for n in peaks]).reshape(-1, 3)
+    refined = np.array([_mean_shift(volume, place[n], spacing, shift_mm, softness) for n in peaks]).reshape(-1, 3)
     keep = _far_apart(refined * spacing, radius_mm / 2)[:most]  # two peaks of one plateau may have met
     return refined[keep], score[peaks][keep]
 
@@ -113,14 +115,18 @@ def _far_apart(place_mm: np.ndarray, radius_mm: float) -> list[int]:
     return keep
 
 
-def _mean_shift(logit: Tensor, index: np.ndarray, spacing: np.ndarray, radius_mm: float, steps: int = 4) -> np.ndarray:
-    """Continuous index (3,) of the centre of gravity of the probabilities around it."""
-    center = index.astype(np.float64)
+def _mean_shift(
+    logit: Tensor, peak: np.ndarray, spacing: np.ndarray, radius_mm: float, softness: float, steps: int = 4
+) -> np.ndarray:
+    """Continuous index (3,) of the centre of gravity of the scores around a peak."""
+    center = peak.astype(np.float64)
     reach = np.ceil(radius_mm / spacing).astype(int)
     for _ in range(steps):
         middle = np.floor(center + 0.5).astype(int)
         low, high = np.maximum(middle - reach, 0), np.minimum(middle + reach + 1, logit.shape)
-        weight = logit[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].double().sigmoid().numpy()
+        around = logit[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].double()
+        below = ((around - logit[tuple(peak)]) / softness).clamp(max=0)
+        weight = (around.sigmoid() * below.exp()).numpy()
         places = low + np.moveaxis(np.indices(weight.shape), 0, -1)
         weight = weight * (np.linalg.norm((places - center) * spacing, axis=-1) <= radius_mm)
         center = (places * weight[..., None]).sum(axis=(0, 1, 2)) / weight.sum()

@@ -144,11 +144,14 @@ class ScoreVolumeToFindingsd(MapTransform):
         threshold: least score.
         radius_mm: of the suppression.
         most: candidates at most.
+        shift_mm: window of the mean shift that refines a candidate's place.
     """
 
-    def __init__(self, keys: Any, spacing_mm: Sequence[float], threshold: float, radius_mm: float, most: int):
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], threshold: float, radius_mm: float, most: int,
+                 shift_mm: float):  # fmt: skip
         super().__init__(keys)
-        self.spacing_mm, self.threshold, self.radius_mm, self.most = spacing_mm, threshold, radius_mm, most
+        self.spacing_mm, self.threshold, self.radius_mm = spacing_mm, threshold, radius_mm
+        self.most, self.shift_mm = most, shift_mm
         self.index_map = IndexMap()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -156,7 +159,9 @@ class ScoreVolumeToFindingsd(MapTransform):
         d = dict(data)
         for key in self.keys:
             x, y, z = (size * n for size, n in zip(self.spacing_mm, self.index_map.stride, strict=True))
-            output, score = suppress_score_volume(d[key][0, 0], (x, y, z), self.radius_mm, self.threshold, self.most)
+            output, score = suppress_score_volume(
+                d[key][0, 0], (x, y, z), self.radius_mm, self.threshold, self.most, self.shift_mm
+            )
             centers = to_world(d["grid_affine"], self.index_map.to_voxel(output))
             d["findings"] = [
                 Finding((float(c[0]), float(c[1]), float(c[2])), detection_score=float(s))
