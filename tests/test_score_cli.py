@@ -165,5 +165,5 @@ assert not {"torch", "monai", "matplotlib.pyplot"} & set(sys.modules)
 """
     command = [sys.executable, "-c", code, *flags(tables, tmp_path / "out")]
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr

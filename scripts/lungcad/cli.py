@@ -22,7 +22,7 @@ usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
-       lungcad score --submission CSV ...  a table of findings by LUNA16's rules (FROC, CPM)
+       lungcad score | score_malignancy --help   figures of a table of results (FROC, CPM; AUC, calibration)
        lungcad COMMAND --help | lungcad --version
 
 IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
@@ -34,7 +34,7 @@ _WEIGHTS = {True: "yes", False: "no", None: "-"}
 
 _TEXTS = (
     "input_path", "output_dir", "folder", "bundle", "series_uid", "submission", "annotations", "excluded", "seriesuids",
-    "series_map", "fp_per_scan",
+    "series_map", "fp_per_scan", "predictions",
 )  # fmt: skip
 
 _as_text = SetParseFns(str, str, **dict.fromkeys(_TEXTS, str))
@@ -166,18 +166,49 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
+        from lungcad.options import positive_numbers, whole
         from lungcad.score_submission import as_text, score_submission, write_scores
 
         figures, curve = score_submission(
             submission, annotations, excluded, seriesuids, series_map=series_map,
-            more_fp_per_scan=_rates(fp_per_scan), max_marks=_whole("max_marks", max_marks, 0),
-            rounds=_whole("bootstraps", bootstraps, 1),
+            more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan), max_marks=whole("max_marks", max_marks, 0),
+            rounds=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
         if json:
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, froc.csv, froc.png")
+
+    @_as_text
+    def score_malignancy(
+        self, *, predictions: str, output_dir: str, threshold: float = 0.5, bins: int = 10, bootstraps: int = 1000,
+        json: bool = False, debug: bool = False,
+    ) -> None:  # fmt: skip
+        """Score a table of malignancy predictions: AUC, accuracy, calibration, errors of the attributes.
+
+        Args:
+            predictions: CSV with nodule_id, probability, and label (0, 1) or mean_malignancy (1 to 5, 3 is left out);
+                optional: patient_id, and pairs such as spiculation, spiculation_true on LIDC's scales.
+            output_dir: gets metrics.json and reliability.png.
+            threshold: probabilities from here on are called malignant.
+            bins: of the reliability diagram and the expected calibration error, of equal width.
+            bootstraps: rounds over patients for the intervals.
+            json: print JSON.
+            debug: show tracebacks.
+        """
+        from lungcad.options import probability, whole
+        from lungcad.score_predictions import as_text, score_predictions, write_scores
+
+        figures = score_predictions(
+            predictions, threshold=probability("threshold", threshold), bins=whole("bins", bins, 1),
+            rounds=whole("bootstraps", bootstraps, 1),
+        )  # fmt: skip
+        write_scores(output_dir, figures)
+        if json:
+            _print_json(figures)
+        else:
+            print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, reliability.png")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -201,23 +232,6 @@ def _dispatch(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         arguments = [arguments[0], "--", "--help"]  # the form that fire answers with exit code 0
     fire.Fire(Commands(), command=arguments, name="lungcad")
-
-
-def _rates(text: str) -> list[float]:
-    """Numbers above 0 from a list such as ``0.5,3``."""
-    try:
-        rates = [float(part) for part in text.strip("[]()").split(",") if part.strip()]
-    except ValueError:
-        rates = [0.0]
-    if not all(0 < rate < float("inf") for rate in rates):
-        raise InputError("E-USAGE", f"--fp_per_scan is {text} (expected numbers above 0).", "Such as 0.5,3.")
-    return rates
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError("E-USAGE", f"--{name} is {value} (expected a whole number from {least}).")
-    return value
 
 
 def _spacing(spacing_mm: Sequence[float] | None) -> str:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All figures of a malignancy classifier: MTMR-Net's (Liu et al. 2019, equations 7 to 11) and its calibration.
+
+Equation 10 has a sign error as printed; the AUC here is the usual one, the part of malignant-benign pairs that are in
+the right order, equal scores counting half.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+
+_INTERVAL = (2.5, 97.5)  # percentiles of the bootstrap
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted for N nodules and what is true.
+
+    Attributes:
+        label: (N,) 0 benign, 1 malignant.
+        probability: (N,) predicted, of being malignant.
+        patient: (N,) number of the patient from 0; nodules of one patient are drawn together.
+        attributes: LIDC name to (2, N) predicted and true scores on the original scale.
+    """
+
+    label: np.ndarray
+    probability: np.ndarray
+    patient: np.ndarray
+    attributes: Mapping[str, np.ndarray]
+
+
+def score_malignancy(
+    predictions: Predictions, *, threshold: float = 0.5, bins: int = 10, rounds: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Compute all figures, ready for JSON.
+
+    Args:
+        predictions: of at least one benign and one malignant nodule.
+        threshold: probabilities of at least this are called malignant.
+        bins: of the calibration, of equal width.
+        rounds: of the bootstrap over patients; intervals are its 2.5 and 97.5 percentiles.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: there is no benign or no malignant nodule.
+    """
+    label = predictions.label
+    if len(np.unique(label)) != 2:
+        raise ValueError("nothing to tell apart: both benign and malignant nodules are needed.")
+
+    def figures(weight: np.ndarray) -> dict[str, float]:
+        errors = {name: _error(pair, weight) for name, pair in predictions.attributes.items()}
+        return classification(label, predictions.probability, threshold, weight) | errors
+
+    values = figures(np.ones(len(label)))
+    intervals = _intervals(figures, predictions, rounds, seed)
+    table = calibration(label, predictions.probability, bins)
+    return {
+        "nodules": len(label),
+        "patients": len(np.unique(predictions.patient)),
+        "benign": int((label == 0).sum()),
+        "malignant": int((label == 1).sum()),
+        "threshold": threshold,
+        "bootstraps": rounds,
+        **{key: value for key, value in values.items() if key not in predictions.attributes},
+        **{f"{key}_ci": value for key, value in intervals.items() if key not in predictions.attributes},
+        "brier": float(brier_score_loss(label, predictions.probability)),
+        "ece": calibration_error(table),
+        "ece_bins": bins,
+        "calibration": table,
+        "attribute_errors": {name: {"error": values[name], "ci": intervals[name]} for name in predictions.attributes},
+    }
+
+
+def classification(
+    label: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray | None = None
+) -> dict[str, float]:
+    """Accuracy, sensitivity, specificity (MTMR-Net, equations 7 to 9), balanced accuracy and AUC.
+
+    Args:
+        label: (N,) 0 benign, 1 malignant; both are there with a weight above 0.
+        probability: (N,) of being malignant.
+        threshold: probabilities of at least this are called malignant.
+        weight: (N,) how often each nodule counts; None counts each once.
+    """
+    counts = confusion_matrix(label, probability >= threshold, labels=[0, 1], sample_weight=weight)
+    (true_negative, false_positive), (false_negative, true_positive) = counts
+    sensitivity = true_positive / (true_positive + false_negative)
+    specificity = true_negative / (true_negative + false_positive)
+    return {
+        "accuracy": float((true_positive + true_negative) / counts.sum()),
+        "sensitivity": float(sensitivity),
+        "specificity": float(specificity),
+        "balanced_accuracy": float((sensitivity + specificity) / 2),
+        "auc": float(roc_auc_score(label, probability, sample_weight=weight)),
+    }
+
+
+def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> list[dict[str, Any]]:
+    """Table of a reliability diagram: bins of equal width over [0, 1], each with its lower edge, the last with both.
+
+    Returns:
+        For each bin ``low``, ``high``, ``nodules``, ``malignant`` and ``mean_probability`` (None where empty).
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    number = np.digitize(probability, edges[1:-1])
+    table = []
+    for low, high, here in zip(edges[:-1], edges[1:], (number == n for n in range(bins)), strict=True):
+        mean = float(probability[here].mean()) if here.any() else None
+        table.append({"low": float(low), "high": float(high), "nodules": int(here.sum()),
+                      "malignant": int(label[here].sum()), "mean_probability": mean})  # fmt: skip
+    return table
+
+
+def calibration_error(table: list[dict[str, Any]]) -> float:
+    """Expected calibration error (ECE) of a :func:`calibration` table, for the probability of being malignant.
+
+    The distance between mean probability and malignant part of each bin, weighted by its nodules.
+    """
+    filled = [one for one in table if one["nodules"]]
+    distances = [abs(one["mean_probability"] * one["nodules"] - one["malignant"]) for one in filled]
+    return float(sum(distances) / sum(one["nodules"] for one in filled))
+
+
+def _error(pair: np.ndarray, weight: np.ndarray) -> float:
+    """Absolute distance error (MTMR-Net, equation 11) of (2, N) predicted and true scores."""
+    predicted, true = pair
+    return float(np.average(np.abs(predicted - true), weights=weight))
+
+
+def _intervals(
+    figures: Callable[[np.ndarray], dict[str, float]], predictions: Predictions, rounds: int, seed: int
+) -> dict[str, list[float]]:
+    """95 % interval of each figure; patients are drawn with replacement, draws without both classes again."""
+    rng = np.random.default_rng(seed)
+    patients = int(predictions.patient.max()) + 1
+    values: list[dict[str, float]] = []
+    while len(values) < rounds:
+        weight = np.bincount(rng.integers(patients, size=patients), minlength=patients)[predictions.patient]
+        if all((weight[predictions.label == side] > 0).any() for side in (0, 1)):
+            values.append(figures(weight))
+    return {key: np.percentile([one[key] for one in values], _INTERVAL).tolist() for key in values[0]}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read the predictions of a malignancy classifier, one nodule per line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lungcad.errors import InputError
+from lungcad.finding import ATTRIBUTES
+from lungcad.malignancy_scores import Predictions
+from lungcad.tables import Row, Table, read_table, refuse_duplicates
+
+INDETERMINATE = 3
+"""Mean malignancy that is neither benign nor malignant (MTMR-Net, section III.A)."""
+
+SCALE_ENDS = dict.fromkeys(ATTRIBUTES, 5) | {"internalStructure": 4, "calcification": 6}
+"""LIDC's scales begin at 1 and end here."""
+
+
+def read_predictions(path: str | Path) -> tuple[Predictions, int]:
+    """Read a table of predictions.
+
+    Columns: ``nodule_id``; ``probability`` of being malignant, in [0, 1]; the truth as ``label`` (0 benign,
+    1 malignant) or else as ``mean_malignancy`` of the readers (1 to 5: below 3 benign, above malignant, 3 left out);
+    optionally ``patient_id`` (without it each nodule counts as a patient of its own) and, for any of LIDC's
+    attributes, a pair such as ``spiculation`` (predicted) and ``spiculation_true`` on the original scale.
+
+    Returns:
+        The predictions, and the number of nodules that were left out.
+
+    Raises:
+        InputError: E-TABLE, where the table cannot be read, a value is out of its range, a nodule is there twice, an
+            attribute has only one of its two columns, or one of the two classes is missing.
+    """
+    table = read_table(path, ("nodule_id", "probability"))
+    if not {"label", "mean_malignancy"} & set(table.columns):
+        raise InputError("E-TABLE", f"{table.name}: no truth: got {', '.join(table.columns)}.",
+                         "Expected a column label (0, 1) or mean_malignancy (1 to 5).")  # fmt: skip
+    names = _attributes(table)
+    refuse_duplicates(table.rows, "nodule_id")
+    truths = [_label(row) for row in table.rows]
+    rows = [row for row, truth in zip(table.rows, truths, strict=True) if truth is not None]
+    label = np.array([truth for truth in truths if truth is not None], dtype=int)
+    if len(np.unique(label)) != 2:
+        counts = f"{(label == 0).sum()} benign, {(label == 1).sum()} malignant"
+        raise InputError("E-TABLE", f"{table.name}: {counts} nodules.", "Figures need nodules of both classes.")
+    patients = [row.text("patient_id" if "patient_id" in row.cells else "nodule_id") for row in rows]
+    predictions = Predictions(
+        label,
+        np.array([_within(row, "probability", 0, 1) for row in rows]),
+        np.unique(patients, return_inverse=True)[1],
+        {name: np.array([_pair(row, name) for row in rows]).T for name in names},
+    )
+    return predictions, len(table.rows) - len(rows)
+
+
+def _attributes(table: Table) -> Sequence[str]:
+    names = [name for name in ATTRIBUTES if {name, f"{name}_true"} & set(table.columns)]
+    for name in names:
+        for column in (name, f"{name}_true"):
+            if column not in table.columns:
+                raise InputError("E-TABLE", f"{table.name}: column {column} missing beside its other half.",
+                                 f"Give both {name} (predicted) and {name}_true, or neither.")  # fmt: skip
+    return names
+
+
+def _label(row: Row) -> int | None:
+    if "label" in row.cells:
+        value = row.number("label")
+        if value not in (0, 1):
+            raise row.refusal(f"label is {value:g} (expected 0 benign or 1 malignant)")
+        return int(value)
+    mean = _within(row, "mean_malignancy", 1, 5)
+    return None if mean == INDETERMINATE else int(mean > INDETERMINATE)
+
+
+def _pair(row: Row, name: str) -> tuple[float, float]:
+    """Predicted and true; a regression may leave the scale, a reader's score cannot."""
+    return row.number(name), _within(row, f"{name}_true", 1, SCALE_ENDS[name])
+
+
+def _within(row: Row, column: str, low: float, high: float) -> float:
+    value = row.number(column)
+    if not low <= value <= high:
+        raise row.refusal(f"{column} is {value:g} (expected {low:g} to {high:g})")
+    return value

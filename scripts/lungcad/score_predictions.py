@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score a table of malignancy predictions: from the table to figures, a picture and a text to read."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lungcad.atomic import added_files
+from lungcad.malignancy_scores import score_malignancy
+from lungcad.malignancy_table import read_predictions
+from lungcad.reliability_plot import draw_reliability
+
+_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+
+
+def score_predictions(
+    path: str | Path, *, threshold: float = 0.5, bins: int = 10, rounds: int = 1000
+) -> dict[str, Any]:
+    """Read and score a table of predictions.
+
+    Args:
+        path: as :func:`lungcad.malignancy_table.read_predictions` takes it.
+        threshold, bins, rounds: as :func:`lungcad.malignancy_scores.score_malignancy` takes them.
+
+    Returns:
+        Its figures, and ``left_out``, the number of nodules whose mean malignancy is 3.
+
+    Raises:
+        InputError: E-TABLE, where the table is refused.
+    """
+    predictions, left_out = read_predictions(path)
+    return score_malignancy(predictions, threshold=threshold, bins=bins, rounds=rounds) | {"left_out": left_out}
+
+
+def write_scores(output_dir: str | Path, figures: Mapping[str, Any]) -> None:
+    """Write metrics.json and reliability.png; raises InputError E-OUTPUT where the folder cannot be written."""
+    with added_files(output_dir) as folder:
+        (folder / "metrics.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        draw_reliability(folder / "reliability.png", figures)
+
+
+def as_text(figures: Mapping[str, Any]) -> str:
+    """Lay out the figures to be read."""
+    left_out = f" ({figures['left_out']} of mean malignancy 3 left out)" if figures["left_out"] else ""
+    lines = [
+        f"{figures['nodules']} nodules of {figures['patients']} patients: {figures['benign']} benign, "
+        f"{figures['malignant']} malignant{left_out}",
+        f"malignant from {figures['threshold']:g} up; 95 % intervals: {figures['bootstraps']} bootstraps over patients",
+        "",
+    ]
+    for key in ("auc", "accuracy", "sensitivity", "specificity", "balanced_accuracy"):
+        lines.append(_line(_NAMES.get(key, key), figures[key], figures[f"{key}_ci"]))
+    lines.append(f"{'ECE':<18}{figures['ece']:.3f}  ({figures['ece_bins']} bins of equal width)")
+    lines.append(f"{'Brier score':<18}{figures['brier']:.3f}")
+    if figures["attribute_errors"]:
+        lines += ["", "absolute distance error on LIDC's scales"]
+        lines += [_line(name, one["error"], one["ci"]) for name, one in figures["attribute_errors"].items()]
+    return "\n".join(lines)
+
+
+def _line(name: str, value: float, interval: list[float]) -> str:
+    return f"{name:<18}{value:.3f}  ({interval[0]:.3f} to {interval[1]:.3f})"
