@@ -86,7 +86,7 @@ def test_intervals_narrow_with_more_patients_but_not_with_more_nodules_of_the_sa
         return high - low
 
     few, many = predictions(), predictions(times=9)
-    same = Predictions(many.label, many.probability, np.tile(few.patient, 9), {})
+    same = Predictions(few.label.repeat(9), few.probability.repeat(9), few.patient.repeat(9), {})
     assert width(many) < width(few) / 2  # a third, by the square root of 9
     assert width(same) == pytest.approx(width(few))
 
@@ -104,7 +104,7 @@ def test_one_class_is_nothing_to_score() -> None:
 
 TABLE = """\
 nodule_id,patient_id,mean_malignancy,probability,texture,texture_true
-n1,p1,4.5,0.9,4.2,5
+n1,p1,3.25,0.9,4.2,5
 n2,p1,2.75,0.4,5.1,5
 n3,p2,3,0.5,3,1
 n4,p3,1,0.1,1.5,2
@@ -143,7 +143,7 @@ def test_labels_and_nodules_without_patients(tmp_path: Path) -> None:
         ("mean_malignancy", "malignant", "no truth"),
         ("probability", "score", "column probability missing"),
         ("patient_id", "nodule_id", "column nodule_id stands there more than once"),
-        ("4.5", "2.5", "3 benign, 0 malignant nodules"),
+        ("3.25", "2.5", "3 benign, 0 malignant nodules"),
     ],
 )
 def test_refuses_predictions(old: str, new: str, error: str, tmp_path: Path) -> None:
