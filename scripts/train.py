@@ -56,7 +56,8 @@ def cross_validate(
     if len(subsets) < 2:
         text = "fewer than two folders subset<k> of cases."
         raise InputError("E-CONFIG", text, "Make them with scripts/make_cases.py luna16 --by_subset true.")
-    steps, scored = _recipe(bundle), {}
+    steps = _recipe(bundle)
+    scored: dict[str, list[Path]] = {}
     for subset in subsets:
         others = [folder for folder in subset.parent.glob("subset*") if folder.name.split("_")[0] != subset.name]
         cases = {"train": sorted(others), "test": [subset]}

@@ -9,7 +9,7 @@ A scored folder holds LUNA16's four tables (``submission.csv``, ``annotations.cs
 import csv
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,13 @@ class CaseScorer:
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
         marks = [[name, *e["center_lps_mm"], reported_score(e)] for name, some in entries.items() for e in some]
-        for file, rows in {
+        tables: dict[str, Iterable[Iterable[Any]]] = {
             "submission.csv": [LUNA16_COLUMNS, *marks],
             "annotations.csv": [ANNOTATION_COLUMNS, *_rows(self.nodules)],
             "annotations_excluded.csv": [ANNOTATION_COLUMNS, *_rows(self.excluded)],
             "seriesuids.csv": [[name] for name in self.findings],
-        }.items():
+        }
+        for file, rows in tables.items():
             with (self.folder / file).open("w", newline="") as stream:
                 csv.writer(stream).writerows(rows)
         (self.folder / "candidates.json").write_text(json.dumps(entries))
