@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LUNA16 as cases: subset0 to subset9 with .mhd files, annotations.csv and, if there, annotations_excluded.csv."""
 
-import csv
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +12,12 @@ from torch.utils.data import Dataset
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
 from lungcad.grid import Scan
+from lungcad.luna16 import read_spheres
 from lungcad.reader import read_volume
 from lungcad.training.case import Case, Sphere, cut
 from lungcad.transforms import blanked_grid
 
 logger = logging.getLogger(__name__)
-
-UNKNOWN_DIAMETER_MM = 10.0
-"""Of excluded findings whose diameter is -1; LUNA16's own evaluation takes the same."""
 
 
 class Luna16Cases(Dataset):
@@ -48,9 +44,10 @@ class Luna16Cases(Dataset):
     ):  # fmt: skip
         root = Path(luna16_dir)
         self.paths = [path for number in subsets for path in _scans(root / f"subset{number}")]
-        self.nodules = _annotations(root / "annotations.csv")
+        series = [path.stem for path in self.paths]
+        self.nodules = _annotations(root / "annotations.csv", series)
         excluded = root / "annotations_excluded.csv"
-        self.ignored = _annotations(excluded) if excluded.is_file() else {}
+        self.ignored = _annotations(excluded, series) if excluded.is_file() else {}
         self.spacing_mm, self.margin_mm = spacing_mm, margin_mm
         self.versions, self.scale, self.seed = versions, scale, seed
 
@@ -118,15 +115,10 @@ def _scans(folder: Path) -> list[Path]:
     return paths
 
 
-def _annotations(path: Path) -> dict[str, list[Sphere]]:
+def _annotations(path: Path, series: Sequence[str]) -> dict[str, list[Sphere]]:
     """Spheres by series, centres in LPS mm."""
     if not path.is_file():
         raise InputError("E-CONFIG", f"no {path.name} in the LUNA16 folder.", "Put it beside the subsets.")
     kind = path.stem.removeprefix("annotations_")
-    table = defaultdict(list)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            diameter = float(row["diameter_mm"])
-            center = np.array([float(row[f"coord{axis}"]) for axis in "XYZ"])
-            table[row["seriesuid"]].append(Sphere(center, diameter if diameter > 0 else UNKNOWN_DIAMETER_MM, kind))
-    return table
+    spheres, _ = read_spheres(path, series)
+    return {uid: [Sphere(row[:3], float(row[3]), kind) for row in rows] for uid, rows in spheres.items()}
