@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lungcad.console import guarded
 from lungcad.errors import InputError
 from lungcad.training.case import Case
-from lungcad.training.case_store import save_case
+from lungcad.training.case_store import LEFT_OUT, save_case
 from lungcad.training.implanted_cases import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
 
@@ -45,7 +45,7 @@ def luna16(
     validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, workers: int = 2,
     by_subset: bool = False,
 ) -> None:  # fmt: skip
-    """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; scans that are refused are told and left out.
+    """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; refused scans are told and listed in left_out.txt.
 
     Args:
         luna16_dir: folder with subset0 to subset9 (.mhd), annotations.csv and, if there, annotations_excluded.csv.
@@ -59,8 +59,11 @@ def luna16(
             first into OUTPUT_DIR/subset<k>_scaled.
     """
     if by_subset:
-        for folder in sorted(Path(luna16_dir).glob("subset*")):
-            cases = Luna16Cases(luna16_dir, [int(folder.name.removeprefix("subset"))], versions=versions)
+        folders = [f for f in sorted(Path(luna16_dir).glob("subset*")) if f.is_dir() and f.name[6:].isdigit()]
+        if not folders:
+            raise InputError("E-CONFIG", "no folder subset<k> in the LUNA16 folder.", "Unpack the subsets there.")
+        for folder in folders:
+            cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions)
             once = len(cases) // versions
             _write(Subset(cases, range(once)), Path(output_dir) / folder.name, workers)
             if versions > 1:
@@ -92,11 +95,15 @@ class _OrRefusal(Dataset):
 
 def _write(cases: Dataset, folder: Path, workers: int) -> None:
     loader = DataLoader(_OrRefusal(cases), batch_size=None, num_workers=workers)
+    refused = []
     for case in tqdm(loader, desc=folder.name, file=sys.stderr):
         if isinstance(case, InputError):
             tqdm.write(f"left out: {case}", file=sys.stderr)
+            refused.append(f"{case}\n")
         else:
             save_case(folder, case)
+    if folder.is_dir():
+        (folder / LEFT_OUT).write_text("".join(refused))
 
 
 if __name__ == "__main__":

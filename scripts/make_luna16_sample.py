@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from lungcad.console import guarded
+from lungcad.errors import InputError
 from lungcad.training.case import Case, Sphere
 from lungcad.training.implanted_cases import ImplantedCases
 from make_cases import TRAINING_LUNGS
@@ -34,6 +35,8 @@ def sample(data_dir: str, output_dir: str, subsets: int = 2, scans: int = 3, nod
         scans: in each subset.
         nodules: in each scan.
     """
+    if not 1 <= subsets <= 5:
+        raise InputError("E-CONFIG", f"{subsets} subsets (expected 1 to 5, the folds of the nodules).")
     root = Path(output_dir)
     uids, found, excluded = [], [], []
     for subset in range(subsets):

@@ -5,6 +5,7 @@ Run again after whatever stopped it: what is done is skipped, a training goes on
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import fire
 from lungcad.console import guarded
 from lungcad.errors import InputError
 from lungcad.registry import bundle_root
+from lungcad.training.case_store import LEFT_OUT
 from lungcad.training.recipe import Step, load_recipe, run_recipe
 from lungcad.training.results_table import results_table
 
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def split(
-    bundle: str, cases_dir: str, runs_dir: str = "runs", processes: int = 1, restarts: int = 0, **overrides: Any
+    bundle: str, cases_dir: str, runs_dir: str = "runs/split", processes: int = 1, restarts: int = 0, **overrides: Any
 ) -> None:
     """Train on CASES_DIR/train, score on CASES_DIR/validation and CASES_DIR/test, as the bundle's recipe says.
 
@@ -35,7 +37,7 @@ def split(
     root = Path(cases_dir)
     cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
     results = run_recipe(_recipe(bundle), runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
-    _tell(results_table({path.parent.name: [path.parent] for path in results}), Path(runs_dir))
+    _tell({path.parent.name: [path.parent] for path in results}, Path(runs_dir), root)
 
 
 def cross_validate(
@@ -52,15 +54,16 @@ def cross_validate(
         restarts: how often a training that was killed starts again from its last epoch.
         overrides: for every training, e.g. --epochs 2.
     """
-    subsets = sorted(folder for folder in Path(cases_dir).glob("subset*") if folder.name[6:].isdigit())
+    folders = [folder for folder in sorted(Path(cases_dir).glob("subset*")) if folder.is_dir()]
+    subsets = [folder for folder in folders if folder.name[6:].isdigit()]
     if len(subsets) < 2:
         text = "fewer than two folders subset<k> of cases."
         raise InputError("E-CONFIG", text, "Make them with scripts/make_cases.py luna16 --by_subset true.")
     steps = _recipe(bundle)
     scored: dict[str, list[Path]] = {}
     for subset in subsets:
-        others = [folder for folder in subset.parent.glob("subset*") if folder.name.split("_")[0] != subset.name]
-        cases = {"train": sorted(others), "test": [subset]}
+        others = [folder for folder in folders if folder.name.split("_")[0] != subset.name]
+        cases = {"train": others, "test": [subset]}
         here = [step for step in steps if step.cases in cases]
         logger.info("%s of %d", subset.name, len(subsets))
         results = run_recipe(here, Path(runs_dir) / subset.name, cases, processes=processes, restarts=restarts,
@@ -69,16 +72,21 @@ def cross_validate(
             scored.setdefault(path.parent.name, []).append(path.parent)
     tests = {step.name for step in steps if step.cases == "test"}
     rows = {name: folders for name, folders in scored.items() if name in tests}
-    _tell(results_table(rows), Path(runs_dir))
+    _tell(rows, Path(runs_dir), Path(cases_dir))
 
 
 def _recipe(bundle: str) -> list[Step]:
     return load_recipe(bundle_root(bundle) / "configs" / "recipe.json")
 
 
-def _tell(table: str, folder: Path) -> None:
-    (folder / "results.md").write_text(table)
-    print(table)
+def _tell(scored: Mapping[str, Sequence[Path]], folder: Path, cases_dir: Path) -> None:
+    """Write and print the table, and which scans it does not speak of."""
+    text = results_table(scored)
+    refused = sorted({line for path in cases_dir.glob(f"*/{LEFT_OUT}") for line in path.read_text().splitlines()})
+    if refused:
+        text += "\n".join(["", f"Not scored, refused when the cases were made: {len(refused)}", *refused, ""])
+    (folder / "results.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

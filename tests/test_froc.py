@@ -3,19 +3,24 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from lungcad.detection_scores import score_detection
 from lungcad.froc import (
     FP_PER_SCAN,
     Froc,
     OperatingPoint,
     ScoredScan,
-    cpm_with_interval,
     match,
-    sensitivities,
     sensitivity_by_diameter,
     true_negative_scans,
 )  # fmt: skip
 
 NONE = np.zeros((0, 4))
+
+
+def cpm(scans: list[ScoredScan]) -> tuple[float, float, float]:
+    """CPM and its interval, as reported."""
+    figures, _ = score_detection(scans, rounds=300)
+    return figures["cpm"], *figures["cpm_ci"]
 
 
 def spheres(*rows: tuple[float, float, float, float]) -> np.ndarray:
@@ -59,7 +64,7 @@ def test_scans_without_marks_or_nodules() -> None:
     healthy, _ = match(NONE, NONE, np.array([[1.0, 2, 3]]), np.array([0.5]))
     assert healthy.hits.shape == (0,)
     assert healthy.false.tolist() == [0.5]
-    assert sensitivities([missed, healthy]).tolist() == [0.0] * 7
+    assert Froc([missed, healthy]).at().tolist() == [0.0] * 7
 
 
 def two_scans() -> list[ScoredScan]:
@@ -73,20 +78,20 @@ def two_scans() -> list[ScoredScan]:
 def test_curve_by_hand() -> None:
     # going down:  0.9 hit: 1/3 at 0 | 0.8 false: 1/3 at 1/2 | 0.7 hit: 2/3 at 1/2 | 0.6 false: 2/3 at 1
     third = 1 / 3
-    np.testing.assert_allclose(sensitivities(two_scans()), [third, third, *[2 * third] * 5])
-    assert cpm_with_interval(two_scans(), rounds=10)[0] == pytest.approx((2 * third + 5 * 2 * third) / 7)
+    np.testing.assert_allclose(Froc(two_scans()).at(), [third, third, *[2 * third] * 5])
+    assert cpm(two_scans())[0] == pytest.approx((2 * third + 5 * 2 * third) / 7)
 
 
 def test_equal_scores_fall_together() -> None:
     scans = [ScoredScan(np.array([0.5]), np.array([5.0]), np.array([0.5, 0.5]))]
     # one step from (0, 0) to (2 false per scan, all found): a straight line between
-    np.testing.assert_allclose(sensitivities(scans), [0.0625, 0.125, 0.25, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(Froc(scans).at(), [0.0625, 0.125, 0.25, 0.5, 1, 1, 1])
 
 
 def test_the_curve_is_level_beyond_its_last_point_and_infinity_means_all_marks() -> None:
     scans = [ScoredScan(np.array([0.9, 0.2]), np.array([4.0, 4.0]), np.array([0.5]))]
     # 0.9 hit: 1/2 at 0 | 0.5 false: 1/2 at 1 | 0.2 hit: 1 at 1, the upper end of the vertical
-    np.testing.assert_allclose(sensitivities(scans, (0.0, 0.999, 1.0, 8.0, np.inf)), [0.5, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(Froc(scans).at((0.0, 0.999, 1.0, 8.0, np.inf)), [0.5, 0.5, 1, 1, 1])
 
 
 def random_scans(number: int, levels: int) -> list[ScoredScan]:
@@ -108,14 +113,14 @@ def test_equals_the_curve_that_luna16_makes_of_an_roc(levels: int) -> None:
     truth = np.r_[np.ones(len(found)), np.zeros(len(false))]
     false_rate, true_rate, _ = roc_curve(truth, np.r_[found, false])
     expected = np.interp(FP_PER_SCAN, false_rate * len(false) / len(scans), true_rate * len(found) / len(hits))
-    np.testing.assert_allclose(sensitivities(scans), expected, rtol=1e-12)
+    np.testing.assert_allclose(Froc(scans).at(), expected, rtol=1e-12)
 
 
 def test_a_bootstrap_round_scores_the_scans_it_drew() -> None:
     scans, rounds = random_scans(25, 6), 20
     rng = np.random.default_rng(3)
     drawn = [[scans[n] for n in rng.integers(len(scans), size=len(scans))] for _ in range(rounds)]
-    expected = [sensitivities(some) for some in drawn]
+    expected = [Froc(some).at() for some in drawn]
     np.testing.assert_allclose(Froc(scans).bootstrap(rounds=rounds, seed=3), expected, rtol=1e-12)
 
 
@@ -155,20 +160,20 @@ def test_true_negative_scans_by_hand() -> None:
 
 
 def test_interval_holds_the_value_and_narrows_with_more_scans() -> None:
-    few = cpm_with_interval(two_scans() * 2, rounds=300)
-    many = cpm_with_interval(two_scans() * 30, rounds=300)
+    few = cpm(two_scans() * 2)
+    many = cpm(two_scans() * 30)
     for value, low, high in (few, many):
         assert low <= value <= high
     assert many[0] == pytest.approx(few[0])
     assert many[2] - many[1] < (few[2] - few[1]) / 2
-    assert cpm_with_interval(two_scans(), rounds=50) == cpm_with_interval(two_scans(), rounds=50)
+    assert cpm(two_scans()) == cpm(two_scans())
 
 
 def test_nothing_to_score_is_an_error() -> None:
     healthy = ScoredScan(np.zeros(0), np.zeros(0), np.array([0.3]))
     for scans in ([], [healthy]):
         with pytest.raises(ValueError, match="no nodule"):
-            sensitivities(scans)
+            Froc(scans).at()
 
 
 def test_by_diameter() -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 import os
 import signal
@@ -15,10 +16,10 @@ import make_cases
 import train
 from lungcad.errors import InputError
 from lungcad.geometry import to_world
-from lungcad.training.recipe import Step, command, load_recipe, run_recipe
+from lungcad.training.recipe import Step, _run, command, load_recipe, run_recipe, step_values
 from small_cases import NODULE_VOX, ROOT, small_bundles, small_chest, write_image, write_table
 
-DETECTION = "lung_nodule_detection_dou2017"
+DETECTION, REDUCTION = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 SMALL = {"epochs": 2, "batch_size": 4, "batches_per_epoch": 2}
 
 
@@ -55,32 +56,80 @@ def test_shipped_recipes_hold_together() -> None:
         assert any(step.cases == "test" for step in steps)
 
 
-def test_a_step_becomes_the_command_that_the_readme_shows(tmp_path: Path) -> None:
+def words_of(step: Step, processes: int = 1, **overrides: Any) -> tuple[list[str], dict[str, str]]:
+    folders = {name: f"runs/{name}" for name in "abc"}
+    words = command(step, step_values(step, folders, ["cases"], overrides), processes)
+    flags = words[words.index("run") + 1 :]
+    return words, dict(zip(flags[::2], flags[1::2], strict=True))
+
+
+def test_a_step_becomes_the_command_that_the_readme_shows() -> None:
     step = Step("b", DETECTION, "train", "train", set={"start_from": "{a}/model.pt", "epochs": 9})
-    folders = {"a": "runs/a", "b": "runs/b"}
-    words = command(step, folders, [tmp_path], 1, {"epochs": 3})
-    pairs = dict(zip(words[4::2], words[5::2], strict=True))
+    words, flags = words_of(step, epochs=3)
     assert words[1:4] == ["-m", "monai.bundle", "run"]
-    assert pairs["--start_from"] == "runs/a/model.pt"
-    assert pairs["--epochs"] == "3"  # what the user says goes over the recipe
-    assert pairs["--run_dir"] == "runs/b"
-    assert "multi_gpu_train" not in pairs["--config_file"]
-    together = command(step, folders, [tmp_path], 2, {})
-    assert "--nproc_per_node=2" in together
-    assert "multi_gpu_train.json" in " ".join(together)
-    score = Step("c", DETECTION, "evaluate", "test", weights="a")
-    scored = command(score, folders | {"c": "runs/c"}, [tmp_path], 2, {})
-    pairs = dict(zip(scored[4::2], scored[5::2], strict=True))
-    assert pairs["--weights"] == "runs/a/model.pt"
+    assert flags["--start_from"] == "runs/a/model.pt"
+    assert flags["--epochs"] == "3"  # what the user says goes over the recipe
+    assert flags["--run_dir"] == "runs/b"
+    assert "multi_gpu_train" not in flags["--config_file"]
+    words, flags = words_of(step, processes=2)
+    assert "--nproc_per_node=2" in words
+    assert "multi_gpu_train.json" in flags["--config_file"]
+    score = Step("c", DETECTION, "evaluate", "test", weights="a", set={"data": "some"})
+    words, flags = words_of(score, processes=2, epochs=3, device="cpu")
+    assert "--nproc_per_node=2" not in words
+    assert flags["--weights"] == "runs/a/model.pt"
+    assert flags["--device"] == "cpu"
+    assert "--epochs" not in flags
 
 
-def test_what_is_done_is_not_done_again_and_missing_cases_are_told(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "model.pt").touch()
-    done, todo = Step("a", DETECTION, "train", "train"), Step("b", DETECTION, "evaluate", "test", "a")
-    assert run_recipe([done], tmp_path, {}) == []
-    with pytest.raises(InputError, match="split test"):
-        run_recipe([done, todo], tmp_path, {"train": [tmp_path]})
+@pytest.fixture
+def done(tmp_path: Path) -> tuple[list[Step], dict[str, list[Path]]]:
+    """Two steps, the second on the first's weights, both done."""
+    steps = [Step("a", DETECTION, "train", "train"), Step("b", DETECTION, "evaluate", "train", "a")]
+    cases = {"train": [tmp_path / "cases"]}
+    folders = {step.name: str(tmp_path / step.name) for step in steps}
+    for step, result in zip(steps, ("model.pt", "metrics.json"), strict=True):
+        (tmp_path / step.name).mkdir()
+        (tmp_path / step.name / result).touch()
+        values = step_values(step, folders, cases["train"], {})
+        (tmp_path / step.name / "step.json").write_text(json.dumps(values))
+    return steps, cases
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, done: Any) -> None:
+    steps, cases = done
+    assert run_recipe(steps, tmp_path, cases) == [tmp_path / "b" / "metrics.json"]
+
+
+def test_what_was_done_otherwise_is_refused(tmp_path: Path, done: Any) -> None:
+    steps, cases = done
+    with pytest.raises(InputError, match="a was run with other settings: epochs"):
+        run_recipe(steps, tmp_path, cases, overrides={"epochs": 2})
+    with pytest.raises(InputError, match="other settings: cases_dir"):
+        run_recipe(steps, tmp_path, {"train": [tmp_path / "others"]})
+    os.utime(tmp_path / "a" / "model.pt", (4e9, 4e9))  # trained again since
+    with pytest.raises(InputError, match="made from an earlier a"):
+        run_recipe(steps, tmp_path, cases)
+    with pytest.raises(InputError, match="split train"):
+        run_recipe(steps, tmp_path, {})
+    with pytest.raises(InputError, match="several processes"):
+        run_recipe(steps, tmp_path, cases, processes=2, overrides={"device": "cpu"})
+
+
+@pytest.mark.parametrize(
+    ("script", "starts"),
+    [
+        ("touch checkpoint.pt; sleep 0.01; exit 1", 3),  # torchrun's code for a killed worker, after some epochs
+        ("exit 1", 1),
+        ("kill -9 $$", 3),
+        ("exit 0", 1),
+    ],
+)
+def test_what_was_killed_starts_again_and_what_is_wrong_does_not(tmp_path: Path, script: str, starts: int) -> None:
+    line = ["bash", "-c", f"cd {tmp_path}; echo start >> log; {script}"]
+    with contextlib.nullcontext() if script == "exit 0" else pytest.raises(InputError, match="ended with exit code"):
+        _run(line, tmp_path, restarts=2)
+    assert len((tmp_path / "log").read_text().split()) == starts
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +147,15 @@ def cases_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "cases"
 
 
+CROSS = (
+    {"name": "detection", "bundle": DETECTION, "config": "train", "cases": "train"},
+    {"name": "mined", "bundle": DETECTION, "config": "evaluate", "cases": "train", "weights": "detection"},
+    {"name": "reduction", "bundle": REDUCTION, "config": "train", "cases": "train",
+     "set": {"detection_weights": "{detection}/model.pt", "candidates": "{mined}/candidates.json"}},
+    {"name": "detection_test", "bundle": DETECTION, "config": "evaluate", "cases": "test", "weights": "detection"},
+)  # fmt: skip
+
+
 @pytest.mark.slow
 def test_cross_validation_scores_every_scan_once_and_resumes(
     tmp_path: Path, cases_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,23 +163,26 @@ def test_cross_validation_scores_every_scan_once_and_resumes(
     assert sorted(folder.name for folder in cases_dir.iterdir()) == [
         "subset0", "subset0_scaled", "subset1", "subset1_scaled"
     ]  # fmt: skip
-    monkeypatch.setenv("LUNGCAD_BUNDLES", str(small_bundles(tmp_path / "bundles")))
+    bundles = small_bundles(tmp_path / "bundles")
+    write_recipe(bundles / REDUCTION / "configs" / "recipe.json", *CROSS)
+    monkeypatch.setenv("LUNGCAD_BUNDLES", str(bundles))
     runs = tmp_path / "runs"
-    train.cross_validate("lung_nodule_fpr_dou2017", str(cases_dir), str(runs), **SMALL)
+    train.cross_validate(REDUCTION, str(cases_dir), str(runs), **SMALL)
     table = (runs / "results.md").read_text()
     rows = {line.split("|")[1].strip(): line.split("|") for line in table.splitlines()[2:]}
-    assert list(rows) == ["detection test", "reduction test"]
+    assert list(rows) == ["detection test"]
     for row in rows.values():
         assert [cell.strip() for cell in row[2:4]] == ["2", "2"]  # scans, nodules: each subset's, once
     for fold in range(2):
-        tested = json.loads((runs / f"subset{fold}" / "reduction_test" / "candidates.json").read_text())
+        tested = json.loads((runs / f"subset{fold}" / "detection_test" / "candidates.json").read_text())
         assert list(tested) == [f"1.2.{fold}"]
-        mined = json.loads((runs / f"subset{fold}" / "mined_1" / "candidates.json").read_text())
+        mined = json.loads((runs / f"subset{fold}" / "mined" / "candidates.json").read_text())
         assert f"1.2.{fold}" not in mined  # what is tested on is not trained on
-        assert list((runs / f"subset{fold}" / "reduction" / "tensorboard").iterdir())
+        events = list((runs / f"subset{fold}" / "reduction" / "tensorboard").iterdir())
+        assert any(b"learning_rate" in path.read_bytes() for path in events)
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.pt")}
-    (runs / "subset1" / "reduction_test" / "metrics.json").unlink()
-    train.cross_validate("lung_nodule_fpr_dou2017", str(cases_dir), str(runs), **SMALL)
+    (runs / "subset1" / "detection_test" / "metrics.json").unlink()
+    train.cross_validate(REDUCTION, str(cases_dir), str(runs), **SMALL)
     assert (runs / "results.md").read_text() == table
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.pt")} == before
 
@@ -134,7 +195,7 @@ def test_two_processes_one_killed_and_started_again_end_with_the_same_weights(
     steps = [Step(name, DETECTION, "train", "train") for name in ("whole", "killed")]
     folders = {step.name: str(tmp_path / step.name) for step in steps}
     small = SMALL | {"epochs": 12, "batches_per_epoch": 4}
-    whole, killed = (command(step, folders, [cases_dir / "subset0"], 2, small) for step in steps)
+    whole, killed = (command(step, step_values(step, folders, [cases_dir / "subset0"], small), 2) for step in steps)
     assert subprocess.run(whole).returncode == 0
     launcher = subprocess.Popen(killed)
     checkpoint = tmp_path / "killed" / "checkpoint.pt"

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from torch import nn
 
+from lungcad.errors import InputError
 from lungcad.isolation import BLANK_HU
 from lungcad.localisation import decode
 from lungcad.losses import OnlineSampleFilteringLoss
@@ -48,7 +50,7 @@ def test_case_store_gives_back_what_it_got(tmp_path: Path) -> None:
         pairs = list(zip(getattr(again, kind), getattr(case, kind), strict=True))
         assert all((a.index == b.index).all() and (a.diameter_mm, a.name) == (b.diameter_mm, b.name) for a, b in pairs)
     assert load_case(tmp_path / "b.npz").nodules == []
-    with pytest.raises(FileNotFoundError, match="make_cases"):
+    with pytest.raises(InputError, match="no case in"):
         load_cases(tmp_path / "nothing")
 
 
@@ -170,13 +172,24 @@ class Rows(torch.utils.data.Dataset):
         return {"image": image + item % 2, "label": torch.tensor(item % 2)}
 
 
-def train(folder: Path, epochs: int, network: nn.Module) -> None:
+class Killed(Exception):
+    pass
+
+
+def train(folder: Path, epochs: int, network: nn.Module, killed_after: int | None = None) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    make_trainer(
+    trainer = make_trainer(
         device=torch.device("cpu"), network=network, loss=OnlineSampleFilteringLoss(), optimizer=optimizer,
-        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3),
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
         dataloader=torch.utils.data.DataLoader(Rows(), batch_size=4), epochs=epochs, run_dir=str(folder),
-    ).run()  # fmt: skip
+    )  # fmt: skip
+
+    @trainer.on(Events.EPOCH_STARTED)
+    def die(engine: Engine) -> None:
+        if killed_after is not None and engine.state.epoch > killed_after:
+            raise Killed
+
+    trainer.run()
 
 
 def fresh_network(seed: int) -> CandidateFCN:
@@ -187,7 +200,11 @@ def fresh_network(seed: int) -> CandidateFCN:
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = fresh_network(seed=1)
     train(tmp_path / "whole", 3, whole)
-    train(tmp_path / "half", 1, fresh_network(seed=1))
+    with pytest.raises(Killed):
+        train(tmp_path / "half", 3, fresh_network(seed=1), killed_after=1)
+    assert not (tmp_path / "half" / "model.pt").exists()
+    with pytest.raises(InputError, match="begun for 3 epochs, not 9"):
+        train(tmp_path / "half", 9, fresh_network(seed=1))
     resumed = fresh_network(seed=99)  # another process has another random state, and other weights until it resumes
     train(tmp_path / "half", 3, resumed)
     assert not torch.equal(fresh_network(seed=1).c4.weight, whole.c4.weight)

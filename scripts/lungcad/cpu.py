@@ -43,7 +43,7 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
     if precision != "auto":
         return getattr(torch, precision)
     if device.type == "cuda":
-        quick = torch.cuda.is_bf16_supported()
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         quick = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if quick else torch.float32

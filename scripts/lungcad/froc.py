@@ -158,22 +158,6 @@ class Froc:
         return OperatingPoint(threshold, float(self.fp_per_scan[number]), float(self.sensitivity[number]))
 
 
-def sensitivities(scans: Sequence[ScoredScan], fp_per_scan: Sequence[float] = FP_PER_SCAN) -> np.ndarray:
-    """Sensitivity at each mean number of false positives per scan, interpolated along the curve as LUNA16 does.
-
-    Raises:
-        ValueError: there is no scan or no nodule.
-    """
-    return Froc(scans).at(fp_per_scan)
-
-
-def cpm_with_interval(scans: Sequence[ScoredScan], rounds: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """CPM and its 95 % interval by bootstrap over scans; rounds that drew no nodule are drawn again."""
-    froc = Froc(scans)
-    low, high = np.percentile(froc.bootstrap(rounds=rounds, seed=seed).mean(axis=1), [2.5, 97.5])
-    return float(froc.at().mean()), float(low), float(high)
-
-
 def sensitivity_by_diameter(
     scans: Sequence[ScoredScan], threshold: float = -np.inf, edges_mm: Sequence[float] = (3, 5, 10, np.inf)
 ) -> dict[str, list[int]]:

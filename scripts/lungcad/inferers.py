@@ -93,7 +93,7 @@ class CropInferer(Inferer):
     def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce", progress: bool = True,
                  mirror: Sequence[Sequence[int]] = ((),), odd: Sequence[int] = ()):  # fmt: skip
         super().__init__()
-        self.batch_size, self.mirror, self.odd = batch_size, mirror, odd
+        self.batch_size, self.mirror, self.odd = batch_size, mirror or ((),), odd
         self.precision, self.desc, self.progress = precision, desc, progress
 
     @torch.inference_mode()

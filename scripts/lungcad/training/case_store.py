@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from lungcad.errors import InputError
 from lungcad.training.case import Case, Sphere
+
+LEFT_OUT = "left_out.txt"
+"""Scans of a folder that were refused, one a line; they are in no figure."""
 
 KINDS = ("nodules", "ignored", "controls")
 
@@ -49,10 +53,10 @@ def load_cases(folder: str | Path | Sequence[str | Path]) -> list[Case]:
     """All cases of a folder, or of several, by name.
 
     Raises:
-        FileNotFoundError: no case there; names the command that makes them.
+        InputError: E-CONFIG, no case there; names the command that makes them.
     """
     folders = [folder] if isinstance(folder, str | Path) else folder
     paths = [path for one in folders for path in sorted(Path(one).glob("*.npz"))]
     if not paths:
-        raise FileNotFoundError(f"no case in {folder} (expected *.npz). Make them with scripts/make_cases.py.")
+        raise InputError("E-CONFIG", f"no case in {folder} (expected *.npz).", "Make them with scripts/make_cases.py.")
     return [load_case(path) for path in paths]

@@ -10,7 +10,9 @@ last epoch. So whatever ends a run, the same command again finishes it.
                {"name": "mined", "bundle": "lung_nodule_detection_dou2017", "config": "evaluate", "cases": "train",
                 "weights": "detection", "set": {"max_candidates": 100}}, ...]}
 
-``{name}`` within a value of ``set`` stands for the folder of that step.
+``{name}`` within a value of ``set`` stands for the folder of that step. What a step was run with is kept beside its
+result in ``step.json``; asked for anything else, or after a step that it builds on was run again, it is refused rather
+than taken for done.
 """
 
 import json
@@ -26,6 +28,8 @@ from lungcad.errors import InputError
 from lungcad.registry import bundle_root
 
 logger = logging.getLogger(__name__)
+
+RECORD = "step.json"
 
 RESULT = {"train": "model.pt", "evaluate": "metrics.json"}
 """The file that says that a step is done, by config."""
@@ -97,60 +101,98 @@ def run_recipe(
         cases: folders of cases by split.
         processes: that train together under torchrun; evaluation takes one.
         restarts: how often a step that was killed starts again.
-        overrides: for every training step: ``epochs``, ``batches_per_epoch``, ``device`` ...
+        overrides: for every training step: ``epochs``, ``batches_per_epoch`` ...; ``device`` and ``precision`` also for
+            evaluations.
 
     Returns:
         The ``metrics.json`` files of the evaluations, in order.
 
     Raises:
-        InputError: E-TRAIN, where a step fails; E-CONFIG, where a split has no folder.
+        InputError: E-TRAIN, where a step fails; E-CONFIG, where a split has no folder, or what is in ``runs_dir`` was
+            made otherwise than it would be now.
     """
     root = Path(runs_dir).absolute()
     folders = {step.name: str(root / step.name) for step in steps}
-    results = []
+    overrides = overrides or {}
+    if processes > 1 and "device" in overrides:
+        raise InputError("E-CONFIG", "--device with several processes (expected one of them): each takes its own GPU.")
     for step in steps:
-        result = root / step.name / RESULT[step.config]
+        if not cases.get(step.cases):
+            raise InputError("E-CONFIG", f"step {step.name} needs cases of the split {step.cases}; there are none.")
+    results: dict[str, Path] = {}
+    for step in steps:
+        values = step_values(step, folders, cases[step.cases], overrides)
+        results[step.name] = result = root / step.name / RESULT[step.config]
+        _refuse_other_settings(root / step.name, values)
         if result.exists():
+            _refuse_stale(step, result, results)
             logger.info("%s: done before", step.name)
         else:
-            if not cases.get(step.cases):
-                raise InputError("E-CONFIG", f"step {step.name} needs cases of the split {step.cases}; there are none.")
-            _run(command(step, folders, cases[step.cases], processes, overrides or {}), step.name, restarts)
-        if step.config == "evaluate":
-            results.append(result)
-    return results
+            (root / step.name).mkdir(parents=True, exist_ok=True)
+            (root / step.name / RECORD).write_text(json.dumps(values, indent=2))
+            _run(command(step, values, processes), root / step.name, restarts)
+    return [results[step.name] for step in steps if step.config == "evaluate"]
 
 
-def command(step: Step, folders: Mapping[str, str], cases: Sequence[str | Path], processes: int,
-            overrides: Mapping[str, Any]) -> list[str]:  # fmt: skip
+def _refuse_other_settings(folder: Path, values: Mapping[str, Any]) -> None:
+    record = folder / RECORD
+    if not folder.exists():
+        return
+    before = json.loads(record.read_text()) if record.exists() else {}
+    other = sorted(key for key in before.keys() | values.keys() if before.get(key) != values.get(key))
+    if other:
+        text = f"{folder.name} was run with other settings: {', '.join(other)}."
+        raise InputError("E-CONFIG", text, f"Give another --runs_dir, or delete {folder.name} and the steps after it.")
+
+
+def _refuse_stale(step: Step, result: Path, results: Mapping[str, Path]) -> None:
+    used = [name for name in results if name == step.weights or f"{{{name}}}" in json.dumps(step.set)]
+    newer = [name for name in used if results[name].stat().st_mtime > result.stat().st_mtime]
+    if newer:
+        text = f"step {step.name} was made from an earlier {newer[0]}."
+        raise InputError("E-CONFIG", text, f"Delete its folder and those of the steps after it: {result.parent}.")
+
+
+def step_values(
+    step: Step, folders: Mapping[str, str], cases: Sequence[str | Path], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a step sets of its bundle's keys: its own values, those of the command line for training, and folders."""
+    values: dict[str, Any] = {"cases_dir": [str(Path(folder).absolute()) for folder in cases], **_filled(step, folders)}
+    if step.config == "train":
+        return values | dict(overrides) | {"run_dir": folders[step.name]}
+    if step.weights is not None:
+        values["weights"] = f"{folders[step.weights]}/model.pt"
+    everywhere = {key: value for key, value in overrides.items() if key in ("device", "precision")}
+    return values | everywhere | {"output_dir": folders[step.name]}
+
+
+def command(step: Step, values: Mapping[str, Any], processes: int) -> list[str]:
     """The command line of one step."""
     bundle, together = bundle_root(step.bundle), step.config == "train" and processes > 1
     overlays = ["inference", step.config, *(["multi_gpu_train"] if together else [])]
-    values: dict[str, Any] = {
-        "config_file": [str(bundle / "configs" / f"{name}.json") for name in overlays],
-        "bundle_root": str(bundle),
-        "cases_dir": [str(Path(folder).absolute()) for folder in cases],
-        "run_dir" if step.config == "train" else "output_dir": folders[step.name],
-        **_filled(step, folders),
-    }
-    if step.config == "train":
-        values |= overrides
-    elif step.weights is not None:
-        values["weights"] = f"{folders[step.weights]}/model.pt"
+    configs = [str(bundle / "configs" / f"{name}.json") for name in overlays]
     launcher = [sys.executable, "-m"]
     if together:
         launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-    return [*launcher, "monai.bundle", "run", *(part for key, one in values.items() for part in (f"--{key}", str(one)))]
+    flags = {"config_file": configs, "bundle_root": bundle, **values}
+    return [*launcher, "monai.bundle", "run", *(part for key, one in flags.items() for part in (f"--{key}", str(one)))]
 
 
-def _run(line: Sequence[str], name: str, restarts: int) -> None:
-    """Run a step; one that a signal ended, or whose worker one ended, starts again from its last checkpoint."""
+def _run(line: Sequence[str], folder: Path, restarts: int) -> None:
+    """Run a step; one that was killed starts again from its last checkpoint, at most so many times.
+
+    torchrun tells a killed worker by the same exit code as a faulty one: there it is the checkpoint's progress since
+    the start that says that another start is worth it.
+    """
+    checkpoint = folder / "checkpoint.pt"
     for attempt in range(restarts + 1):
-        logger.info("%s: %s", name, "starts" if attempt == 0 else f"starts again ({attempt} of {restarts})")
+        logger.info("%s: %s", folder.name, "starts" if attempt == 0 else f"starts again ({attempt} of {restarts})")
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         code = subprocess.run(line).returncode
         if code == 0:
             return
-        if code == 2:  # bad input stays bad
+        went_on = checkpoint.exists() and checkpoint.stat().st_mtime_ns != before
+        if code > 0 and not went_on:
             break
-    text = f"step {name} ended with exit code {code}."
+    text = f"step {folder.name} ended with exit code {code}."
     raise InputError("E-TRAIN", text, "Mend what it says above, and run this again: it resumes.")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from lungcad.atomic import added_files
 from lungcad.detection_scores import score_detection
 from lungcad.finding import Finding
 from lungcad.froc import ScoredScan, match
@@ -58,7 +59,6 @@ class CaseScorer:
 
     def _write(self, engine: Engine) -> None:
         figures = {"data": self.data} | summarise(self.findings, self.nodules, self.excluded)
-        self.folder.mkdir(parents=True, exist_ok=True)
         entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
         marks = [[name, *e["center_lps_mm"], reported_score(e)] for name, some in entries.items() for e in some]
         tables: dict[str, Iterable[Iterable[Any]]] = {
@@ -67,11 +67,12 @@ class CaseScorer:
             "annotations_excluded.csv": [ANNOTATION_COLUMNS, *_rows(self.excluded)],
             "seriesuids.csv": [[name] for name in self.findings],
         }
-        for file, rows in tables.items():
-            with (self.folder / file).open("w", newline="") as stream:
-                csv.writer(stream).writerows(rows)
-        (self.folder / "candidates.json").write_text(json.dumps(entries))
-        (self.folder / "metrics.json").write_text(json.dumps(figures, indent=2))
+        with added_files(self.folder) as folder:
+            for file, rows in tables.items():
+                with (folder / file).open("w", newline="") as stream:
+                    csv.writer(stream).writerows(rows)
+            (folder / "candidates.json").write_text(json.dumps(entries))
+            (folder / "metrics.json").write_text(json.dumps(figures, indent=2))
         logger.info("%s", json.dumps(figures, indent=2))
 
 

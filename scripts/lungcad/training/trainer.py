@@ -15,6 +15,7 @@ from tensorboardX import SummaryWriter
 from torch import nn
 
 from lungcad.cpu import tune_allocator
+from lungcad.errors import InputError
 from lungcad.training.parallel import is_main_process, unwrapped
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,12 @@ def make_trainer(
         device: where to train.
         network, loss, optimizer, schedule: as usual; the schedule steps once an epoch.
         dataloader: of dictionaries with ``image`` and ``label``; its dataset's ``set_epoch``, if any, is called.
-        epochs: to train in all, those before a restart included.
+        epochs: to train in all, those before a restart included; the same at every restart.
         run_dir: of the checkpoint and the log.
         options: passed on to :class:`monai.engines.SupervisedTrainer`.
+
+    Raises:
+        InputError: E-CONFIG on running, where the checkpoint's training was begun for another number of epochs.
     """
     tune_allocator()
     folder = Path(run_dir)
@@ -67,9 +71,12 @@ def make_trainer(
     def resume(engine: Engine) -> None:
         if path.exists():
             state = torch.load(path, map_location=device, weights_only=True)
+            if state["epochs"] != epochs:  # its learning rates were those of another schedule
+                text = f"{folder.name} holds a training begun for {state['epochs']} epochs, not {epochs}."
+                raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
             for name, part in parts.items():
                 part.load_state_dict(state[name])
-            torch.set_rng_state(state["rng"].cpu())
+            _set_random_state(device, state["random"])
             engine.state.epoch = state["epoch"]
             engine.state.iteration = state["epoch"] * len(dataloader)
             logger.info("resumed %s after epoch %d", path, state["epoch"])
@@ -84,7 +91,8 @@ def make_trainer(
         if not writes:
             return
         state = {name: part.state_dict() for name, part in parts.items()}
-        write_atomically(state | {"epoch": engine.state.epoch, "rng": torch.get_rng_state()}, path)
+        state |= {"epoch": engine.state.epoch, "epochs": epochs, "random": _random_state(device)}
+        write_atomically(state, path)
 
     @trainer.on(Events.COMPLETED)
     def export(engine: Engine) -> None:
@@ -92,6 +100,16 @@ def make_trainer(
             export_weights(unwrapped(network), folder / "model.pt")
 
     return trainer
+
+
+def _random_state(device: torch.device) -> list[torch.Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random_state(device: torch.device, state: list[torch.Tensor]) -> None:
+    torch.set_rng_state(state[0].cpu())
+    if device.type == "cuda" and len(state) > 1:
+        torch.cuda.set_rng_state(state[1].cpu(), device)
 
 
 def _loss(output: Any) -> float:
