@@ -44,12 +44,10 @@ def make_trainer(
     tune_allocator()
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "checkpoint.pt"
-    parts = {"network": unwrapped(network), "optimizer": optimizer, "schedule": schedule}
     unwrapped(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    writes = is_main_process()
-    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False)]
-    if writes:
+    parts = {"network": unwrapped(network), "optimizer": optimizer, "schedule": schedule}
+    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), Resume(folder, parts, epochs, device)]
+    if is_main_process():
         handlers += [
             StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss),
             TensorBoardStatsHandler(
@@ -63,43 +61,60 @@ def make_trainer(
         device=device, max_epochs=epochs, train_data_loader=dataloader, network=network, optimizer=optimizer,
         loss_function=loss, train_handlers=handlers, **options,
     )  # fmt: skip
-    if writes:
+    if is_main_process():
         bar = ProgressBar(desc="train", disable=None)
         bar.attach(trainer, output_transform=lambda output: {"loss": _loss(output)})
-
-    @trainer.on(Events.STARTED)
-    def resume(engine: Engine) -> None:
-        if path.exists():
-            state = torch.load(path, map_location=device, weights_only=True)
-            if state["epochs"] != epochs:  # its learning rates were those of another schedule
-                text = f"{folder.name} holds a training begun for {state['epochs']} epochs, not {epochs}."
-                raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
-            for name, part in parts.items():
-                part.load_state_dict(state[name])
-            _set_random_state(device, state["random"])
-            engine.state.epoch = state["epoch"]
-            engine.state.iteration = state["epoch"] * len(dataloader)
-            logger.info("resumed %s after epoch %d", path, state["epoch"])
 
     @trainer.on(Events.EPOCH_STARTED)
     def next_patches(engine: Engine) -> None:
         if hasattr(dataloader.dataset, "set_epoch"):
             dataloader.dataset.set_epoch(engine.state.epoch)
 
-    @trainer.on(Events.EPOCH_COMPLETED)
-    def save(engine: Engine) -> None:
-        if not writes:
-            return
-        state = {name: part.state_dict() for name, part in parts.items()}
-        state |= {"epoch": engine.state.epoch, "epochs": epochs, "random": _random_state(device)}
-        write_atomically(state, path)
-
-    @trainer.on(Events.COMPLETED)
-    def export(engine: Engine) -> None:
-        if writes:
-            export_weights(unwrapped(network), folder / "model.pt")
-
     return trainer
+
+
+class Resume:
+    """Ignite handler: a checkpoint after each epoch, the start from it, and the weights at the end.
+
+    Args:
+        folder: of ``checkpoint.pt`` and ``model.pt``.
+        parts: what has a state: ``network`` and others.
+        epochs: of the training.
+        device: where it runs.
+    """
+
+    def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device):
+        self.folder, self.parts, self.epochs, self.device = folder, parts, epochs, device
+        self.path = folder / "checkpoint.pt"
+
+    def attach(self, engine: Engine) -> None:
+        """All processes start from the checkpoint, the first one writes."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        if is_main_process():
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+            engine.add_event_handler(Events.COMPLETED, self._export)
+
+    def _start(self, engine: Engine) -> None:
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        if state["epochs"] != self.epochs:  # its learning rates were those of another schedule
+            text = f"{self.folder.name} holds a training begun for {state['epochs']} epochs, not {self.epochs}."
+            raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        _set_random_state(self.device, state["random"])
+        engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length
+        logger.info("resumed %s after epoch %d", self.path, state["epoch"])
+
+    def _save(self, engine: Engine) -> None:
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"epoch": engine.state.epoch, "epochs": self.epochs, "random": _random_state(self.device)}
+        write_atomically(state, self.path)
+
+    def _export(self, engine: Engine) -> None:
+        export_weights(self.parts["network"], self.folder / "model.pt")
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
