@@ -36,8 +36,10 @@ def split(
     """
     root = Path(cases_dir)
     cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
-    results = run_recipe(_recipe(bundle), runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
-    _tell({path.parent.name: [path.parent] for path in results}, Path(runs_dir), root)
+    steps = _recipe(bundle)
+    run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
+    scored = [step.name for step in steps if step.config == "evaluate" and step.cases != "train"]
+    _tell({name: [Path(runs_dir) / name] for name in scored}, Path(runs_dir), root)
 
 
 def cross_validate(
@@ -59,20 +61,15 @@ def cross_validate(
     if len(subsets) < 2:
         text = "fewer than two folders subset<k> of cases."
         raise InputError("E-CONFIG", text, "Make them with scripts/make_cases.py luna16 --by_subset true.")
-    steps = _recipe(bundle)
-    scored: dict[str, list[Path]] = {}
+    steps = [step for step in _recipe(bundle) if step.cases in ("train", "test")]
     for subset in subsets:
         others = [folder for folder in folders if folder.name.split("_")[0] != subset.name]
-        cases = {"train": others, "test": [subset]}
-        here = [step for step in steps if step.cases in cases]
         logger.info("%s of %d", subset.name, len(subsets))
-        results = run_recipe(here, Path(runs_dir) / subset.name, cases, processes=processes, restarts=restarts,
-                             overrides=overrides)  # fmt: skip
-        for path in results:
-            scored.setdefault(path.parent.name, []).append(path.parent)
-    tests = {step.name for step in steps if step.cases == "test"}
-    rows = {name: folders for name, folders in scored.items() if name in tests}
-    _tell(rows, Path(runs_dir), Path(cases_dir))
+        run_recipe(steps, Path(runs_dir) / subset.name, {"train": others, "test": [subset]}, processes=processes,
+                   restarts=restarts, overrides=overrides)  # fmt: skip
+    tests = [step.name for step in steps if step.cases == "test"]
+    _tell({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests}, Path(runs_dir),
+          Path(cases_dir))  # fmt: skip
 
 
 def _recipe(bundle: str) -> list[Step]:
