@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -188,6 +189,7 @@ def test_cross_validation_scores_every_scan_once_and_resumes(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="needs pgrep (procps)")
 def test_two_processes_one_killed_and_started_again_end_with_the_same_weights(
     tmp_path: Path, cases_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
