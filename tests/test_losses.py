@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.losses import HybridLoss, OnlineSampleFilteringLoss
+from lungcad.losses.dou2017 import HybridLoss, OnlineSampleFilteringLoss
 
 
 def logits_with_loss(*odds: float) -> Tensor:

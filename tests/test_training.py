@@ -11,7 +11,7 @@ from torch import nn
 from lungcad.errors import InputError
 from lungcad.isolation import BLANK_HU
 from lungcad.localisation import decode
-from lungcad.losses import OnlineSampleFilteringLoss
+from lungcad.losses.dou2017 import OnlineSampleFilteringLoss
 from lungcad.networks.dou2017 import CandidateFCN
 from lungcad.training.case import Case, Sphere, cut, patch_center
 from lungcad.training.case_store import load_case, load_cases, save_case

@@ -58,7 +58,7 @@ class NodulePatches(Dataset):
         gate_hu: random negatives come from outputs that pass :func:`~lungcad.score_volume.wanted_outputs`.
         negatives: per case, places (N, 3) of false candidates, to use besides random negatives.
         random_share: share of random ones among the negatives that sit on no control; 1 without ``negatives``.
-        localise: targets (5,) for :class:`~lungcad.losses.HybridLoss` instead of a class.
+        localise: targets (5,) for :class:`~lungcad.losses.dou2017.HybridLoss` instead of a class.
         jitter: translation of positives, as a share of the radius.
         warp_share: share of the patches that are turned by any angle, tilted and scaled; see :func:`warped`.
         seed: of everything random.
