@@ -9,6 +9,7 @@ from lungcad.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
 
 
 def tune_allocator() -> None:
@@ -47,3 +48,20 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
     else:
         quick = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if quick else torch.float32
+
+
+def channels_last(batch: "Tensor") -> "Tensor":
+    """The batch (B, C, H, W) or (B, C, X, Y, Z) with its channels last in memory, as convolutions like it."""
+    import torch
+
+    form = torch.channels_last_3d if batch.ndim == 5 else torch.channels_last
+    return batch.contiguous(memory_format=form)
+
+
+def channels_last_network(network: "nn.Module") -> "nn.Module":
+    """The network with its kernels laid out for :func:`channels_last` batches."""
+    import torch
+
+    flat = any(parameter.ndim == 4 for parameter in network.parameters())
+    form = torch.channels_last if flat else torch.channels_last_3d
+    return network.to(memory_format=form)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 from tqdm import tqdm
 
-from lungcad.cpu import fast_dtype, tune_allocator
+from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
 from lungcad.networks.dou2017 import CandidateFCN
 from lungcad.score_volume import IndexMap, wanted_outputs
 
@@ -49,7 +49,7 @@ class LungFCNInferer(Inferer):
         """
         tune_allocator()
         dtype = fast_dtype(inputs.device, self.precision)
-        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = channels_last_network(network)
         image = inputs[0, 0]
         wanted = wanted_outputs(image, lungs, self.index_map, -torch.inf if self.gate is None else self.gate)
         score = torch.full(wanted.shape, -torch.inf, device=image.device)
@@ -70,7 +70,7 @@ def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], w
     first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
     see = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
     block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, see, strict=True))]
-    block = block[None, None].contiguous(memory_format=torch.channels_last_3d)
+    block = channels_last(block[None, None])
     with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
         features = network.early(block)
         logits = network.head_at(features, index - low)
@@ -86,7 +86,7 @@ class CropInferer(Inferer):
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         desc: name on the progress bar.
         progress: bar on stderr if that is a terminal.
-        mirror: sets of axes (0, 1, 2 for x, y, z); outputs are averaged over the crops mirrored along each set.
+        mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops mirrored along each set.
         odd: the three output channels that are components along x, y, z and change sign with a mirrored axis.
     """
 
@@ -98,10 +98,10 @@ class CropInferer(Inferer):
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """Outputs (N, ...) float32 of crops (N, C, X, Y, Z); an empty tensor where there is no crop."""
+        """Outputs (N, ...) float32 of crops (N, C, X, Y, Z) or (N, C, H, W); an empty tensor where there is no crop."""
         tune_allocator()
         dtype = fast_dtype(inputs.device, self.precision)
-        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = channels_last_network(network)
         outputs = []
         for batch in tqdm(inputs.split(self.batch_size) if len(inputs) else [], desc=self.desc, unit="batch",
                           file=sys.stderr, leave=False, disable=None if self.progress else True):  # fmt: skip
@@ -112,7 +112,7 @@ class CropInferer(Inferer):
     def _mirrored(self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int]) -> Tensor:
         """Outputs, float32, of the batch mirrored along ``axes``, as they are for the batch itself."""
         flipped = batch.flip([axis + 2 for axis in axes]) if axes else batch
-        output = network(flipped.contiguous(memory_format=torch.channels_last_3d)).float()
+        output = network(channels_last(flipped)).float()
         if self.odd:
             output[:, [self.odd[axis] for axis in axes]] *= -1
         return output
@@ -130,7 +130,7 @@ class PrecisionInferer(SimpleInferer):
         self.precision = precision
 
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z)."""
+        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z) or (B, C, H, W)."""
         dtype = fast_dtype(inputs.device, self.precision)
         with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
-            return network(inputs.contiguous(memory_format=torch.channels_last_3d)).float()
+            return network(channels_last(inputs)).float()

@@ -7,6 +7,8 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lungcad.cpu import channels_last_network
+
 
 def join_processes() -> None:
     """Join the group that torchrun started: NCCL where there are GPUs, else Gloo. Does nothing the second time."""
@@ -38,7 +40,7 @@ def share_gradients(network: nn.Module, device: torch.device) -> DistributedData
 
     The memory format is set first: DistributedDataParallel lays out its buckets as the parameters lie then.
     """
-    network = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network = channels_last_network(network.to(device))
     return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
 
 

@@ -14,7 +14,7 @@ from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHand
 from tensorboardX import SummaryWriter
 from torch import nn
 
-from lungcad.cpu import tune_allocator
+from lungcad.cpu import channels_last_network, tune_allocator
 from lungcad.errors import InputError
 from lungcad.training.parallel import is_main_process, unwrapped
 
@@ -44,7 +44,7 @@ def make_trainer(
     tune_allocator()
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    unwrapped(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    channels_last_network(unwrapped(network))
     parts = {"network": unwrapped(network), "optimizer": optimizer, "schedule": schedule}
     handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), Resume(folder, parts, epochs, device)]
     if is_main_process():
