@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -73,10 +74,18 @@ def test_bar_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 def test_table_is_aligned_and_unknown_is_a_dash() -> None:
     lines = findings_table(some_findings(), "4 nodules").splitlines()
-    assert lines[0] == "4 nodules" and lines[1].split() == ["#", "lps_mm", "diam_mm", "nodule", "malignant"]
+    assert lines[0] == "4 nodules" and lines[1].split() == ["#", "lps_mm", "diam_mm", "nodule", "malignancy"]
     assert len({len(line) for line in lines[1:]}) == 1
     assert lines[2].split() == ["1", "-60.0", "0.0", "0.0", "-", "0.70", "-"]
+    assert lines[4].split()[-2:] == ["0.75", "0.50"] and max(map(len, lines)) <= 80
     assert findings_table([], "no nodule at or above 0.5") == "no nodule at or above 0.5"
+
+
+def test_table_has_malignancy_only_where_it_is_known() -> None:
+    unknown = [replace(one, malignancy_probability=None) for one in some_findings()]
+    lines = findings_table(unknown, "4 nodules").splitlines()
+    assert lines[1].split() == ["#", "lps_mm", "diam_mm", "nodule"] and lines[2].split()[-1] == "0.70"
+    assert len({len(line) for line in lines[1:]}) == 1
 
 
 def test_header_tells_version_series_and_spacing() -> None:

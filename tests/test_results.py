@@ -37,6 +37,15 @@ def test_json_obeys_the_schema_and_the_schema_bites(written: Path) -> None:
     assert not validator.is_valid(document)  # unknown must be null, not absent
 
 
+def test_schema_tells_malignancy_and_bounds_it(written: Path) -> None:
+    document = json.loads((written / "nodules.json").read_text())
+    told = SCHEMA["$defs"]["finding"]["properties"]
+    assert "not pathology" in told["malignancy_probability"]["description"]
+    assert document["findings"][0]["malignancy_probability"] == 0.8
+    document["findings"][0]["malignancy_probability"] = 1.2
+    assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(document)
+
+
 def test_findings_by_probability_unknown_last_with_their_slice(written: Path) -> None:
     findings = json.loads((written / "nodules.json").read_text())["findings"]
     assert [one["id"] for one in findings] == [1, 2, 3, 4]

@@ -145,20 +145,23 @@ def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, out
 
 
 def findings_table(findings: Sequence[Finding], summary: str) -> str:
-    """Align findings under a line of column names; an unknown value is a dash. ``summary`` is the first line."""
+    """Align findings under a line of column names; an unknown value is a dash. ``summary`` is the first line.
+
+    Malignancy has a column where any finding has one.
+    """
     if not findings:
         return summary
-    head = f"{'#':>3}  {'lps_mm':^24}  {'diam_mm':>7}  {'nodule':>6}  {'malignant':>9}"
-    return "\n".join([summary, head, *(_row(number, finding) for number, finding in enumerate(findings, start=1))])
+    graded = any(one.malignancy_probability is not None for one in findings)
+    head = f"{'#':>3}  {'lps_mm':^24}  {'diam_mm':>7}  {'nodule':>6}" + (f"  {'malignancy':>10}" if graded else "")
+    rows = [_row(number, finding, graded) for number, finding in enumerate(findings, start=1)]
+    return "\n".join([summary, head, *rows])
 
 
-def _row(number: int, finding: Finding) -> str:
+def _row(number: int, finding: Finding, graded: bool) -> str:
     def cell(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
     score = finding.detection_score if finding.nodule_probability is None else finding.nodule_probability
     x, y, z = finding.center_lps_mm
-    return (
-        f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
-        f"  {cell(finding.malignancy_probability, 2):>9}"
-    )
+    row = f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
+    return row + f"  {cell(finding.malignancy_probability, 2):>10}" if graded else row

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+from sklearn.metrics import brier_score_loss
 
 _INTERVAL = (2.5, 97.5)  # percentiles of the bootstrap
 
@@ -56,7 +56,7 @@ def score_malignancy(
         return classification(label, predictions.probability, threshold, weight) | errors
 
     values = figures(np.ones(len(label)))
-    intervals = _intervals(figures, predictions, rounds, seed)
+    intervals = bootstrap(figures, predictions, rounds=rounds, seed=seed)
     table = calibration(label, predictions.probability, bins)
     return {
         "nodules": len(label),
@@ -86,17 +86,27 @@ def classification(
         threshold: probabilities of at least this are called malignant.
         weight: (N,) how often each nodule counts; None counts each once.
     """
-    counts = confusion_matrix(label, probability >= threshold, labels=[0, 1], sample_weight=weight)
-    (true_negative, false_positive), (false_negative, true_positive) = counts
-    sensitivity = true_positive / (true_positive + false_negative)
-    specificity = true_negative / (true_negative + false_positive)
+    weight = np.ones(len(label)) if weight is None else weight
+    benign, malignant = weight * (label == 0), weight * (label == 1)
+    called = probability >= threshold
+    true_positive, true_negative = malignant[called].sum(), benign[~called].sum()
+    sensitivity, specificity = true_positive / malignant.sum(), true_negative / benign.sum()
     return {
-        "accuracy": float((true_positive + true_negative) / counts.sum()),
+        "accuracy": float((true_positive + true_negative) / weight.sum()),
         "sensitivity": float(sensitivity),
         "specificity": float(specificity),
         "balanced_accuracy": float((sensitivity + specificity) / 2),
-        "auc": float(roc_auc_score(label, probability, sample_weight=weight)),
+        "auc": area_under_curve(label, probability, weight),
     }
+
+
+def area_under_curve(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
+    """AUC of scores (N,), the higher the likelier malignant; ``label`` and ``weight`` as in :func:`classification`."""
+    levels, level = np.unique(score, return_inverse=True)
+    benign = np.bincount(level, weight * (label == 0), len(levels))
+    malignant = np.bincount(level, weight * (label == 1), len(levels))
+    beaten = benign.cumsum() - benign / 2  # by each malignant nodule of a level: all benign ones below, half of its own
+    return float(malignant @ beaten / (malignant.sum() * benign.sum()))
 
 
 def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> list[dict[str, Any]]:
@@ -125,21 +135,27 @@ def calibration_error(table: list[dict[str, Any]]) -> float:
     return float(sum(distances) / sum(one["nodules"] for one in filled))
 
 
-def _error(pair: np.ndarray, weight: np.ndarray) -> float:
-    """Absolute distance error (MTMR-Net, equation 11) of (2, N) predicted and true scores."""
-    predicted, true = pair
-    return float(np.average(np.abs(predicted - true), weights=weight))
-
-
-def _intervals(
-    figures: Callable[[np.ndarray], dict[str, float]], predictions: Predictions, rounds: int, seed: int
+def bootstrap(
+    figures: Callable[[np.ndarray], Mapping[str, float]], predictions: Predictions, *, rounds: int = 1000, seed: int = 0
 ) -> dict[str, list[float]]:
-    """95 % interval of each figure; patients are drawn with replacement, draws without both classes again."""
+    """95 % interval of each figure; patients are drawn with replacement, draws without both classes again.
+
+    Args:
+        figures: of (N,) how often each nodule counts.
+        predictions: whose labels and patients are drawn by; the same ones and the same seed give the same draws.
+        rounds, seed: as :func:`score_malignancy` takes them.
+    """
     rng = np.random.default_rng(seed)
     patients = int(predictions.patient.max()) + 1
-    values: list[dict[str, float]] = []
+    values: list[Mapping[str, float]] = []
     while len(values) < rounds:
         weight = np.bincount(rng.integers(patients, size=patients), minlength=patients)[predictions.patient]
         if all((weight[predictions.label == side] > 0).any() for side in (0, 1)):
             values.append(figures(weight))
     return {key: np.percentile([one[key] for one in values], _INTERVAL).tolist() for key in values[0]}
+
+
+def _error(pair: np.ndarray, weight: np.ndarray) -> float:
+    """Absolute distance error (MTMR-Net, equation 11) of (2, N) predicted and true scores."""
+    predicted, true = pair
+    return float(np.average(np.abs(predicted - true), weights=weight))

@@ -8,14 +8,12 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
+from lungcad.lidc_scale import SCALE_ENDS
 from lungcad.malignancy_scores import Predictions
 from lungcad.tables import Row, Table, read_table, refuse_duplicates
 
 INDETERMINATE = 3
 """Mean malignancy that is neither benign nor malignant (MTMR-Net, section III.A)."""
-
-SCALE_ENDS = dict.fromkeys(ATTRIBUTES, 5) | {"internalStructure": 4, "calcification": 6}
-"""LIDC's scales begin at 1 and end here."""
 
 
 def read_predictions(path: str | Path) -> tuple[Predictions, int]:
@@ -33,26 +31,76 @@ def read_predictions(path: str | Path) -> tuple[Predictions, int]:
         InputError: E-TABLE, where the table cannot be read, a value is out of its range, a nodule is there twice, an
             attribute has only one of its two columns, or one of the two classes is missing.
     """
-    table = read_table(path, ("nodule_id", "probability"))
-    if not {"label", "mean_malignancy"} & set(table.columns):
-        raise InputError("E-TABLE", f"{table.name}: no truth: got {', '.join(table.columns)}.",
-                         "Expected a column label (0, 1) or mean_malignancy (1 to 5).")  # fmt: skip
-    names = _attributes(table)
-    refuse_duplicates(table.rows, "nodule_id")
-    truths = [_label(row) for row in table.rows]
-    rows = [row for row, truth in zip(table.rows, truths, strict=True) if truth is not None]
-    label = np.array([truth for truth in truths if truth is not None], dtype=int)
+    nodules, left_out = read_nodules([path])
+    return to_predictions(nodules), left_out
+
+
+def read_nodules(paths: Sequence[str | Path], attributes: Sequence[str] = ()) -> tuple[Table, int]:
+    """Read tables of predictions, such as the folds of a cross validation, as one.
+
+    Args:
+        paths: each as :func:`read_predictions` takes it.
+        attributes: of LIDC's that each table must have.
+
+    Returns:
+        The nodules that are benign or malignant, with the columns that all tables have; and the number of the others.
+
+    Raises:
+        InputError: E-TABLE, where a table is refused, lacks an attribute, or a nodule is in two of them.
+    """
+    if not paths:
+        raise InputError("E-TABLE", "no table of predictions.", "Give a CSV file, or several separated by commas.")
+    tables = [read_table(path, ("nodule_id", "probability")) for path in paths]
+    for table in tables:
+        _check(table, attributes)
+    _refuse_shared_nodules(tables)
+    columns = [name for name in tables[0].columns if all(name in table.columns for table in tables)]
+    rows = [row for table in tables for row in table.rows]
+    kept = tuple(row for row in rows if _label(row) is not None)
+    name = ", ".join(dict.fromkeys(table.name for table in tables))
+    return Table(name, tuple(columns), kept), len(rows) - len(kept)
+
+
+def to_predictions(nodules: Table) -> Predictions:
+    """Take the predictions from nodules as :func:`read_nodules` gives them, or from some of their rows.
+
+    Raises:
+        InputError: E-TABLE, as :func:`read_predictions` does.
+    """
+    rows, names = nodules.rows, _attributes(nodules)
+    label = np.array([_label(row) for row in rows], dtype=int)
     if len(np.unique(label)) != 2:
         counts = f"{(label == 0).sum()} benign, {(label == 1).sum()} malignant"
-        raise InputError("E-TABLE", f"{table.name}: {counts} nodules.", "Figures need nodules of both classes.")
+        raise InputError("E-TABLE", f"{nodules.name}: {counts} nodules.", "Figures need nodules of both classes.")
     patients = [row.text("patient_id" if "patient_id" in row.cells else "nodule_id") for row in rows]
-    predictions = Predictions(
+    return Predictions(
         label,
         np.array([_within(row, "probability", 0, 1) for row in rows]),
         np.unique(patients, return_inverse=True)[1],
         {name: np.array([_pair(row, name) for row in rows]).T for name in names},
     )
-    return predictions, len(table.rows) - len(rows)
+
+
+def _check(table: Table, attributes: Sequence[str]) -> None:
+    if not {"label", "mean_malignancy"} & set(table.columns):
+        raise InputError("E-TABLE", f"{table.name}: no truth: got {', '.join(table.columns)}.",
+                         "Expected a column label (0, 1) or mean_malignancy (1 to 5).")  # fmt: skip
+    known = _attributes(table)
+    missing = [name for name in attributes if name not in known]
+    if missing:
+        text = f"{table.name}: no scores of {', '.join(missing)}."
+        raise InputError("E-TABLE", text, "Each of the eight attributes needs a column and one ending in _true.")
+    refuse_duplicates(table.rows, "nodule_id")
+
+
+def _refuse_shared_nodules(tables: Sequence[Table]) -> None:
+    first: dict[str, Row] = {}
+    for row in (row for table in tables for row in table.rows):
+        name = row.text("nodule_id")
+        other = first.setdefault(name, row)
+        if other is not row:
+            raise row.refusal(f"nodule_id {name} stands in {other.table}, line {other.line} already",
+                              "Give tables that share no nodule.")  # fmt: skip
 
 
 def _attributes(table: Table) -> Sequence[str]:

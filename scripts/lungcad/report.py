@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.finding import ATTRIBUTES
 from lungcad.geometry import to_index
 from lungcad.planes import (
     LUNG_WINDOW_HU,
@@ -21,32 +20,11 @@ from lungcad.planes import (
     projection_picture,
     slice_picture,
 )
-from lungcad.results import reported_score
+from lungcad.report_words import MALIGNANCY_MEANING, characterised, described, limitations
 from lungcad.volume import Volume
 
 MAX_PICTURED = 12
 """Findings with pictures; more would make the file slow to open."""
-
-LIMITATIONS = (
-    "Nodules can be missed, above all small, non-solid, pleural and hilar ones; no finding does not mean no nodule.",
-    "Vessels, scars, pleural thickening and consolidation can be reported as nodules.",
-    "Probabilities are outputs of neural networks on this scan alone. They know no history, no prior scan and no risk "
-    "factor, and are not the patient's risk.",
-    "A diameter is that of a sphere fitted by a network. It is not a calliper measurement and must not be used for "
-    "size categories or growth.",
-)
-
-_SCALES = {
-    "subtlety": ("Subtlety", 5, "extremely subtle", "obvious"),
-    "internalStructure": ("Internal structure", 4, "soft tissue", "air"),
-    "calcification": ("Calcification", 6, "popcorn", "absent"),
-    "sphericity": ("Sphericity", 5, "linear", "round"),
-    "margin": ("Margin", 5, "poorly defined", "sharp"),
-    "lobulation": ("Lobulation", 5, "none", "marked"),
-    "spiculation": ("Spiculation", 5, "none", "marked"),
-    "texture": ("Texture", 5, "non-solid", "solid"),
-}
-"""LIDC's attributes: label, highest score, meaning of the score 1 and of the highest."""
 
 
 def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str, Any]) -> str:
@@ -60,7 +38,7 @@ def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str,
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     threshold = document["thresholds"][document["operating_point"]]
-    entries = [_described(entry) for entry in document["findings"]]
+    entries = [described(entry) for entry in document["findings"]]
     above = [
         one | {"side": side_of_body(volume, one["center_lps_mm"])}
         for one in entries
@@ -75,7 +53,8 @@ def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str,
     return environment.get_template("report.html.j2").render(
         document=document, run=run, threshold=threshold, above=above, below=below, max_pictured=MAX_PICTURED,
         cards=[one | {"panels": _panels(volume, one)} for one in above[:MAX_PICTURED]],
-        overview=_overview(volume, above), limitations=LIMITATIONS, window=LUNG_WINDOW_HU,
+        overview=_overview(volume, above), window=LUNG_WINDOW_HU, limitations=limitations(above),
+        graded=characterised(entries, document["software"]["bundles"]), malignancy_meaning=MALIGNANCY_MEANING,
     )  # fmt: skip
 
 
@@ -93,20 +72,6 @@ def side_of_body(volume: Volume, center_lps_mm: Sequence[float]) -> str | None:
         return None
     off_mm = (index[0] - (columns[0] + columns[-1]) / 2) * np.linalg.norm(affine[:3, 0])
     return None if abs(off_mm) < 30 else "left" if off_mm > 0 else "right"
-
-
-def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a finding what the page says about it."""
-    attributes = entry["attributes"] or {}
-    return {
-        **entry,
-        "score": reported_score(entry),
-        "scales": [
-            dict(zip(("label", "highest", "low", "high"), _SCALES[name], strict=True), score=attributes[name])
-            for name in ATTRIBUTES
-            if name in attributes
-        ],
-    }
 
 
 def _panels(volume: Volume, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
