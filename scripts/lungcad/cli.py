@@ -22,7 +22,7 @@ usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
-       lungcad score | score_malignancy --help   figures of a table of results (FROC, CPM; AUC, calibration)
+       lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
        lungcad COMMAND --help | lungcad --version
 
 IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
@@ -209,6 +209,27 @@ class Commands:
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, reliability.png")
+
+    @_as_text
+    def relate_attributes(self, predictions: str, output_dir: str, json: bool = False, debug: bool = False) -> None:
+        """Rank LIDC's eight attributes by what they tell of malignancy, as readers and as a network scored them.
+
+        Args:
+            predictions: CSV as score_malignancy takes it, with all eight attributes; several, separated by commas
+                (the folds of a cross validation), are pooled.
+            output_dir: gets relatedness.json, relatedness.md, tsne_discarded.png and tsne_all.png.
+            json: print JSON.
+            debug: show tracebacks.
+        """
+        from lungcad.relate_attributes import as_text, read_pooled, relate_attributes
+
+        paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
+        figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)
+        if json:
+            _print_json(figures)
+        else:
+            names = "relatedness.json, relatedness.md, tsne_discarded.png, tsne_all.png"
+            print(f"{as_text(figures)}\n\nwritten to {output_dir}: {names}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
