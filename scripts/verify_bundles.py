@@ -33,9 +33,9 @@ def write_small_series(folder: Path) -> tuple[Path, Path]:
 
     hu, affine, nodules = make_phantom(**SIZES["small"])
     uid = dcmread(write_series(folder / "ct", hu, affine)[0]).SeriesInstanceUID
-    rows = [f"{uid},{x},{y},{z},0.9" for (x, y, z), *_ in nodules]
+    rows = [f"{uid},{x},{y},{z},0.9,{diameter}" for (x, y, z), diameter, *_ in nodules]
     table = folder / "candidates.csv"
-    table.write_text("\n".join(["seriesuid,coordX,coordY,coordZ,probability", *rows]) + "\n")
+    table.write_text("\n".join(["seriesuid,coordX,coordY,coordZ,probability,diameter_mm", *rows]) + "\n")
     return folder / "ct", table
 
 

@@ -70,7 +70,7 @@ def test_one_tensor_of_a_logit_and_eight_attributes(network: MTMRNet, images: Te
     features = network.features(images)
     attribute_features = network.attribute_features(features)
     assert features.shape[1] + attribute_features.shape[1] == 2304
-    torch.testing.assert_close(output[:, 1:], network.regress(attribute_features))
+    torch.testing.assert_close(output[:, 1:], network.regress(attribute_features).sigmoid())
     both = torch.cat([features, attribute_features], dim=1)
     torch.testing.assert_close(output[:, :1], network.classify(both))
     assert (output[0] - output[1]).abs().min() > 1e-4  # each of them looks at the image
@@ -83,7 +83,7 @@ def test_malignancy_depends_on_what_the_attributes_are_told_from(network: MTMRNe
     without = network(images)
     hook.remove()
     assert (before[:, 0] - without[:, 0]).abs().min() > 1e-3
-    torch.testing.assert_close(without[:, 1:], network.regress.bias.expand(2, 8))
+    torch.testing.assert_close(without[:, 1:], network.regress.bias.sigmoid().expand(2, 8))
 
 
 def test_classification_teaches_the_regressions_first_layer_but_not_its_second(
@@ -134,9 +134,11 @@ def test_every_parameter_learns_once_features_at_one_rate_and_heads_at_another(n
     assert len(slow["params"]) + len(fast["params"]) == len(list(network.parameters()))
 
 
-def test_units_can_be_fewer() -> None:
-    small = resnet_features((1, 2))
-    assert small(torch.rand(2, 3, 32, 32)).shape == (2, 512)  # 4 * 64 * 2
+def test_a_small_network_for_tests_elsewhere() -> None:
+    images = torch.rand(2, 3, 32, 32)
+    assert resnet_features(4, units=(1, 2)).eval()(images).shape == (2, 32)  # 4 times 4 times 2
+    assert resnet_features(4).eval()(images).shape == (2, 128)  # 4 times 4 times 2^3
+    assert MTMRNet(4, attribute_features=5).eval()(images).shape == (2, 9)
 
 
 def outputs(logits: list[float] | Tensor, attributes: list[list[float]] | None = None) -> Tensor:

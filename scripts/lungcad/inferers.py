@@ -49,7 +49,7 @@ class LungFCNInferer(Inferer):
         """
         tune_allocator()
         dtype = fast_dtype(inputs.device, self.precision)
-        network = channels_last_network(network)
+        channels_last_network(network)
         image = inputs[0, 0]
         wanted = wanted_outputs(image, lungs, self.index_map, -torch.inf if self.gate is None else self.gate)
         score = torch.full(wanted.shape, -torch.inf, device=image.device)
@@ -86,7 +86,8 @@ class CropInferer(Inferer):
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         desc: name on the progress bar.
         progress: bar on stderr if that is a terminal.
-        mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops mirrored along each set.
+        mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops
+            mirrored along each set.
         odd: the three output channels that are components along x, y, z and change sign with a mirrored axis.
     """
 

@@ -236,6 +236,7 @@ class WriteFindingsd(Transform):
 
 
 def prepare_case(batch: Data, device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple[Any, ...]:
-    """MONAI's prepare_batch: the image, no label, and the lungs as the inferer's further argument."""
-    image, lungs = (batch[key].to(device, non_blocking=non_blocking) for key in ("image", "lungs"))
-    return image, None, (lungs,), {}
+    """MONAI's prepare_batch: the image, no label, and the lungs, where a stage has them, as the inferer's argument."""
+    image = batch["image"].to(device, non_blocking=non_blocking)
+    lungs = [batch["lungs"].to(device, non_blocking=non_blocking)] if "lungs" in batch else []
+    return image, None, tuple(lungs), {}

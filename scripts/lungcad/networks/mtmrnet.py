@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MTMR-Net of Liu et al., IEEE TMI 2020 (published online 2019): ResNet-50 with a regression and a classification head."""
+"""MTMR-Net of Liu et al., IEEE TMI 2020 (online 2019): ResNet-50 with a regression and a classification head."""
 
 from collections.abc import Sequence
 
@@ -74,10 +74,11 @@ class MTMRNet(nn.Module):
                  feature_weights: dict[str, Tensor] | None = None):  # fmt: skip
         super().__init__()
         self.features = resnet_features(width)
-        self.attribute_features = nn.Sequential(nn.Linear(32 * width, attribute_features), nn.ReLU(inplace=True))
+        hidden = nn.Linear(32 * width, attribute_features)
+        self.attribute_features = nn.Sequential(hidden, nn.ReLU(inplace=True))
         self.regress = nn.Linear(attribute_features, 8)
         self.classify = nn.Linear(32 * width + attribute_features, 1)
-        for layer in (self.attribute_features[0], self.regress, self.classify):
+        for layer in (hidden, self.regress, self.classify):
             nn.init.xavier_uniform_(layer.weight)  # section III.B
             nn.init.zeros_(layer.bias)
         if feature_weights is not None:
