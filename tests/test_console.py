@@ -56,7 +56,7 @@ def test_stage_lines_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     with stages("write"):
         pass
     first, second = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"detect      38 candidates +0\.0 s", first)
+    assert re.fullmatch(r"detect        38 candidates +0\.0 s", first)
     assert len(first) == len(second) and "38" not in second
     assert list(stages.seconds) == ["detect", "write"]
 

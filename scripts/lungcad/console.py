@@ -108,7 +108,7 @@ class Stages:
         yield self
         self.seconds[name] = time.perf_counter() - start
         if not self.quiet:
-            print(f"{name:<12}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
+            print(f"{name:<14}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
 
 
 def bar(steps: Iterable[T], name: str, total: int | None = None, progress: bool = True) -> Iterable[T]:
@@ -141,7 +141,7 @@ def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, out
         f"{x:.2f} x {y:.2f} x {z:.2f} mm",
         "output": output,
     }
-    return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+    return "\n".join(f"{name:<14}{text}" for name, text in lines.items())
 
 
 def findings_table(findings: Sequence[Finding], summary: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn
+from threadpoolctl import threadpool_limits
 
 PERPLEXITY = 30.0
 """About how many neighbours each nodule keeps: scikit-learn's default, less for fewer than 91 nodules."""
