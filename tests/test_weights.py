@@ -106,3 +106,13 @@ def test_wrong_shapes_and_names(tmp_path: Path) -> None:
     torch.save({"other": torch.zeros(1)}, tmp_path / "model.pt")
     refused("do not fit the network", str(tmp_path / "model.pt"))
     assert set(load_state(tmp_path / "model.pt")) == {"other"}
+
+
+def test_export_keeps_variances_that_are_beyond_float16(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    network[1].running_var.fill_(1e5)  # the largest float16 is 65504
+    export_weights(network, tmp_path / "model.pt")
+    state = load_state(tmp_path / "model.pt")
+    assert state["1.running_var"].tolist() == [1e5, 1e5]
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["0.weight"].dtype == torch.float16
+    torch.testing.assert_close(state["0.weight"], network[0].weight.data, rtol=1e-3, atol=1e-4)

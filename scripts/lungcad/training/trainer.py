@@ -143,9 +143,12 @@ def write_atomically(state: dict, path: Path) -> None:
 
 
 def export_weights(network: nn.Module, path: Path) -> None:
-    """A plain state dict in float16, as the bundles ship it; integer buffers stay what they are."""
+    """A plain state dict as the bundles ship it: kernels in float16.
+
+    What is small stays as it is, above all the variances of batch normalisations, which may be beyond float16.
+    """
     state = {
-        name: value.detach().cpu().contiguous().half() if value.is_floating_point() else value.cpu()
+        name: value.detach().cpu().contiguous().to(torch.float16 if value.ndim > 1 else value.dtype)
         for name, value in network.state_dict().items()
     }
     write_atomically(state, path)
