@@ -16,7 +16,7 @@ from lungcad.errors import InputError
 from lungcad.registry import bundle_root
 from lungcad.training.case_store import LEFT_OUT
 from lungcad.training.recipe import Step, load_recipe, run_recipe
-from lungcad.training.results_table import results_table
+from lungcad.training.results_table import results
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ def _recipe(bundle: str) -> list[Step]:
 
 
 def _tell(scored: Mapping[str, Sequence[Path]], folder: Path, cases_dir: Path) -> None:
-    """Write and print the table, and which scans it does not speak of."""
-    text = results_table(scored)
+    """Write and print the tables, and which scans it does not speak of."""
+    text = results(scored)
     refused = sorted({line for path in cases_dir.glob(f"*/{LEFT_OUT}") for line in path.read_text().splitlines()})
     if refused:
         text += "\n".join(["", f"Not scored, refused when the cases were made: {len(refused)}", *refused, ""])

@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.grid import Scan
-from lungcad.malignancy_table import SCALE_ENDS
+from lungcad.lidc_scale import SCALE_ENDS
 from lungcad.nodule_slices import SliceCropper
 from lungcad.transforms import Data, to_volume
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.malignancy_table import SCALE_ENDS
+from lungcad.lidc_scale import SCALE_ENDS
+from lungcad.malignancy_table import INDETERMINATE
 
 SCORES = ("malignancy", *ATTRIBUTES)
 """What each reader rated, in the order of :attr:`RatedNodule.readings`."""
@@ -103,7 +104,7 @@ def load_nodules(
     folders = [folder] if isinstance(folder, str | Path) else folder
     paths = [path for one in folders for name in sets for path in sorted((Path(one) / name).glob("*.npz"))]
     nodules = [nodule for nodule in map(load_nodule, paths) if len(nodule.readings) >= least_readers]
-    kept = [nodule for nodule in nodules if indeterminate or nodule.mean[0] != 3]
+    kept = [nodule for nodule in nodules if indeterminate or nodule.mean[0] != INDETERMINATE]
     if not kept:
         where = ", ".join(Path(one).name for one in folders)
         raise InputError("E-CONFIG", f"no nodule in {where}.", "Make them with scripts/make_nodules.py.")

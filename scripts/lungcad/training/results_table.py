@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of scored folders as the table that stands in a bundle's README."""
+"""Figures of scored folders as the tables that stand in a bundle's README."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lungcad.training.malignancy_results import malignancy_results
+from lungcad.training.nodule_scoring import PREDICTIONS
 from lungcad.training.scoring import pooled
 
 HEADER = (
@@ -12,6 +14,12 @@ HEADER = (
     "| median error: centre, diameter |",
     "|---|---|---|---|---|---|---|---|",
 )
+
+
+def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
+    """Markdown of what the folders hold: rated nodules (predictions.csv) or scans that were searched."""
+    rated = any((Path(folder) / PREDICTIONS).exists() for folders in scored.values() for folder in folders)
+    return malignancy_results(scored) if rated else results_table(scored)
 
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
