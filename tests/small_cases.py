@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from lungcad.networks.dou2017 import CandidateFCN, HybridLossResNet
+from lungcad.networks.mtmrnet import MTMRNet
 from lungcad.training.case import Case, Sphere
 from lungcad.training.trainer import export_weights
 from lungcad.volume import Volume
@@ -81,11 +82,12 @@ def dark_case(name: str = "case", nodules: list[Sphere] | None = None) -> Case:
 
 
 def small_bundles(folder: Path) -> Path:
-    """Copies of the three bundles with narrow networks and random weights; returns their folder."""
+    """Copies of the bundles with narrow networks and random weights; returns their folder."""
     torch.manual_seed(0)
     networks = {
         "lung_nodule_detection_dou2017": (CandidateFCN(NARROW, 5, 0.3), {"channels": NARROW, "head_channels": 5}),
         "lung_nodule_fpr_dou2017": (HybridLossResNet(NARROW, 4), {"channels": NARROW, "branch_channels": 4}),
+        "lung_nodule_malignancy_mtmrnet": (MTMRNet(2, 5), {"width": 2, "attribute_features": 5}),
     }
     for name in ("lung_nodule_cad", *networks):
         target = folder / name / "configs"

@@ -11,13 +11,16 @@ import pytest
 
 import lungcad
 from lungcad.errors import InputError
+from lungcad.finding import ATTRIBUTES
 from lungcad.pipeline import NoduleCAD, run_bundle
 from small_cases import CPU, small_bundles, small_chest, write_image
 
 DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
+CHARACTERISE = "lung_nodule_malignancy_mtmrnet"
 FILES = {"nodules.json", "nodules.csv", "report.html", "run.json"}
 ANYTHING: Mapping[str, Mapping[str, Any]] = {
     "detect": {"score_threshold": 1e-6, "max_candidates": 5}, "reduce": {"least_probability": 0.0},
+    "characterise": {"least_probability": 0.0},
 }  # fmt: skip
 
 
@@ -58,11 +61,14 @@ def test_chain_reads_works_writes_and_tells(
         assert 0 <= finding["nodule_probability"] <= 1
         assert 0 < finding["detection_score"] <= 1
         assert finding["diameter_mm"] > 0
-        assert finding["malignancy_probability"] is None
+        assert 0 <= finding["malignancy_probability"] <= 1
+        assert set(finding["attributes"]) == set(ATTRIBUTES)
+        assert all(1 <= score <= 6 for score in finding["attributes"].values())
     run = json.loads((folder / "run.json").read_text())
-    assert set(run["bundles"]) == {"lung_nodule_cad", DETECT, REDUCE}
-    assert set(run["seconds"]) >= {"load", "read", "lungs", "detect", "reduce", "report"}
-    metadata = [json.loads((bundles / n / "configs" / "metadata.json").read_text()) for n in (DETECT, REDUCE)]
+    assert set(run["bundles"]) == {"lung_nodule_cad", DETECT, REDUCE, CHARACTERISE}
+    assert set(run["seconds"]) >= {"load", "read", "lungs", "detect", "reduce", "characterise", "report"}
+    names = (DETECT, REDUCE, CHARACTERISE)
+    metadata = [json.loads((bundles / name / "configs" / "metadata.json").read_text()) for name in names]
     assert run["weights_sha256"] == {meta["name"]: meta["weights_sha256"] for meta in metadata}
     told = capsys.readouterr()
     assert told.out.startswith(document["summary"])
@@ -132,16 +138,19 @@ def test_bundles_of_the_stages_run_one_after_the_other(
     bundles: Path, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # bundles set their own
-    candidates = tmp_path / "a" / "chest" / "nodules.json"
+    candidates, nodules = (tmp_path / part / "chest" / "nodules.json" for part in "ab")
     few = {"score_threshold": 1e-6, "max_candidates": 5}
     run_bundle(bundles / DETECT, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "a")} | few)
     run_bundle(bundles / REDUCE, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "b"),
                                   "candidates": str(candidates), "least_probability": 0.0})  # fmt: skip
-    found, reduced = (document_in(tmp_path / part / "chest")["findings"] for part in "ab")
-    chained = document_in(chain(bundles, ct, tmp_path / "c").run())["findings"]
+    run_bundle(bundles / CHARACTERISE, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "c"),
+                                        "candidates": str(nodules), "least_probability": 0.0})  # fmt: skip
+    found, reduced, seen = (document_in(tmp_path / part / "chest")["findings"] for part in "abc")
+    chained = document_in(chain(bundles, ct, tmp_path / "d").run())["findings"]
     assert found
     assert {f["detection_score"] for f in reduced} <= {f["detection_score"] for f in found}
-    assert reduced == chained  # each alone with a file between them, or both in a chain: the same
+    assert all(f["malignancy_probability"] is None for f in reduced)
+    assert seen == chained  # each alone with a file between them, or all in a chain: the same
 
 
 def from_another_folder(bundles: Path, cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:

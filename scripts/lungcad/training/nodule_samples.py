@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import enclosing_slices
 from lungcad.malignancy_table import INDETERMINATE
@@ -29,6 +30,9 @@ class SliceSamples(Dataset):
         diameter_jitter: the diameter is taken larger or smaller by up to this share ...
         center_jitter_mm: ... and the centre as far off along rows and columns, as a detector's are.
         seed: of everything random.
+
+    Raises:
+        InputError: E-CONFIG, where all nodules are benign or all malignant.
     """
 
     def __init__(self, nodules: Sequence[RatedNodule], cropper: SliceCropper, length: int, *,
@@ -38,7 +42,11 @@ class SliceSamples(Dataset):
         self.diameter_jitter, self.center_jitter_mm = diameter_jitter, center_jitter_mm
         self.seed, self.epoch = seed, 0
         benign = [one for one in nodules if one.mean[0] < INDETERMINATE]
-        self.classes = benign, [one for one in nodules if one.mean[0] > INDETERMINATE]
+        malignant = [one for one in nodules if one.mean[0] > INDETERMINATE]
+        if not benign or not malignant:
+            text = f"{len(benign)} benign, {len(malignant)} malignant nodules (expected some of both)."
+            raise InputError("E-CONFIG", text, "Give more folders of nodules.")
+        self.classes = benign, malignant
 
     def set_epoch(self, epoch: int) -> None:
         """Other slices for the next epoch, the same ones whenever it is repeated."""
