@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lungcad.console import guarded
 from lungcad.datalists.folds import patient_fold
+from lungcad.errors import InputError
 from lungcad.training.lidc_nodules import central_slice, lidc_nodules
 from lungcad.training.rated_nodule import RatedNodule, save_nodule
 from lungcad.training.shared_nodules import multi_slice, single_slice
@@ -30,8 +31,9 @@ def crops(data_dir: str, output_dir: str) -> None:
         data_dir: folder with nodules2d and nodules3d.
         output_dir: receives subset0 to subset4.
     """
-    _write(single_slice(Path(data_dir) / "nodules2d"), Path(output_dir), "single_slice")
-    _write(multi_slice(Path(data_dir) / "nodules3d"), Path(output_dir), "multi_slice")
+    out = _fresh(output_dir)
+    _write(single_slice(Path(data_dir) / "nodules2d"), out, "single_slice")
+    _write(multi_slice(Path(data_dir) / "nodules3d"), out, "multi_slice")
 
 
 def lidc(readings: str, images_dir: str, output_dir: str) -> None:
@@ -42,10 +44,18 @@ def lidc(readings: str, images_dir: str, output_dir: str) -> None:
         images_dir: folder with the CT series, DICOM folders or .mhd.
         output_dir: receives subset0 to subset4.
     """
-    out = Path(output_dir)
+    out = _fresh(output_dir)
     for nodule in tqdm(lidc_nodules(readings, images_dir), desc="nodules", file=sys.stderr):
         _write([nodule], out, "multi_slice")
         _write([central_slice(nodule)], out, "single_slice")
+
+
+def _fresh(output_dir: str) -> Path:
+    """The folder, which must not hold nodules of another source or an earlier run."""
+    folder = Path(output_dir)
+    if any(folder.glob("subset*")):
+        raise InputError("E-OUTPUT", f"{folder.name} holds nodules already.", "Give another folder, or delete it.")
+    return folder
 
 
 def _write(nodules: Iterable[RatedNodule], folder: Path, name: str) -> None:

@@ -49,8 +49,8 @@ def cross_validate(
 
     Args:
         bundle: whose configs/recipe.json to follow, e.g. lung_nodule_fpr_dou2017.
-        cases_dir: with subset0, subset1 ... as ``make_cases.py luna16 --by_subset true`` writes them; subset<k>_scaled
-            are further versions of their scans, to train on only.
+        cases_dir: with subset0, subset1 ... as ``make_cases.py luna16 --by_subset True`` or ``make_nodules.py`` writes
+            them; subset<k>_scaled are further versions of their scans, to train on only.
         runs_dir: gets a folder for each subset, and results.md.
         processes: that train together (torchrun).
         restarts: how often a training that was killed starts again from its last epoch.
@@ -60,7 +60,8 @@ def cross_validate(
     subsets = [folder for folder in folders if folder.name[6:].isdigit()]
     if len(subsets) < 2:
         text = "fewer than two folders subset<k> of cases."
-        raise InputError("E-CONFIG", text, "Make them with scripts/make_cases.py luna16 --by_subset true.")
+        hint = "Make them with scripts/make_cases.py luna16 --by_subset True, or scripts/make_nodules.py."
+        raise InputError("E-CONFIG", text, hint)
     steps = [step for step in _recipe(bundle) if step.cases in ("train", "test")]
     for subset in subsets:
         others = [folder for folder in folders if folder.name.split("_")[0] != subset.name]

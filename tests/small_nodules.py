@@ -33,7 +33,7 @@ class MeanNetwork(nn.Module):
         with torch.no_grad():
             self.linear.weight.zero_()
             self.linear.weight[0, 0] = 1 / 128
-            self.linear.bias.copy_(torch.tensor([0.0, *[0.5] * 8]))
+            self.linear.bias.copy_(torch.zeros(9))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 9)."""

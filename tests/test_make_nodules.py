@@ -190,7 +190,7 @@ def test_crops_become_two_sets_by_patient(tmp_path: Path) -> None:
     write_table(tmp_path / "data" / "nodules2d" / "slices.csv", flat)
     images = np.random.default_rng(0).integers(-1000, 400, (3, 5, 5)).astype(np.int16)
     np.savez(tmp_path / "data" / "nodules2d" / "slices.npz", image=images)
-    solid = [{"nodule_id": "LIDC-IDRI-0001_R_1", "patient_id": "LIDC-IDRI-0001", "usable": 1, "diameter_mm": 6,
+    solid = [{"nodule_id": "LIDC-IDRI-0001_R_1", "patient_id": "LIDC-IDRI-0001", "usable": 1, "diameter_mm": 2,
               "centre_i": 2, "centre_j": 3, "centre_k": 1, "spacing_x": 0.6, "spacing_y": 0.6, "spacing_z": 2}
              | reading]  # fmt: skip
     write_table(tmp_path / "data" / "nodules3d" / "nodules.csv", solid)

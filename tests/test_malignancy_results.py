@@ -82,8 +82,8 @@ def test_a_perfect_and_a_useless_network(tmp_path: Path) -> None:
     # patients of three and four readers: half of them
     assert [row[:4] for row in rows[3:6]] == [[name, "3 or more", "20", "10"] for name in names]
     assert [row[0] for row in rows[6:]] == [
-        "paper: MTMR-Net (w L_reg)",
-        "paper: MTMR-Net (w L_rank)",
+        "paper: MTMR-Net (w L_reg), no ranking",
+        "paper: MTMR-Net (w L_rank), no regression",
         "paper: MTMR-Net",
     ]
     assert rows[8][4:8] == ["93.5%", "93.0%", "89.4%", "0.979"]

@@ -225,5 +225,5 @@ def test_the_evaluator_writes_figures(tmp_path: Path) -> None:
 def test_one_class_alone_is_refused() -> None:
     benign = [one for one in FOUR if one.mean[0] < 3]
     assert benign
-    with pytest.raises(InputError, match="E-CONFIG.*0 malignant"):
+    with pytest.raises(InputError, match=r"E-CONFIG.*0 malignant"):
         SliceSamples(benign, cropper(16, 12), 4)

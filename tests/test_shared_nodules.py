@@ -37,7 +37,7 @@ def flat(data: Path) -> tuple[Rows, list[RatedNodule]]:
 def solid(data: Path) -> tuple[Rows, list[RatedNodule]]:
     """Rows of nodules3d that should be there, and the nodules that are."""
     rows = [row for row in table(data / "nodules3d" / "nodules.csv") if row["usable"] == "1" and row["n_readers"]]
-    return rows, list(multi_slice(data / "nodules3d"))
+    return rows, list(multi_slice(data / "nodules3d", view=0))
 
 
 Loaded = tuple[Rows, list[RatedNodule]]
@@ -151,12 +151,31 @@ def test_slices_of_a_crop_enclose_its_nodule(tmp_path: Path) -> None:
     others = [{"nodule_id": "wrong picture", "usable": 0}, {"nodule_id": "unread", "r1_malignancy": ""}]
     write_table(tmp_path / "nodules.csv", [row, *(row | other for other in others)])
     write_image(tmp_path / "a.nii.gz", hu, np.diag([0.5, 0.75, 1.5, 1.0]))
-    (nodule,) = multi_slice(tmp_path)
+    (nodule,) = multi_slice(tmp_path, view=0)
     # 3.5 mm are 2.33 slices: from 1.77 to 6.43
     np.testing.assert_array_equal(nodule.slices, hu[:, :, 2:7].transpose(2, 1, 0))
     assert nodule.center == (4.25, 5.5)
     assert nodule.pixel_mm == (0.75, 0.5)
     assert nodule.readings.tolist() == [[1.0] * 9] * 2
+
+
+@pytest.mark.parametrize(("diameter_mm", "there"), [(5.5, True), (6.5, False)])
+def test_a_crop_too_small_for_what_a_network_sees_is_left_out(tmp_path: Path, diameter_mm: float, there: bool) -> None:
+    reading = {f"r{n}_{name}": 1 for n in range(1, 5) for name in ("malignancy", *ATTRIBUTES)}
+    write_table(tmp_path / "nodules.csv", [{
+        "nodule_id": "a", "patient_id": "p", "usable": 1, "diameter_mm": diameter_mm, "centre_i": 10, "centre_j": 4.5,
+        "centre_k": 1, "spacing_x": 1, "spacing_y": 1, "spacing_z": 1} | reading])  # fmt: skip
+    write_image(tmp_path / "a.nii.gz", np.zeros((21, 10, 3), np.int16), np.eye(4))
+    # five rows to each side of the centre: enough for a diameter up to 6, one row of which may be missing
+    assert bool(list(multi_slice(tmp_path))) == there
+
+
+@pytest.mark.shared_data
+def test_most_crops_are_large_enough(solid: Loaded, data: Path) -> None:
+    fitting = list(multi_slice(data / "nodules3d"))
+    assert 0.85 < len(fitting) / len(solid[1]) < 1
+    left_out = {one.name for one in solid[1]} - {one.name for one in fitting}
+    assert np.median([one.diameter_mm for one in solid[1] if one.name in left_out]) > 15
 
 
 def test_a_folder_without_its_table_is_refused(tmp_path: Path) -> None:

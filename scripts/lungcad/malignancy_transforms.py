@@ -65,8 +65,8 @@ class DecodeMalignancyd(MapTransform):
     """Outputs (S, 9) of MTMR-Net to ``findings``: the mean over a finding's slices (section III.A.3).
 
     Args:
-        keys: of the outputs; a logit of malignancy and eight attributes in [0, 1].
-        temperature: that the logits are divided by, so that probabilities are frequencies.
+        keys: of the outputs, logits of malignancy and of eight attributes.
+        temperature: that the logits of malignancy are divided by.
     """
 
     def __init__(self, keys: Any, temperature: float):
@@ -80,14 +80,14 @@ class DecodeMalignancyd(MapTransform):
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 1 + len(ATTRIBUTES))
             parts = output.split(d["slices_of"])
-            d["findings"] = [
-                self._seen(finding, part) if len(part) else finding
-                for finding, part in zip(d["findings"], parts, strict=True)
-            ]
+            d["findings"] = [self._seen(*pair) for pair in zip(d["findings"], parts, strict=True)]
         return d
 
     def _seen(self, finding: Finding, output: torch.Tensor) -> Finding:
+        """The finding with what (S, 9) outputs say of it; without any, nothing is known, whatever it said before."""
+        if not len(output):
+            return replace(finding, malignancy_probability=None, attributes=None)
         malignancy = float((output[:, 0] / self.temperature).sigmoid().mean())
-        unit = output[:, 1:].mean(dim=0).clamp(0, 1).numpy()
+        unit = output[:, 1:].sigmoid().mean(dim=0).numpy()
         scores = dict(zip(ATTRIBUTES, (1 + unit * (self.highest - 1)).tolist(), strict=True))
         return replace(finding, malignancy_probability=malignancy, attributes=scores)

@@ -80,7 +80,7 @@ class NoduleCAD:
         header = header_lines(volume, bundles=versions, device=str(self.device), output=str(self.output_dir))
         print(header, file=sys.stderr)
         for warning in volume.warnings:
-            print(f"warning     {warning}", file=sys.stderr)
+            print(f"{'warning':<14}{warning}", file=sys.stderr)
         findings: list[Finding] = []
         for name, stage in stages.items():
             with clock(name) as line:

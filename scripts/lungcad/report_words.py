@@ -24,8 +24,8 @@ MALIGNANCY_LIMITATION = (
 """Only where a malignancy is shown."""
 
 MALIGNANCY_MEANING = (
-    "How probably LIDC-IDRI's readers would on average rate the nodule above 3 of 5 for suspicion of malignancy: "
-    "their opinion from the images, not pathology, and not a risk for this patient."
+    "How probably LIDC-IDRI's readers would on average rate the nodule above rather than below 3 of 5 for suspicion of "
+    "malignancy: their opinion from the images, not pathology, and not a risk for this patient."
 )
 
 

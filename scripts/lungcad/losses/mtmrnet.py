@@ -15,6 +15,9 @@ class MTMRLoss(nn.Module):
     branches of the Siamese network, which share their weights. Equation 5's last term, eta times the squared weights,
     is the optimiser's: a weight decay of 2 eta adds the same gradient.
 
+    Equal truths count as "at least" (equation 4): whichever comes first is pushed up by a margin, which over many
+    random pairs draws their predictions together.
+
     Equation 3 as printed takes the sign from the predictions and the difference from the truth, so it has no
     gradient; section II.B describes what stands here.
 
@@ -24,7 +27,7 @@ class MTMRLoss(nn.Module):
         margin: gamma; 0.1 in the paper.
 
     Shape:
-        - output: (B, 9); logit of malignancy, eight attributes in [0, 1]
+        - output: (B, 9); logits of malignancy and of eight attributes
         - target: (B, 9); mean malignancy, of which more than 0.5 is malignant, and attributes, all in [0, 1]
         - out: scalar
     """
@@ -37,7 +40,7 @@ class MTMRLoss(nn.Module):
         """Scalar loss."""
         logit, malignancy = output[:, 0], target[:, 0]
         classification = F.binary_cross_entropy_with_logits(logit, (malignancy > 0.5).float())
-        distance = (output[:, 1:] - target[:, 1:]).square().sum(dim=1).mean()
+        distance = (output[:, 1:].sigmoid() - target[:, 1:]).square().sum(dim=1).mean()
         return classification + self.regression * distance + self.ranking * self._rank(logit.sigmoid(), malignancy)
 
     def _rank(self, predicted: Tensor, true: Tensor) -> Tensor:

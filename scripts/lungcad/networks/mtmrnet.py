@@ -67,7 +67,7 @@ class MTMRNet(nn.Module):
 
     Shape:
         - x: (B, 3, H, W) float, ImageNet's channels and scale; 224 x 224 in the paper
-        - out: (B, 9); logit of malignancy, then LIDC's eight attributes, each scaled to [0, 1]
+        - out: (B, 9); logits: of malignancy, then of LIDC's eight attributes, whose sigmoids are scores from 0 to 1
     """
 
     def __init__(self, width: int = 64, attribute_features: int = 256,
@@ -85,11 +85,11 @@ class MTMRNet(nn.Module):
             self.features.load_state_dict(feature_weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 9): a logit and eight scaled attributes."""
+        """(B, 9): logits of malignancy and of eight attributes."""
         features = self.features(x)  # (B, 2048)
         attribute_features = self.attribute_features(features)  # (B, 256)
         malignancy = self.classify(torch.cat([features, attribute_features], dim=1))
-        return torch.cat([malignancy, self.regress(attribute_features).sigmoid()], dim=1)
+        return torch.cat([malignancy, self.regress(attribute_features)], dim=1)
 
 
 def parameter_groups(network: nn.Module, features: float, heads: float) -> list[dict[str, object]]:

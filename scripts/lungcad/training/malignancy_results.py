@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of scored nodules as tables like those of MTMR-Net's paper (Liu et al. 2019, Tables II and III).
 
-The nodules of a step's folds count together, where the paper averages over folds. Besides the paper's rows there are
-what the networks have to beat: the nodules' diameter, a constant score, and the readers among each other.
+The nodules of a step's folds count together, where the paper averages over folds. Besides the paper's rows there is
+what puts them into proportion: the nodules' diameter, a constant score, and how far two readers of a nodule are apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,8 +83,8 @@ def _rows(nodules: ScoredNodules) -> dict[str, list[str]]:
 
 def _paper() -> dict[str, list[str]]:
     classified = {
-        "MTMR-Net (w L_reg)": ("90.1%", "90.5%", "88.5%", "0.974"),
-        "MTMR-Net (w L_rank)": ("90.9%", "91.2%", "91.6%", "0.961"),
+        "MTMR-Net (w L_reg), no ranking": ("90.1%", "90.5%", "88.5%", "0.974"),
+        "MTMR-Net (w L_rank), no regression": ("90.9%", "91.2%", "91.6%", "0.961"),
         "MTMR-Net": ("93.5%", "93.0%", "89.4%", "0.979"),
     }
     rated = {

@@ -21,7 +21,7 @@ HIGHEST = np.array([5, *(SCALE_ENDS[name] for name in ATTRIBUTES)])
 """... and end here."""
 
 SETS = ("single_slice", "multi_slice")
-"""Folders of nodules: with the slice in which they are largest, and with all slices that enclose them."""
+"""Folders of nodules: with one slice, the largest or the middle one, and with all slices that enclose them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ class RatedNodule:
         """Diameter in rows and in columns."""
         row, column = self.pixel_mm
         return self.diameter_mm / row, self.diameter_mm / column
+
+    @property
+    def margin_px(self) -> float:
+        """Distance of the centre from the nearest edge of the slices."""
+        sides = zip(self.center, self.slices.shape[1:], strict=True)
+        return min(min(at + 0.5, length - 0.5 - at) for at, length in sides)
 
 
 def to_unit(scores: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.errors import InputError
-from lungcad.registry import bundle_root
+from lungcad.registry import bundle_root, config_keys
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,8 @@ def run_recipe(
         cases: folders of cases by split.
         processes: that train together under torchrun; evaluation takes one.
         restarts: how often a step that was killed starts again.
-        overrides: for every training step: ``epochs``, ``batches_per_epoch`` ...; ``device`` and ``precision`` also for
-            evaluations.
+        overrides: for every training step: ``epochs``, ``batches_per_epoch`` ...; keys of the bundle's inference.json,
+            such as ``device`` or ``patch_size``, also for evaluations.
 
     Returns:
         The ``metrics.json`` files of the evaluations, in order.
@@ -162,7 +162,8 @@ def step_values(
         return values | dict(overrides) | {"run_dir": folders[step.name]}
     if step.weights is not None:
         values["weights"] = f"{folders[step.weights]}/model.pt"
-    everywhere = {key: value for key, value in overrides.items() if key in ("device", "precision")}
+    shared = config_keys(bundle_root(step.bundle))
+    everywhere = {key: value for key, value in overrides.items() if key in shared}
     return values | everywhere | {"output_dir": folders[step.name]}
 
 

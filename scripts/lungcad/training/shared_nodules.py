@@ -40,8 +40,15 @@ def single_slice(folder: str | Path) -> Iterator[RatedNodule]:
                           diameter, _readings(row))  # fmt: skip
 
 
-def multi_slice(folder: str | Path) -> Iterator[RatedNodule]:
+def multi_slice(folder: str | Path, view: float = 2.0) -> Iterator[RatedNodule]:
     """Nodules of ``nodules3d``: the slices no farther from the centre than LUNA16's radius.
+
+    Large nodules fill their crops. What a network would see of them beyond the crop's edge is not there, and as most of
+    them are malignant, the want of it would tell the answer: they are left out here, and are in ``nodules2d``.
+
+    Args:
+        folder: with nodules.csv.
+        view: diameters that must be there, half of them to each side of the centre.
 
     Raises:
         InputError: E-TABLE, where nodules.csv cannot be read.
@@ -53,8 +60,10 @@ def multi_slice(folder: str | Path) -> Iterator[RatedNodule]:
         width, height, depth = (row.number(f"spacing_{axis}") for axis in "xyz")
         slices = sitk.GetArrayFromImage(sitk.ReadImage(str(root / f"{name}.nii.gz")))  # (k, j, i)
         inside = enclosing_slices(number, diameter / 2 / depth, len(slices), len(slices))
-        yield RatedNodule(name, row.text("patient_id"), slices[inside].astype(np.int16), (line, column),
-                          (height, width), diameter, _readings(row))  # fmt: skip
+        nodule = RatedNodule(name, row.text("patient_id"), slices[inside].astype(np.int16), (line, column),
+                             (height, width), diameter, _readings(row))  # fmt: skip
+        if nodule.margin_px >= view / 2 * max(nodule.diameter_px) - 1:
+            yield nodule
 
 
 def _usable(table: Path) -> Sequence[Row]:
