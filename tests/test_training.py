@@ -211,5 +211,5 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) ->
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
     shipped = torch.load(tmp_path / "half" / "model.pt", weights_only=True)
-    assert {value.dtype for value in shipped.values()} == {torch.float16}
+    assert {value.dtype for value in shipped.values() if value.ndim > 1} == {torch.float16}
     assert not list(tmp_path.glob("*/*.part"))
