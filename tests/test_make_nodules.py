@@ -125,6 +125,22 @@ def test_xml_files_take_patient_and_slices_from_the_images(tmp_path: Path) -> No
     assert middle == np.rint(field_hu(np.array([19, 24, 9]) * SPACING + ORIGIN_MM))
 
 
+def test_nodules_of_nobody_are_refused(tmp_path: Path) -> None:
+    """Without a patient all nodules would be in one fold: XML files name none, and .mhd files neither."""
+    write_image(tmp_path / "luna16" / "1.2.3.mhd", np.zeros((40, 48, 20), np.int16), np.diag([0.7, 0.9, 1.25, 1.0]))
+    (tmp_path / "xml").mkdir()
+    session = nodule_xml("1", square(15, 20, 9).tolist(), dict.fromkeys(RATINGS, 2), 1.25 * 9)
+    (tmp_path / "xml" / "1.xml").write_text(message_xml([session], "1.2.3"))
+    with pytest.raises(InputError, match=r"E-IMAGES\] series 1\.2\.3: no patient"):
+        list(lidc_nodules(tmp_path / "xml", tmp_path / "luna16"))
+
+
+def test_a_folder_with_nodules_of_an_earlier_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "subset0").mkdir()
+    with pytest.raises(InputError, match="E-OUTPUT"):
+        make_nodules.crops(str(tmp_path), str(tmp_path))
+
+
 def test_series_that_are_refused_are_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for uid, without in (("1.2.1", None), ("1.2.2", 9), ("1.2.3", None), ("1.2.4", None)):
         series(tmp_path / "ct" / uid, uid, without=without)

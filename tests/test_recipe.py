@@ -213,3 +213,12 @@ def test_two_processes_one_killed_and_started_again_end_with_the_same_weights(
     assert one["epoch"] == other["epoch"] == 12
     for name, value in one["network"].items():
         assert torch.equal(value, other["network"][name]), name
+
+
+def test_what_a_bundle_infers_with_is_the_same_in_its_evaluation() -> None:
+    bundle, overrides = "lung_nodule_malignancy_mtmrnet", {"patch_size": 56, "epochs": 1}
+    trained, scored = (Step(config, bundle, config, "train") for config in ("train", "evaluate"))
+    folders = {"train": "a", "evaluate": "b"}
+    assert step_values(trained, folders, ["cases"], overrides).items() >= overrides.items()
+    values = step_values(scored, folders, ["cases"], overrides)
+    assert values["patch_size"] == 56 and "epochs" not in values

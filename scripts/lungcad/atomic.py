@@ -42,6 +42,19 @@ def replaced_folder(target: Path, *, ours: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a file to write beside ``path``, whose folder is made; on success it takes the place of ``path``."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def added_files(folder: str | Path) -> Iterator[Path]:
     """Yield an empty folder to fill; on success its files move into ``folder``, each over its earlier self.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 from lungcad.training.case import Case, Sphere
 
@@ -19,7 +20,6 @@ KINDS = ("nodules", "ignored", "controls")
 def save_case(folder: str | Path, case: Case) -> Path:
     """Write ``<folder>/<name>.npz`` atomically."""
     path = Path(folder) / f"{case.name}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
     tables: dict[str, Any] = {}
     for kind in KINDS:
         spheres: list[Sphere] = getattr(case, kind)
@@ -27,10 +27,8 @@ def save_case(folder: str | Path, case: Case) -> Path:
         tables[f"{kind}_names"] = np.array([s.name for s in spheres], dtype=str)
     if case.affine is not None:
         tables["affine"] = case.affine
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
+    with whole_file(path) as part, part.open("wb") as stream:
         np.savez(stream, hu=case.hu, lungs=np.packbits(case.lungs), spacing_mm=case.spacing_mm, **tables)
-    part.replace(path)
     return path
 
 

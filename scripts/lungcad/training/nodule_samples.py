@@ -13,10 +13,11 @@ from lungcad.finding import Finding
 from lungcad.geometry import enclosing_slices
 from lungcad.malignancy_table import INDETERMINATE
 from lungcad.nodule_slices import SliceCropper
+from lungcad.training.random_samples import RandomSamples
 from lungcad.training.rated_nodule import RatedNodule, to_unit
 
 
-class SliceSamples(Dataset):
+class SliceSamples(RandomSamples):
     """Augmented slices, benign and malignant in balance; every item is a function of (seed, epoch, index).
 
     A class is drawn, then a nodule, then one of its slices, so a nodule of many slices counts no more than another.
@@ -38,9 +39,9 @@ class SliceSamples(Dataset):
     def __init__(self, nodules: Sequence[RatedNodule], cropper: SliceCropper, length: int, *,
                  malignant_share: float = 0.5, diameter_jitter: float = 0.0, center_jitter_mm: float = 0.0,
                  seed: int = 0):  # fmt: skip
-        self.cropper, self.length, self.malignant_share = cropper, length, malignant_share
+        super().__init__(length, seed)
+        self.cropper, self.malignant_share = cropper, malignant_share
         self.diameter_jitter, self.center_jitter_mm = diameter_jitter, center_jitter_mm
-        self.seed, self.epoch = seed, 0
         benign = [one for one in nodules if one.mean[0] < INDETERMINATE]
         malignant = [one for one in nodules if one.mean[0] > INDETERMINATE]
         if not benign or not malignant:
@@ -48,16 +49,9 @@ class SliceSamples(Dataset):
             raise InputError("E-CONFIG", text, "Give more folders of nodules.")
         self.classes = benign, malignant
 
-    def set_epoch(self, epoch: int) -> None:
-        """Other slices for the next epoch, the same ones whenever it is repeated."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """``image`` (3, H, W) and ``label`` (9,): malignancy and attributes, scaled to [0, 1]."""
-        rng = np.random.default_rng((self.seed, self.epoch, item))
+        rng = self.rng(item)
         pool = self.classes[int(rng.random() < self.malignant_share)]
         nodule = pool[rng.integers(len(pool))]
         number = rng.integers(len(nodule.slices))

@@ -5,15 +5,15 @@ import csv
 import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from lungcad.atomic import added_files
 from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.score_predictions import score_predictions
+from lungcad.training.collector import Collector
 from lungcad.training.rated_nodule import RatedNodule
 
 logger = logging.getLogger(__name__)
@@ -28,22 +28,13 @@ COLUMNS = (
 and the mean absolute difference over the pairs of its readers, empty where there is one reader."""
 
 
-class NoduleScorer:
+class NoduleScorer(Collector):
     """Ignite handler: collects findings nodule by nodule, at the end writes predictions.csv and metrics.json.
 
     Args:
         output_dir: receives both.
         data: what was scored on, in words; goes into the figures.
     """
-
-    def __init__(self, output_dir: str, data: str):
-        self.folder, self.data = Path(output_dir), data
-
-    def attach(self, engine: Engine) -> None:
-        """Start afresh, collect, write."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
         self.rows: list[Sequence[Any]] = []

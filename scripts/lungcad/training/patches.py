@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
-from torch.utils.data import Dataset
 
 from lungcad.isolation import BLANK_HU
 from lungcad.localisation import encode
 from lungcad.score_volume import IndexMap, wanted_outputs
 from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.training.random_samples import RandomSamples
 
 CLEARANCE_MM = 6.0
 """A negative's centre is farther than this from the surface of every nodule and every ignored lesion."""
@@ -45,7 +45,7 @@ def within_radius(
     return sphere.index + direction / np.linalg.norm(direction) * reach / np.array(spacing_mm)
 
 
-class NodulePatches(Dataset):
+class NodulePatches(RandomSamples):
     """Patches for classification, alone or with place and size; every item is a function of (seed, epoch, index).
 
     Args:
@@ -68,11 +68,12 @@ class NodulePatches(Dataset):
                  positive_share: float = 0.33, control_share: float = 0.1, gate_hu: float = -650.0,
                  negatives: Sequence[np.ndarray] | None = None, random_share: float = 0.0, localise: bool = False,
                  jitter: float = 1.0, warp_share: float = 0.0, seed: int = 0):  # fmt: skip
+        super().__init__(length, seed)
         self.cases = list(cases)
         x, y, z = patch_size
-        self.patch_size, self.window_hu, self.length = (x, y, z), window_hu, length
+        self.patch_size, self.window_hu = (x, y, z), window_hu
         self.positive_share, self.control_share = positive_share, control_share
-        self.localise, self.jitter, self.warp_share, self.seed, self.epoch = localise, jitter, warp_share, seed, 0
+        self.localise, self.jitter, self.warp_share = localise, jitter, warp_share
         self.nodules = [(case, nodule) for case in self.cases for nodule in case.nodules]
         self.controls = [(case, control) for case in self.cases for control in case.controls]
         self.random_share = random_share if negatives is not None else 1.0
@@ -80,15 +81,8 @@ class NodulePatches(Dataset):
         self.random = _pairs(self.cases, random)
         self.false_candidates = _pairs(self.cases, negatives or [])
 
-    def set_epoch(self, epoch: int) -> None:
-        """Other patches for the next epoch, the same ones whenever it is repeated."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        rng = np.random.default_rng((self.seed, self.epoch, item))
+        rng = self.rng(item)
         positive = rng.random() < self.positive_share
         if positive:
             case, nodule = self.nodules[rng.integers(len(self.nodules))]

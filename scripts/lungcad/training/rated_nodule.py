@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc_scale import SCALE_ENDS
@@ -72,12 +73,9 @@ def to_unit(scores: np.ndarray) -> np.ndarray:
 def save_nodule(folder: str | Path, nodule: RatedNodule) -> Path:
     """Write ``<folder>/<name>.npz``."""
     path = Path(folder) / f"{nodule.name}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
     fields = {key: getattr(nodule, key) for key in RatedNodule.__dataclass_fields__ if key != "name"}
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
+    with whole_file(path) as part, part.open("wb") as stream:
         np.savez_compressed(stream, **fields)
-    part.replace(path)
     return path
 
 

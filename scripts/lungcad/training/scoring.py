@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from lungcad.atomic import added_files
 from lungcad.detection_scores import score_detection
@@ -24,27 +24,19 @@ from lungcad.geometry import to_world
 from lungcad.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.results import LUNA16_COLUMNS, reported_score
 from lungcad.training.case import Case, Sphere
+from lungcad.training.collector import Collector
 from lungcad.training.evaluation import read_candidates
 
 logger = logging.getLogger(__name__)
 
 
-class CaseScorer:
+class CaseScorer(Collector):
     """Ignite handler: collects findings case by case, at the end writes them and their figures.
 
     Args:
         output_dir: becomes a scored folder.
         data: what was scored on, in words; goes into the figures.
     """
-
-    def __init__(self, output_dir: str, data: str):
-        self.folder, self.data = Path(output_dir), data
-
-    def attach(self, engine: Engine) -> None:
-        """Start afresh, collect, write."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
         self.findings: dict[str, list[Finding]] = {}

@@ -2,7 +2,6 @@
 """MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and logs."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHand
 from tensorboardX import SummaryWriter
 from torch import nn
 
+from lungcad.atomic import whole_file
 from lungcad.cpu import channels_last_network, tune_allocator
 from lungcad.errors import InputError
 from lungcad.training.parallel import is_main_process, unwrapped
@@ -137,9 +137,8 @@ def _log_epoch(engine: Engine) -> None:
 
 def write_atomically(state: dict, path: Path) -> None:
     """``torch.save`` that never leaves half a file."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        torch.save(state, part)
 
 
 def export_weights(network: nn.Module, path: Path) -> None:
