@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.inferers import CropInferer, LungFCNInferer, PrecisionInferer
+from lungcad.inferers import CropInferer, LungFCNInferer, LungUNetInferer, PrecisionInferer
 from lungcad.networks.dou2017 import CandidateFCN
+from lungcad.networks.yao2018 import SimplifiedUNet
 from lungcad.score_volume import IndexMap
 
 
@@ -61,6 +62,72 @@ def test_no_lung_no_score_and_no_network_call() -> None:
     score = inferer(None, (9, 9, 9))(torch.rand(1, 1, 32, 32, 12), nn.Module(), nowhere)
     assert score.shape[2:] == IndexMap().outputs((32, 32, 12))
     assert (score == -torch.inf).all()
+
+
+@pytest.fixture
+def unet() -> SimplifiedUNet:
+    network = SimplifiedUNet((2, 3, 4))
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            nn.init.normal_(module.weight, 0.0, 0.4)
+        if isinstance(module, nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2.0)
+    return network.eval()
+
+
+def lungs_of_size(*sides: int) -> Tensor:
+    lungs = torch.zeros(sides, dtype=torch.bool)
+    lungs[7:-9, 6:-5, 9:-8] = True
+    return lungs
+
+
+def in_slabs(slab: int, context: int = 4) -> LungUNetInferer:
+    return LungUNetInferer(context, slab, "float32", progress=False)
+
+
+@pytest.mark.parametrize("slab", [8, 20, 32])
+def test_slabs_equal_the_whole_box(unet: SimplifiedUNet, slab: int) -> None:
+    image, lungs = torch.rand(1, 1, 30, 27, 120), lungs_of_size(30, 27, 120)
+    torch.testing.assert_close(in_slabs(slab)(image, unet, lungs), in_slabs(1000)(image, unet, lungs))
+
+
+def test_box_is_what_the_network_makes_of_it_and_beyond_nothing_is_scored(unet: SimplifiedUNet) -> None:
+    image, lungs = torch.rand(1, 1, 33, 31, 64), lungs_of_size(33, 31, 64)
+    score = in_slabs(1000)(image, unet, lungs)
+    assert score.shape == (1, 1, 16, 15, 32)
+    low, high = (2, 2, 4), (30, 30, 60)  # 3, 2 and 5 made even; 28, 30 and 60, sides made multiples of four
+    expected = unet(image[:, :, low[0] : high[0], low[1] : high[1], low[2] : high[2]])
+    torch.testing.assert_close(score[0, 0, 1:15, 1:15, 2:30], expected[0, 0], atol=1e-3, rtol=1e-3)
+    assert score.isfinite().sum() == 14 * 14 * 28
+
+
+def test_lungs_that_touch_the_images_border_are_scored_to_the_border(unet: SimplifiedUNet) -> None:
+    image = torch.rand(1, 1, 22, 18, 26)
+    score = in_slabs(1000)(image, unet, torch.ones(22, 18, 26, dtype=torch.bool))
+    assert score.shape == (1, 1, 11, 9, 13)
+    assert score.isfinite().all()
+
+
+def test_fast_path_of_the_unet_is_near_float32(unet: SimplifiedUNet) -> None:
+    image, lungs = torch.rand(1, 1, 32, 32, 32), lungs_of_size(32, 32, 32)
+    exact, fast = (LungUNetInferer(4, 320, p, progress=False)(image, unet, lungs) for p in ("float32", "bfloat16"))
+    done = exact.isfinite()
+    assert (exact[done] - fast[done]).abs().mean() < 0.02 * exact[done].std()
+    assert not torch.equal(exact[done], fast[done])
+
+
+class BrightnessTimesDiameter(nn.Module):
+    def forward(self, x: Tensor, diameter: Tensor) -> Tensor:
+        return (x.mean(dim=(1, 2, 3, 4)) * diameter)[:, None]
+
+
+def test_every_crop_gets_its_own_diameter() -> None:
+    crops, diameters = torch.rand(5, 1, 4, 4, 4), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    output = CropInferer(2, "float32", progress=False, mirror=[[], [0]])(
+        crops, BrightnessTimesDiameter(), diameters=diameters, lungs=torch.ones(1)
+    )
+    torch.testing.assert_close(output[:, 0], crops.mean(dim=(1, 2, 3, 4)) * diameters)
 
 
 def crop_network() -> nn.Module:

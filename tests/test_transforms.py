@@ -108,7 +108,8 @@ def test_a_scan_that_is_there_is_used(scan: Scan) -> None:
     assert data["scan"] is scan
     assert data["image"].shape == (1, 1, *data["lungs"].shape)
     image, label, args, kwargs = prepare_case(data, torch.device("cpu"), non_blocking=False)
-    assert (image is data["image"], label, args[0] is data["lungs"], kwargs) == (True, None, True, {})
+    assert (image is data["image"], label, args) == (True, None, ())
+    assert kwargs == {"lungs": data["lungs"]}
 
 
 def test_score_volume_becomes_findings_in_patient_millimetres() -> None:

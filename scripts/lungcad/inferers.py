@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
+from torch.fx.experimental.optimization import fuse
 from tqdm import tqdm
 
 from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
 from lungcad.networks.dou2017 import CandidateFCN
+from lungcad.networks.yao2018 import SimplifiedUNet
 from lungcad.score_volume import IndexMap, wanted_outputs
 
 
@@ -78,6 +80,66 @@ def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], w
     score[tuple(here.t())] = logits[:, 1] - logits[:, 0]
 
 
+class LungUNetInferer(Inferer):
+    """Volume-to-volume inference with a U-Net on the lungs' box, slab by slab (Yao 2018, section 1.1.2).
+
+    Slabs overlap by the network's reach and start at multiples of its unit, so their outputs equal the whole box's.
+
+    Args:
+        context: voxels around the lungs' box that the network sees.
+        slab: slices at a time; bounds the memory.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        progress: bar on stderr if that is a terminal.
+    """
+
+    def __init__(self, context: int = 16, slab: int = 320, precision: str = "auto", progress: bool = True):
+        super().__init__()
+        self.context, self.slab, self.precision, self.progress = context, slab, precision, progress
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Tensor, network: SimplifiedUNet, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Log odds of a nodule, -inf outside the box.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) on the image's scale.
+            network: in evaluation mode.
+            lungs: (X, Y, Z) bool, not empty.
+
+        Returns:
+            (1, 1, X // 2, Y // 2, Z // 2) float32.
+        """
+        tune_allocator()
+        dtype = fast_dtype(inputs.device, self.precision)
+        unit, reach = network.unit, network.reach
+        folded = channels_last_network(fuse(network))  # batch normalisations into kernels: a third faster here
+        score = inputs.new_full([side // 2 for side in inputs.shape[2:]], -torch.inf)
+        low, high = _box(lungs, self.context, unit)
+        pad = [max(0, end - side) for end, side in zip(high, inputs.shape[2:], strict=True)]
+        image = torch.nn.functional.pad(inputs, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate")
+        box = image[:, :, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        depth = box.shape[-1]
+        step = max(self.slab // unit, 1) * unit
+        for start in tqdm(range(0, depth, step), desc="detect", unit="slab", file=sys.stderr, leave=False,
+                          disable=None if self.progress else True):  # fmt: skip
+            end = min(start + step, depth)
+            first, last = max(0, start - reach), min(depth, end + reach)
+            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+                output = folded(channels_last(box[..., first:last]))[0, 0].float()
+            inner = output[..., (start - first) // 2 : (end - first) // 2]
+            x, y, z = low[0] // 2, low[1] // 2, (low[2] + start) // 2
+            target = score[x : x + inner.shape[0], y : y + inner.shape[1], z : z + inner.shape[2]]
+            target.copy_(inner[tuple(slice(side) for side in target.shape)])
+        return score[None, None]
+
+
+def _box(lungs: Tensor, context: int, unit: int) -> tuple[list[int], list[int]]:
+    """First voxel, even, and end of the lungs' box with its context; sides are multiples of ``unit``."""
+    place = lungs.nonzero()
+    low = [max(0, side - context) // 2 * 2 for side in place.amin(dim=0).tolist()]
+    high = [min(side + 1 + context, n) for side, n in zip(place.amax(dim=0).tolist(), lungs.shape, strict=True)]
+    return low, [a - (a - b) // unit * unit for a, b in zip(low, high, strict=True)]
+
+
 class CropInferer(Inferer):
     """A network over many crops, some at a time.
 
@@ -98,22 +160,34 @@ class CropInferer(Inferer):
         self.precision, self.desc, self.progress = precision, desc, progress
 
     @torch.inference_mode()
-    def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """Outputs (N, ...) float32 of crops (N, C, X, Y, Z) or (N, C, H, W); an empty tensor where there is no crop."""
+    def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, diameters: Tensor | None = None,
+                 **kwargs: Any) -> Tensor:  # fmt: skip
+        """Outputs (N, ...) float32 of crops (N, C, X, Y, Z) or (N, C, H, W); an empty tensor where there is no crop.
+
+        Args:
+            inputs: crops.
+            network: in evaluation mode.
+            diameters: (N,) in voxels, for a network that asks for them.
+        """
         tune_allocator()
         dtype = fast_dtype(inputs.device, self.precision)
         network = channels_last_network(network)
         outputs = []
-        for batch in tqdm(inputs.split(self.batch_size) if len(inputs) else [], desc=self.desc, unit="batch",
-                          file=sys.stderr, leave=False, disable=None if self.progress else True):  # fmt: skip
+        for first in tqdm(range(0, len(inputs), self.batch_size), desc=self.desc, unit="batch", file=sys.stderr,
+                          leave=False, disable=None if self.progress else True):  # fmt: skip
+            some = slice(first, first + self.batch_size)
+            more = [] if diameters is None else [diameters[some]]
             with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
-                outputs.append(torch.stack([self._mirrored(batch, network, axes) for axes in self.mirror]).mean(dim=0))
+                each = [self._mirrored(inputs[some], network, axes, more) for axes in self.mirror]
+            outputs.append(torch.stack(each).mean(dim=0))
         return torch.cat(outputs) if outputs else inputs.new_zeros(0)
 
-    def _mirrored(self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int]) -> Tensor:
+    def _mirrored(
+        self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int], more: Sequence[Tensor]
+    ) -> Tensor:
         """Outputs, float32, of the batch mirrored along ``axes``, as they are for the batch itself."""
         flipped = batch.flip([axis + 2 for axis in axes]) if axes else batch
-        output = network(channels_last(flipped)).float()
+        output = network(channels_last(flipped), *more).float()
         if self.odd:
             output[:, [self.odd[axis] for axis in axes]] *= -1
         return output
@@ -131,7 +205,7 @@ class PrecisionInferer(SimpleInferer):
         self.precision = precision
 
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z) or (B, C, H, W)."""
+        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z) or (B, C, H, W); more arguments go to the network."""
         dtype = fast_dtype(inputs.device, self.precision)
         with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
-            return network(channels_last(inputs)).float()
+            return network(channels_last(inputs), *args).float()

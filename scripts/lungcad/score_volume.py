@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 
@@ -71,7 +72,7 @@ def wanted_outputs(hu: Tensor, lungs: Tensor, index_map: IndexMap, gate_hu: floa
 
 def suppress_score_volume(
     logit: Tensor, spacing_mm: tuple[float, float, float], radius_mm: float, threshold: float, most: int,
-    shift_mm: float = 6.0, softness: float = 4.0,
+    shift_mm: float = 6.0, softness: float = 4.0, allowed: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """3D non-maximum suppression on a score volume.
 
@@ -88,13 +89,15 @@ def suppress_score_volume(
         most: at most so many candidates, the highest.
         shift_mm: radius of the mean shift's window.
         softness: so far below the peak, in log odds, a probability weighs 1 / e.
+        allowed: (X, Y, Z) bool, where peaks may be; None for everywhere.
 
     Returns:
         Outputs (N, 3) as continuous indices, and probabilities (N,), highest first.
     """
     least = float(torch.tensor(threshold, dtype=torch.float64).logit())  # 0 and 1 are thresholds too
     peak = torch.nn.functional.max_pool3d(logit[None], 3, 1, 1)[0]
-    index = ((logit == peak) & (logit > least)).nonzero()
+    here = (logit == peak) & (logit > least)
+    index = (here if allowed is None else here & allowed).nonzero()
     value = logit[tuple(index.t())]
     order = value.argsort(descending=True, stable=True)
     place, score = index[order].cpu().numpy(), value[order].sigmoid().cpu().numpy()
@@ -131,6 +134,32 @@ def _mean_shift(
         weight = weight * (np.linalg.norm((places - center) * spacing, axis=-1) <= radius_mm)
         center = (places * weight[..., None]).sum(axis=(0, 1, 2)) / weight.sum()
     return center
+
+
+def region_diameters(logit: Tensor, place: np.ndarray, cell_mm: np.ndarray) -> np.ndarray:
+    """Diameters in mm of the spheres that are as large as the regions of probability above 1/2 around places.
+
+    Where several places share a region each gets the part that is nearest to it.
+
+    Args:
+        logit: (X, Y, Z) log odds.
+        place: (N, 3) continuous indices.
+        cell_mm: (3,) distance between outputs.
+
+    Returns:
+        (N,); at least that of one cell.
+    """
+    labels, _ = ndimage.label((logit > 0).cpu().numpy())
+    own = labels[tuple(np.rint(place).astype(int).clip(0, np.array(labels.shape) - 1).T)]
+    boxes = ndimage.find_objects(labels)
+    cells = np.ones(len(place))
+    for region in set(own[own > 0]):
+        sharing = np.flatnonzero(own == region)
+        box = boxes[region - 1]
+        inside = np.argwhere(labels[box] == region) + [side.start for side in box]
+        distance = np.linalg.norm((inside[:, None] - place[sharing]) * cell_mm, axis=-1)
+        cells[sharing] = np.bincount(distance.argmin(axis=1), minlength=len(sharing)).clip(1)
+    return np.cbrt(6 / np.pi * cells * np.prod(cell_mm))
 
 
 def merge_spheres(center_mm: np.ndarray, diameter_mm: np.ndarray, score: np.ndarray) -> list[int]:

@@ -236,7 +236,6 @@ class WriteFindingsd(Transform):
 
 
 def prepare_case(batch: Data, device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple[Any, ...]:
-    """MONAI's prepare_batch: the image, no label, and the lungs, where a stage has them, as the inferer's argument."""
-    image = batch["image"].to(device, non_blocking=non_blocking)
-    lungs = [batch["lungs"].to(device, non_blocking=non_blocking)] if "lungs" in batch else []
-    return image, None, tuple(lungs), {}
+    """MONAI's prepare_batch: the image, no label, and what else a stage has for its inferer, by name."""
+    more = {name: batch[name].to(device, non_blocking=non_blocking) for name in ("lungs", "diameters") if name in batch}
+    return batch["image"].to(device, non_blocking=non_blocking), None, (), more

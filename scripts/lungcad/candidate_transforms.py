@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI dictionary transforms of Yao and Zhang 2018: candidates with diameters, and what becomes of them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import MapTransform, Transform
+
+from lungcad.finding import Finding
+from lungcad.geometry import to_world
+from lungcad.score_volume import IndexMap, merge_spheres, region_diameters, suppress_score_volume
+
+Data = dict[Hashable, Any]
+
+
+class ProbabilityVolumeToFindingsd(MapTransform):
+    """Extreme values of a probability volume (1, 1, X', Y', Z') that lie in the lungs, to ``findings`` with diameters.
+
+    Args:
+        keys: of the volume, log odds.
+        spacing_mm: of the network's input.
+        index_map: of the network.
+        threshold: least probability of a peak.
+        radius_mm: two peaks are farther apart than this.
+        most: candidates at most.
+        shift_mm: window of the mean shift that refines a candidate's place.
+    """
+
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], index_map: IndexMap, threshold: float, radius_mm: float,
+                 most: int, shift_mm: float):  # fmt: skip
+        super().__init__(keys)
+        self.spacing_mm, self.index_map, self.threshold = spacing_mm, index_map, threshold
+        self.radius_mm, self.most, self.shift_mm = radius_mm, most, shift_mm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        x, y, z = (size * n for size, n in zip(self.spacing_mm, self.index_map.stride, strict=True))
+        for key in self.keys:
+            logit = d[key][0, 0]
+            lungs = torch.nn.functional.avg_pool3d(d["lungs"][None].float(), self.index_map.stride)[0] >= 0.5
+            place, score = suppress_score_volume(
+                logit, (x, y, z), self.radius_mm, self.threshold, self.most, self.shift_mm,
+                allowed=lungs.to(logit.device),
+            )  # fmt: skip
+            diameter = region_diameters(logit, place, np.array([x, y, z]))
+            lps = to_world(d["grid_affine"], self.index_map.to_voxel(place))
+            d["findings"] = [
+                Finding((float(lps[n, 0]), float(lps[n, 1]), float(lps[n, 2])), float(diameter[n]), float(score[n]))
+                for n in merge_spheres(lps, diameter, score)
+            ]
+        return d
+
+
+class AssumeDiametersd(Transform):
+    """Give ``diameters`` (N,) in voxels, for a network that asks for them.
+
+    A finding of unknown diameter becomes one of each trial diameter; after the network the most probable of them is
+    left, because findings at one place are merged.
+
+    Args:
+        spacing_mm: of the cubic voxels.
+        trial_mm: diameters.
+    """
+
+    def __init__(self, spacing_mm: Sequence[float], trial_mm: Sequence[float]):
+        self.spacing_mm, self.trial_mm = spacing_mm[0], trial_mm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        known = [
+            replace(f, diameter_mm=diameter)
+            for f in d["findings"]
+            for diameter in (self.trial_mm if f.diameter_mm is None else [f.diameter_mm])
+        ]
+        d["findings"] = known
+        d["diameters"] = torch.tensor([f.diameter_mm / self.spacing_mm for f in known])
+        return d
+
+
+class ClassifiedFindingsd(MapTransform):
+    """Outputs (N, 2), logits or log probabilities, to the nodule probability of the ``findings``.
+
+    Findings that are the same nodule are merged; those below ``threshold`` are dropped.
+
+    Args:
+        keys: of the outputs.
+        threshold: least nodule probability.
+    """
+
+    def __init__(self, keys: Any, threshold: float):
+        super().__init__(keys)
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        for key in self.keys:
+            probability = d[key].float().cpu().reshape(-1, 2).softmax(dim=1)[:, 1].numpy()
+            findings = d["findings"]
+            center = np.array([f.center_lps_mm for f in findings]).reshape(-1, 3)
+            diameter = np.array([f.diameter_mm for f in findings])
+            d["findings"] = [
+                replace(findings[n], nodule_probability=float(probability[n]))
+                for n in merge_spheres(center, diameter, probability)
+                if probability[n] >= self.threshold
+            ]
+        return d
