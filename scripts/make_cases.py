@@ -27,23 +27,31 @@ SPLITS: dict[str, dict[str, Any]] = {
 """By patient: no nodule's patient and no lung of the test split is in another one."""
 
 
-def implanted(data_dir: str, output_dir: str, splits: str = "train,validation,test", workers: int = 2) -> None:
+def implanted(
+    data_dir: str, output_dir: str, splits: str = "train,validation,test", slice_mm: int = 2, train_scans: int = 112,
+    workers: int = 2,
+) -> None:  # fmt: skip
     """Real nodule crops set into real lungs, into OUTPUT_DIR/<split>.
 
     Args:
         data_dir: folder with nodules3d and lungs.
         output_dir: receives one folder per split.
         splits: comma-separated.
+        slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules at the
+            same places either way, and other noise.
+        train_scans: how many composites to train on; from 48 on every nodule of the training folds is in one.
         workers: processes.
     """
     for split in splits.split(",") if isinstance(splits, str) else splits:
-        _write(ImplantedCases(data_dir, without=HELD_OUT_LUNGS, **SPLITS[split]), Path(output_dir) / split, workers)
+        options = SPLITS[split] | ({"scans": train_scans} if split == "train" else {})
+        cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, **options)
+        _write(cases, Path(output_dir) / split, workers)
 
 
 def luna16(
     luna16_dir: str, output_dir: str, train: Sequence[int] | int = (0, 1, 2, 3, 4, 5, 6, 7),
-    validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, workers: int = 2,
-    by_subset: bool = False,
+    validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, slice_mm: float = 2.0,
+    workers: int = 2, by_subset: bool = False,
 ) -> None:  # fmt: skip
     """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; refused scans are told and listed in left_out.txt.
 
@@ -54,16 +62,18 @@ def luna16(
         validation: likewise.
         test: likewise.
         versions: of each training scan; those after the first are scaled at random by 0.9 to 1.1.
+        slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others.
         workers: processes.
         by_subset: for cross validation: every subset<k> there is, into OUTPUT_DIR/subset<k>, the versions after the
             first into OUTPUT_DIR/subset<k>_scaled.
     """
+    spacing_mm = (1.0, 1.0, slice_mm)
     if by_subset:
         folders = [f for f in sorted(Path(luna16_dir).glob("subset*")) if f.is_dir() and f.name[6:].isdigit()]
         if not folders:
             raise InputError("E-CONFIG", "no folder subset<k> in the LUNA16 folder.", "Unpack the subsets there.")
         for folder in folders:
-            cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions)
+            cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions, spacing_mm=spacing_mm)
             once = len(cases) // versions
             _write(Subset(cases, range(once)), Path(output_dir) / folder.name, workers)
             if versions > 1:
@@ -73,7 +83,8 @@ def luna16(
     for split, subsets in (("train", train), ("validation", validation), ("test", test)):
         numbers = [subsets] if isinstance(subsets, int) else list(subsets)
         if numbers:
-            cases = Luna16Cases(luna16_dir, numbers, versions=versions if split == "train" else 1)
+            once = 1 if split != "train" else versions
+            cases = Luna16Cases(luna16_dir, numbers, versions=once, spacing_mm=spacing_mm)
             _write(cases, Path(output_dir) / split, workers)
 
 

@@ -22,36 +22,42 @@ logger = logging.getLogger(__name__)
 
 
 def split(
-    bundle: str, cases_dir: str, runs_dir: str = "runs/split", processes: int = 1, restarts: int = 0, **overrides: Any
-) -> None:
+    bundle: str, cases_dir: str, runs_dir: str = "runs/split", recipe: str = "recipe", processes: int = 1,
+    restarts: int = 0, **overrides: Any,
+) -> None:  # fmt: skip
     """Train on CASES_DIR/train, score on CASES_DIR/validation and CASES_DIR/test, as the bundle's recipe says.
 
     Args:
-        bundle: whose configs/recipe.json to follow, e.g. lung_nodule_fpr_dou2017.
+        bundle: whose recipe to follow, e.g. lung_nodule_fpr_dou2017.
         cases_dir: as scripts/make_cases.py writes it.
         runs_dir: gets a folder for each step, and results.md.
+        recipe: configs/<recipe>.json of the bundle; some have others for their paper's comparisons. What recipes share
+            is done once in a runs_dir.
         processes: that train together (torchrun).
         restarts: how often a training that was killed starts again from its last epoch.
         overrides: for every training, e.g. --epochs 2.
     """
     root = Path(cases_dir)
     cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
-    steps = _recipe(bundle)
+    steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
     scored = [step.name for step in steps if step.config == "evaluate" and step.cases != "train"]
-    _tell({name: [Path(runs_dir) / name] for name in scored}, Path(runs_dir), root)
+    _tell({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
 
 
 def cross_validate(
-    bundle: str, cases_dir: str, runs_dir: str = "runs/folds", processes: int = 1, restarts: int = 0, **overrides: Any
-) -> None:
+    bundle: str, cases_dir: str, runs_dir: str = "runs/folds", recipe: str = "recipe", processes: int = 1,
+    restarts: int = 0, **overrides: Any,
+) -> None:  # fmt: skip
     """For each CASES_DIR/subset<k>: train on all others, score on it; at the end score all scans together.
 
     Args:
-        bundle: whose configs/recipe.json to follow, e.g. lung_nodule_fpr_dou2017.
+        bundle: whose recipe to follow, e.g. lung_nodule_fpr_dou2017.
         cases_dir: with subset0, subset1 ... as ``make_cases.py luna16 --by_subset True`` or ``make_nodules.py`` writes
             them; subset<k>_scaled are further versions of their scans, to train on only.
         runs_dir: gets a folder for each subset, and results.md.
+        recipe: configs/<recipe>.json of the bundle; some have others for their paper's comparisons. What recipes share
+            is done once in a runs_dir.
         processes: that train together (torchrun).
         restarts: how often a training that was killed starts again from its last epoch.
         overrides: for every training, e.g. --epochs 2.
@@ -62,28 +68,32 @@ def cross_validate(
         text = "fewer than two folders subset<k> of cases."
         hint = "Make them with scripts/make_cases.py luna16 --by_subset True, or scripts/make_nodules.py."
         raise InputError("E-CONFIG", text, hint)
-    steps = [step for step in _recipe(bundle) if step.cases in ("train", "test")]
+    steps = [step for step in _recipe(bundle, recipe) if step.cases in ("train", "test")]
     for subset in subsets:
         others = [folder for folder in folders if folder.name.split("_")[0] != subset.name]
         logger.info("%s of %d", subset.name, len(subsets))
         run_recipe(steps, Path(runs_dir) / subset.name, {"train": others, "test": [subset]}, processes=processes,
                    restarts=restarts, overrides=overrides)  # fmt: skip
     tests = [step.name for step in steps if step.cases == "test"]
-    _tell({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests}, Path(runs_dir),
-          Path(cases_dir))  # fmt: skip
+    _tell({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
+          _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
 
 
-def _recipe(bundle: str) -> list[Step]:
-    return load_recipe(bundle_root(bundle) / "configs" / "recipe.json")
+def _recipe(bundle: str, name: str) -> list[Step]:
+    return load_recipe(bundle_root(bundle) / "configs" / f"{name}.json")
 
 
-def _tell(scored: Mapping[str, Sequence[Path]], folder: Path, cases_dir: Path) -> None:
+def _table(runs_dir: str, recipe: str) -> Path:
+    return Path(runs_dir) / f"{recipe.replace('recipe', 'results')}.md"
+
+
+def _tell(scored: Mapping[str, Sequence[Path]], table: Path, cases_dir: Path) -> None:
     """Write and print the tables, and which scans it does not speak of."""
     text = results(scored)
     refused = sorted({line for path in cases_dir.glob(f"*/{LEFT_OUT}") for line in path.read_text().splitlines()})
     if refused:
         text += "\n".join(["", f"Not scored, refused when the cases were made: {len(refused)}", *refused, ""])
-    (folder / "results.md").write_text(text)
+    table.write_text(text)
     print(text)
 
 

@@ -129,7 +129,7 @@ def implanted_case(
         else:
             paste(hu, tissue, place, wide=bool(rng.random() < 0.3))
             set_in[kind].append(Sphere(place, tissue.diameter_mm, tissue.name))
-    hu = _other_scanner(_thicker(hu, slices_per_voxel), rng)
+    hu = _other_scanner(_thicker(hu, slices_per_voxel), float(slices_per_voxel), rng)
     lungs = _thicker(mask.astype(np.float32), slices_per_voxel) >= 0.5
     spacing = (1.0, 1.0, float(slices_per_voxel))
     hu[far_from_lungs(lungs, spacing, margin_mm)] = BLANK_HU
@@ -143,10 +143,10 @@ def _thicker(volume: np.ndarray, slices: int) -> np.ndarray:
     return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).mean(axis=3)
 
 
-def _other_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _other_scanner(hu: np.ndarray, slice_mm: float, rng: np.random.Generator) -> np.ndarray:
     """Random sharpness, noise, contrast and offset over the whole composite, so that none of them marks a nodule."""
     sigma = rng.uniform(0.0, 0.7)
-    smooth = ndimage.gaussian_filter(hu, (0.8, 0.8, 0.4))
+    smooth = ndimage.gaussian_filter(hu, (0.8, 0.8, 0.8 / slice_mm))
     hu = hu + (sigma if rng.random() < 0.5 else -0.5 * sigma) * (smooth - hu)
     noise = rng.standard_normal(hu.shape, dtype=np.float32) * rng.uniform(0, 25)
     if rng.random() < 0.5:

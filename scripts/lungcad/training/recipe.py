@@ -31,8 +31,11 @@ logger = logging.getLogger(__name__)
 
 RECORD = "step.json"
 
-RESULT = {"train": "model.pt", "evaluate": "metrics.json"}
+RESULT = {"train": "model.pt", "evaluate": "metrics.json", "mine": "hard_blocks.json"}
 """The file that says that a step is done, by config."""
+
+OVERLAYS = {"train": ["train"], "evaluate": ["evaluate"], "mine": ["evaluate", "mine"]}
+"""What lies over the bundle's inference.json, by config."""
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Step:
     Attributes:
         name: of the step and its folder.
         bundle: a name from ``lungcad list``.
-        config: overlay on the bundle's inference.json: ``train`` or ``evaluate``.
+        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or ``mine`` (with ``evaluate``).
         cases: which split of the cases.
         weights: training step whose weights are evaluated; None for the bundle's own.
         set: values of the bundle's keys.
@@ -70,7 +73,7 @@ def load_recipe(path: str | Path) -> list[Step]:
     known: dict[str, str] = {}
     for step in steps:
         if step.config not in RESULT:
-            raise InputError("E-CONFIG", f"step {step.name}: config {step.config} (expected train or evaluate).")
+            raise InputError("E-CONFIG", f"step {step.name}: config {step.config} (expected {', '.join(RESULT)}).")
         if step.weights is not None and step.weights not in known:
             text = f"step {step.name} takes weights of {step.weights}, which is no step before it."
             raise InputError("E-CONFIG", text)
@@ -170,7 +173,7 @@ def step_values(
 def command(step: Step, values: Mapping[str, Any], processes: int) -> list[str]:
     """The command line of one step."""
     bundle, together = bundle_root(step.bundle), step.config == "train" and processes > 1
-    overlays = ["inference", step.config, *(["multi_gpu_train"] if together else [])]
+    overlays = ["inference", *OVERLAYS[step.config], *(["multi_gpu_train"] if together else [])]
     configs = [str(bundle / "configs" / f"{name}.json") for name in overlays]
     launcher = [sys.executable, "-m"]
     if together:
