@@ -14,7 +14,7 @@ import torch
 
 from lungcad.benchmarking import OVERLAP, ROI, chain_in_process, fast_against_reference, ours, stock
 from lungcad.reader import read_volume
-from lungcad.registry import bundles_folder
+from lungcad.registry import bundles_folder, stage_bundle
 from lungcad.stage import BundleStage
 
 
@@ -59,12 +59,14 @@ def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, jso
     """
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     root = bundles_folder().resolve()
-    names = _config(root / "lung_nodule_cad")["stages"]
+    chain_config = _config(root / "lung_nodule_cad")
+    keys = (("detect", "detector"), ("reduce", "reducer"))
+    roots = {stage: found for stage, key in keys if (found := stage_bundle(stage, chain_config[key]))}
     chain = chain_in_process(root / "lung_nodule_cad", scan, repeats)
     volume = read_volume(scan)
-    stage = BundleStage(root / names["detect"], device)
+    stage = BundleStage(roots["detect"], device)
     own = ours(stage, volume, repeats)
-    other = stock(stage, _config(root / names["detect"]), volume, stock_windows)
+    other = stock(stage, _config(roots["detect"]), volume, stock_windows)
     figures = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -74,7 +76,7 @@ def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, jso
         "stock": other,
         "ratio": other["seconds"] / own["detect"],
         "ratio_with_lungs": other["seconds"] / own["detect_with_lungs"],
-        "fast_path": fast_against_reference(root, names, volume, device),
+        "fast_path": fast_against_reference(roots, volume, device),
     }
     print(report(figures))
     if json:

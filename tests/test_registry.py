@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from lungcad import InputError
-from lungcad.registry import bundle_root, bundles_folder, config_keys, describe, list_bundles
+from lungcad.registry import (
+    bundle_root,
+    bundles_folder,
+    config_keys,
+    config_value,
+    describe,
+    list_bundles,
+    stage_bundle,
+)
 
 
 @pytest.fixture
@@ -51,3 +59,31 @@ def test_refuses_no_folder_and_broken_metadata(bundles: Path) -> None:
     (bundles / "lung_nodule_cad" / "configs" / "metadata.json").write_text("{")
     with pytest.raises(InputError, match=r"lung_nodule_cad/configs/metadata\.json"):
         list_bundles(bundles)
+
+
+@pytest.mark.parametrize(("stage", "name", "bundle"), [
+    ("detect", "yao2018", "lung_nodule_detection_yao2018"),
+    ("reduce", "yao2018", "lung_nodule_fpr_yao2018"),
+    ("reduce", "lung_nodule_fpr_dou2017", "lung_nodule_fpr_dou2017"),
+    ("characterise", "mtmrnet", "lung_nodule_malignancy_mtmrnet"),
+])  # fmt: skip
+def test_a_stage_is_named_by_its_paper_or_its_bundle(stage: str, name: str, bundle: str) -> None:
+    assert stage_bundle(stage, name) == bundle_root(bundle)
+
+
+@pytest.mark.parametrize("name", [None, "none", "None"])
+def test_a_stage_may_be_none(name: str | None) -> None:
+    assert stage_bundle("reduce", name) is None
+
+
+def test_a_stage_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG\] no bundle mtmrnet for the stage reduce .expected dou2017, yao"):
+        stage_bundle("reduce", "mtmrnet")
+
+
+def test_every_detector_and_reducer_has_thresholds_for_the_chain() -> None:
+    for bundle in list_bundles():
+        if describe(bundle["name"])["stage"] in ("detect", "reduce"):
+            thresholds = config_value(Path(bundle["root"]), "thresholds")
+            assert 0 < thresholds["sensitive"] <= thresholds["balanced"] <= thresholds["specific"] < 1
+    assert config_value(bundle_root("lung_nodule_cad"), "no_such_key") is None

@@ -237,13 +237,13 @@ def _nearest(finding: Finding, others: list[Finding]) -> Finding | None:
     return found if found is not None and away(found) <= SAME_NODULE_MM else None
 
 
-def fast_against_reference(root: Path, names: dict[str, str], volume: Volume, device: torch.device) -> dict[str, Any]:
+def fast_against_reference(roots: Mapping[str, Path], volume: Volume, device: torch.device) -> dict[str, Any]:
     """Findings of the chain as configured, and of the dense network and the crops in float32."""
     scan = Scan(volume)
     found = []
     for exact in (False, True):
         detect, reduce = (
-            BundleStage(root / names[stage], device, {"precision": "float32"} if exact else None)
+            BundleStage(roots[stage], device, {"precision": "float32"} if exact else None)
             for stage in ("detect", "reduce")
         )
         if exact:

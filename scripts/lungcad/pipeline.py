@@ -15,6 +15,7 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.reader import read_volume
+from lungcad.registry import config_value, stage_bundle
 from lungcad.results import nodules_document, sort_findings, write_results
 from lungcad.stage import BundleStage
 
@@ -26,14 +27,15 @@ class NoduleCAD:
     """Detection, false positive reduction and malignancy on one CT series (the evaluator of ``lung_nodule_cad``).
 
     Args:
-        stages: bundle name by stage; null leaves a stage out, except the first.
+        stages: by stage the name of a bundle or the last part of it (``dou2017``); ``none`` or null leaves a stage
+            out, except the first.
         bundles_dir: folder that holds the bundles.
         device: where networks run.
         dataset_dir: DICOM folder, .mhd, .nii.gz or .nrrd.
         output_dir: gets a folder named after the series.
         meta: the chain's own metadata.
         operating_point: name of the threshold above which a finding is reported.
-        thresholds: by name, of nodule probability.
+        thresholds: by name, of nodule probability; null for those of the reduction or, without one, the detector.
         stage_overrides: by stage, values for keys of that bundle's inference.json.
         series_uid: which series, where there are several.
         leniency: see :func:`lungcad.dicom.read_series`.
@@ -44,19 +46,21 @@ class NoduleCAD:
 
     def __init__(
         self, stages: Mapping[str, str | None], bundles_dir: str, device: torch.device, dataset_dir: str,
-        output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
+        output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float] | None = None,
         stage_overrides: Mapping[str, Mapping[str, Any]] | None = None, series_uid: str | None = None,
         leniency: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         if unknown := (set(stages) | set(stage_overrides or ())) - set(ORDER):
             raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
-        if not stages.get("detect"):
-            raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be null).")
+        found = {stage: stage_bundle(stage, stages.get(stage), bundles_dir) for stage in ORDER}
+        self.roots = {stage: root for stage, root in found.items() if root}
+        if "detect" not in self.roots:
+            raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be none).")
+        thresholds = thresholds or config_value(self.roots.get("reduce", self.roots["detect"]), "thresholds")
         if operating_point not in thresholds:
             known = ", ".join(thresholds)
             raise InputError("E-CONFIG", f"unknown operating point: {operating_point} (expected {known}).")
-        self.names = {stage: stages[stage] for stage in ORDER if stages.get(stage)}
-        self.bundles_dir, self.device, self.meta = Path(bundles_dir), device, meta
+        self.device, self.meta = device, meta
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
         self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
@@ -66,8 +70,8 @@ class NoduleCAD:
         tune_allocator()
         clock = Stages()
         with clock("load") as line:
-            stages = {stage: BundleStage(self.bundles_dir / str(name), self.device, self.stage_overrides.get(stage))
-                      for stage, name in self.names.items()}  # fmt: skip
+            stages = {stage: BundleStage(root, self.device, self.stage_overrides.get(stage))
+                      for stage, root in self.roots.items()}  # fmt: skip
             line.note = f"{len(stages)} bundles"
         with clock("read") as line:
             volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)

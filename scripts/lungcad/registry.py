@@ -60,6 +60,29 @@ def bundle_root(name: str, folder: str | Path | None = None) -> Path:
     raise InputError("E-BUNDLE", f"unknown bundle: {name}.", hint)
 
 
+def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None) -> Path | None:
+    """Return the folder of the bundle that a stage of the chain is to be; None where the stage is left out.
+
+    Args:
+        stage: ``detect``, ``reduce`` or ``characterise``.
+        name: of the bundle, whole or its last part (``dou2017``); None or ``none`` leaves the stage out.
+        folder: see :func:`bundles_folder`.
+
+    Raises:
+        InputError: E-CONFIG, with the names there are; E-BUNDLE.
+    """
+    if name is None or str(name).lower() == "none":
+        return None
+    fit = {root.name: root for root in _roots(folder) if _metadata(root).get("stage") == stage}
+    short = {root.name.rpartition("_")[2]: root for root in fit.values()}
+    found = fit.get(name) or short.get(name)
+    if found is None:
+        known = ", ".join([*sorted(short), *(["none"] if stage != "detect" else [])])
+        raise InputError("E-CONFIG", f"no bundle {name} for the stage {stage} (expected {known}).",
+                         "See `lungcad list`.")  # fmt: skip
+    return found
+
+
 def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
     """Return a bundle's metadata.json with its name; raises as :func:`bundle_root`."""
     return {"name": name} | _metadata(bundle_root(name, folder))
@@ -68,6 +91,11 @@ def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
 def config_keys(root: Path, config: str = "inference.json") -> list[str]:
     """Return the top-level keys of one of a bundle's configs."""
     return list(_json(root / "configs" / config))
+
+
+def config_value(root: Path, key: str) -> Any:
+    """Return the value of a top-level key of a bundle's inference.json as it stands there; None where there is none."""
+    return _json(root / "configs" / "inference.json").get(key)
 
 
 def _roots(folder: str | Path | None) -> list[Path]:
