@@ -13,6 +13,7 @@ import torch
 
 from lungcad.networks.dou2017 import CandidateFCN, HybridLossResNet
 from lungcad.networks.mtmrnet import MTMRNet
+from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
 from lungcad.training.case import Case, Sphere
 from lungcad.training.trainer import export_weights
 from lungcad.volume import Volume
@@ -87,11 +88,15 @@ def small_bundles(folder: Path) -> Path:
     networks = {
         "lung_nodule_detection_dou2017": (CandidateFCN(NARROW, 5, 0.3), {"channels": NARROW, "head_channels": 5}),
         "lung_nodule_fpr_dou2017": (HybridLossResNet(NARROW, 4), {"channels": NARROW, "branch_channels": 4}),
+        "lung_nodule_detection_yao2018": (SimplifiedUNet(NARROW), {"channels": NARROW}),
+        "lung_nodule_fpr_yao2018": (MultiScaleClassifier(NARROW), {"channels": NARROW}),
         "lung_nodule_malignancy_mtmrnet": (MTMRNet(2, 5), {"width": 2, "attribute_features": 5}),
     }
     for name in ("lung_nodule_cad", *networks):
         target = folder / name / "configs"
         shutil.copytree(ROOT / "bundles" / name / "configs", target)
+        if "yao2018" in name:  # at 1 mm the small chest is large
+            edit_json(target / "inference.json", lambda c: c.update(spacing_mm=[3.0, 3.0, 3.0]))
         if name in networks:
             network, widths = networks[name]
             export_weights_to(folder / name, network)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungcad.geometry import to_world
 from lungcad.training.case import Sphere
 from lungcad.training.implant import Tissue, find_place, paste
 from lungcad.training.implanted_cases import ImplantedCases, load_nodules
@@ -195,6 +196,19 @@ def test_a_composite_is_the_same_whenever_it_is_made(composites: ImplantedCases,
     np.testing.assert_array_equal(more[1].hu, composites[1].hu)
     assert composites[0].name != composites[2].name
     assert not np.array_equal(composites[0].hu, composites[2].hu)
+
+
+def test_a_composite_has_the_same_places_in_millimetres_at_any_height_of_voxels(
+    composites: ImplantedCases, data_dir: Path
+) -> None:
+    thin = ImplantedCases(data_dir, [0, 1], ["lung-a", "lung-b"], scans=4, nodules_per_scan=3, seed=5, controls=2,
+                          slices_per_voxel=1)  # fmt: skip
+    for scan in range(2):
+        one, two = thin[scan], composites[scan]
+        assert (one.name, one.spacing_mm, two.spacing_mm) == (two.name, (1.0, 1.0, 1.0), (1.0, 1.0, 2.0))
+        for a, b in zip(one.nodules + one.controls, two.nodules + two.controls, strict=True):
+            np.testing.assert_allclose(to_world(one.to_mm, a.index), to_world(two.to_mm, b.index), atol=1e-6)
+            assert (a.name, a.diameter_mm) == (b.name, b.diameter_mm)
 
 
 def test_every_nodule_is_used_before_any_is_used_again(composites: ImplantedCases) -> None:

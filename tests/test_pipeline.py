@@ -13,6 +13,7 @@ import lungcad
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.pipeline import NoduleCAD, run_bundle
+from lungcad.registry import config_value
 from small_cases import CPU, small_bundles, small_chest, write_image
 
 DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
@@ -37,8 +38,9 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chain(bundles: Path, ct: Path, out: Path, **changes: Any) -> NoduleCAD:
     config = json.loads((bundles / "lung_nodule_cad" / "configs" / "inference.json").read_text())
     arguments = {
-        "stages": config["stages"], "bundles_dir": str(bundles), "device": CPU, "dataset_dir": str(ct),
-        "output_dir": str(out), "operating_point": config["operating_point"], "thresholds": config["thresholds"],
+        "stages": {"detect": config["detector"], "reduce": config["reducer"], "characterise": config["characteriser"]},
+        "bundles_dir": str(bundles), "device": CPU, "dataset_dir": str(ct),
+        "output_dir": str(out), "operating_point": config["operating_point"],
         "meta": {"name": "lung_nodule_cad", "version": "0.0.1"}, "stage_overrides": ANYTHING,
     }  # fmt: skip
     return NoduleCAD(**(arguments | changes))
@@ -86,7 +88,7 @@ def test_no_finding_is_a_result(bundles: Path, ct: Path, tmp_path: Path, capsys:
 
 
 def test_later_stages_may_be_null(bundles: Path, ct: Path, tmp_path: Path) -> None:
-    stages = {"detect": DETECT, "reduce": None, "characterise": None}
+    stages = {"detect": DETECT, "reduce": None, "characterise": "none"}
     folder = chain(bundles, ct, tmp_path, stages=stages, stage_overrides={"detect": ANYTHING["detect"]}).run()
     document = document_in(folder)
     assert document["findings"]
@@ -95,8 +97,31 @@ def test_later_stages_may_be_null(bundles: Path, ct: Path, tmp_path: Path) -> No
     assert REDUCE not in document["software"]["bundles"]
 
 
+@pytest.mark.parametrize("reducer", ["dou2017", "yao2018", "none"])
+@pytest.mark.parametrize("detector", ["dou2017", "yao2018"])
+def test_any_detector_goes_with_any_reducer(
+    bundles: Path, ct: Path, tmp_path: Path, detector: str, reducer: str
+) -> None:
+    anything = {key: value for key, value in ANYTHING.items() if reducer != "none" or key != "reduce"}
+    stages = {"detect": detector, "reduce": reducer, "characterise": "mtmrnet"}
+    document = document_in(chain(bundles, ct, tmp_path, stages=stages, stage_overrides=anything).run())
+    first = f"lung_nodule_detection_{detector}"
+    last = f"lung_nodule_fpr_{reducer}" if reducer != "none" else first
+    assert set(document["software"]["bundles"]) == {"lung_nodule_cad", first, last, CHARACTERISE}
+    assert document["thresholds"] == config_value(bundles / last, "thresholds")
+    assert document["findings"]
+    for finding in document["findings"]:
+        assert 0 < finding["detection_score"] <= 1
+        assert (finding["nodule_probability"] is None) == (reducer == "none")
+        known = reducer != "none" or detector == "yao2018"
+        assert (finding["diameter_mm"] is not None) == known
+        assert (finding["malignancy_probability"] is not None) == known
+
+
 @pytest.mark.parametrize(("change", "text"), [
     ({"stages": {"detect": DETECT, "reducing": REDUCE}}, "unknown stage: reducing"),
+    ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected dou2017, yao2018"),
+    ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
     ({"operating_point": "balance"}, "unknown operating point: balance"),
 ])  # fmt: skip
@@ -109,7 +134,6 @@ def test_a_wrong_set_up_is_refused_at_once(
 
 
 @pytest.mark.parametrize(("change", "code"), [
-    ({"stages": {"detect": "no_such_bundle"}}, "E-CONFIG"),
     ({"stage_overrides": {"detect": {"no_such_key": 1}}}, "E-CONFIG"),
     ({"stage_overrides": {"detcet": {"score_threshold": 0.5}}}, "E-CONFIG"),
     ({"leniency": {"max_spacing": 3}}, "E-CONFIG"),

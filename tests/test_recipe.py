@@ -17,8 +17,10 @@ import make_cases
 import train
 from lungcad.errors import InputError
 from lungcad.geometry import to_world
+from lungcad.training.case import Sphere
+from lungcad.training.case_store import save_case
 from lungcad.training.recipe import Step, _run, command, load_recipe, run_recipe, step_values
-from small_cases import NODULE_VOX, ROOT, small_bundles, small_chest, write_image, write_table
+from small_cases import NODULE_VOX, ROOT, dark_case, small_bundles, small_chest, write_image, write_table
 
 DETECTION, REDUCTION = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 SMALL = {"epochs": 2, "batch_size": 4, "batches_per_epoch": 2}
@@ -37,7 +39,7 @@ FIRST = {"name": "a", "bundle": DETECTION, "config": "train", "cases": "train"}
     [
         ([FIRST | {"set": {"start_from": "{b}/model.pt"}}, FIRST | {"name": "b"}], "no step before it"),
         ([FIRST | {"config": "evaluate", "weights": "later"}], "no step before it"),
-        ([FIRST | {"config": "infer"}], "expected train or evaluate"),
+        ([FIRST | {"config": "infer"}], "expected train, evaluate, mine"),
         ([FIRST | {"epochs": 3}], "no recipe in"),
     ],
 )
@@ -49,7 +51,7 @@ def test_a_recipe_that_cannot_work_is_refused_before_hours_of_training(
 
 
 def test_shipped_recipes_hold_together() -> None:
-    recipes = list(ROOT.glob("bundles/*/configs/recipe.json"))
+    recipes = list(ROOT.glob("bundles/*/configs/recipe*.json"))
     assert recipes
     for path in recipes:
         steps = load_recipe(path)
@@ -186,6 +188,34 @@ def test_cross_validation_scores_every_scan_once_and_resumes(
     train.cross_validate(REDUCTION, str(cases_dir), str(runs), **SMALL)
     assert (runs / "results.md").read_text() == table
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.pt")} == before
+
+
+@pytest.mark.slow
+def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pre-training, mining, fine-tuning, candidates with diameters, classifier: as the bundle's recipe says."""
+    monkeypatch.setenv("LUNGCAD_BUNDLES", str(small_bundles(tmp_path / "bundles")))
+    name, configs = "lung_nodule_fpr_yao2018", tmp_path / "bundles"
+    recipe = json.loads((ROOT / "bundles" / name / "configs" / "recipe.json").read_text())["steps"]
+    for step in recipe:  # whatever the narrow network sees becomes a candidate
+        if step["bundle"] != name and step["config"] != "train":
+            step["set"] |= {"score_threshold": 0.0, "max_candidates": 20}
+    write_recipe(configs / name / "configs" / "recipe.json", *(one for one in recipe if one["cases"] != "validation"))
+    case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
+    case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
+    case.spacing_mm = (2.0, 2.0, 2.0)
+    for split in ("train", "test"):
+        save_case(tmp_path / "cases" / split, case)
+    train.split(name, str(tmp_path / "cases"), str(tmp_path / "runs"), **SMALL)
+    mined = json.loads((tmp_path / "runs" / "mined" / "hard_blocks.json").read_text())
+    assert 0 <= mined["hard_blocks"] <= mined["nodule_free_blocks"]
+    assert mined["nodule_free_blocks"] > 0
+    found = json.loads((tmp_path / "runs" / "detection_test" / "candidates.json").read_text())["case"]
+    assert all(finding["diameter_mm"] > 0 for finding in found)
+    judged = json.loads((tmp_path / "runs" / "reduction_test" / "candidates.json").read_text())["case"]
+    assert 0 < len(judged) <= len(found)
+    assert all(0 <= finding["nodule_probability"] <= 1 for finding in judged)
+    tuned, start = (torch.load(tmp_path / "runs" / step / "model.pt") for step in ("detection", "pretrained"))
+    assert 0 < max((tuned[key] - start[key]).abs().max() for key in tuned if key.endswith("weight")) < 0.05
 
 
 @pytest.mark.slow

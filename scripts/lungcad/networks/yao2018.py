@@ -135,10 +135,11 @@ class MultiScaleClassifier(nn.Module):
                  local_size: int = 20, hidden: int = 8, local: bool = True, residual: bool = True,
                  alpha: float | None = None):  # fmt: skip
         super().__init__()
-        self.global_size, self.local_size, self.fixed_alpha = list(global_size), local_size, alpha
+        self.global_size, self.local_size, self.alpha = list(global_size), local_size, 0.5 if alpha is None else alpha
         self.global_branch = Branch(channels, stride=2, residual=residual)
         self.local_branch = Branch(channels, stride=1, residual=residual) if local else None
-        self.weigh = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        learned = local and alpha is None
+        self.weigh = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1)) if learned else None
 
     def forward(self, x: Tensor, diameter: Tensor | None = None) -> Tensor:
         """Log probabilities (B, 2)."""
@@ -146,10 +147,10 @@ class MultiScaleClassifier(nn.Module):
         if self.local_branch is None:
             return whole
         part = F.log_softmax(self.local_branch(self.attention(x, diameter)).float(), dim=1)
-        if self.fixed_alpha is None:
-            alpha = self.weigh(torch.cat([whole.exp(), part.exp()], dim=1)).float().sigmoid()
+        if self.weigh is None:
+            alpha = torch.full_like(whole[:, :1], self.alpha)
         else:
-            alpha = torch.full_like(whole[:, :1], self.fixed_alpha)
+            alpha = self.weigh(torch.cat([whole.exp(), part.exp()], dim=1)).float().sigmoid()
         return torch.logaddexp(alpha.log() + whole, (1 - alpha).log() + part)
 
     def middle(self, x: Tensor) -> Tensor:

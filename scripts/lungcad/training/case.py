@@ -27,7 +27,8 @@ class Case:
         nodules: to be found.
         ignored: neither to be found nor false: unlabelled or excluded lesions.
         controls: nodule-free tissue set in by the same code as the nodules; negatives.
-        affine: (4, 4), index to LPS mm; None for a composite, which is nobody's scan.
+        affine: (4, 4), index to LPS mm, or for a composite, which is nobody's scan, to mm from a corner of it; None for
+            mm from the first voxel.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Case:
 
     @property
     def to_mm(self) -> np.ndarray:
-        """(4, 4), index to LPS mm, or to mm from the first voxel where there is no LPS."""
+        """(4, 4), index to mm, from the first voxel where nothing else is said."""
         return np.diag([*self.spacing_mm, 1.0]) if self.affine is None else self.affine
 
     def distance_mm(self, index: np.ndarray, spheres: list[Sphere]) -> np.ndarray:

@@ -135,7 +135,9 @@ def implanted_case(
     hu[far_from_lungs(lungs, spacing, margin_mm)] = BLANK_HU
     for sphere in [*ignored, *set_in["nodule"], *set_in["control"]]:
         sphere.index[2] = (sphere.index[2] + 0.5) / slices_per_voxel - 0.5
-    return Case(name, hu.round().astype(np.int16), lungs, spacing, set_in["nodule"], ignored, set_in["control"])
+    affine = np.diag([*spacing, 1.0])
+    affine[2, 3] = (slices_per_voxel - 1) / 2  # a place has the same millimetres whatever the voxels' height
+    return Case(name, hu.round().astype(np.int16), lungs, spacing, set_in["nodule"], ignored, set_in["control"], affine)
 
 
 def _thicker(volume: np.ndarray, slices: int) -> np.ndarray:
