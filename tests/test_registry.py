@@ -9,7 +9,6 @@ from lungcad.registry import (
     bundle_root,
     bundles_folder,
     config_keys,
-    config_value,
     describe,
     list_bundles,
     stage_bundle,
@@ -79,11 +78,3 @@ def test_a_stage_may_be_none(name: str | None) -> None:
 def test_a_stage_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(InputError, match=r"E-CONFIG\] no bundle mtmrnet for the stage reduce .expected dou2017, yao"):
         stage_bundle("reduce", "mtmrnet")
-
-
-def test_every_detector_and_reducer_has_thresholds_for_the_chain() -> None:
-    for bundle in list_bundles():
-        if describe(bundle["name"])["stage"] in ("detect", "reduce"):
-            thresholds = config_value(Path(bundle["root"]), "thresholds")
-            assert 0 < thresholds["sensitive"] <= thresholds["balanced"] <= thresholds["specific"] < 1
-    assert config_value(bundle_root("lung_nodule_cad"), "no_such_key") is None

@@ -15,7 +15,7 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.reader import read_volume
-from lungcad.registry import config_value, stage_bundle
+from lungcad.registry import stage_bundle
 from lungcad.results import nodules_document, sort_findings, write_results
 from lungcad.stage import BundleStage
 
@@ -41,7 +41,7 @@ class NoduleCAD:
         leniency: see :func:`lungcad.dicom.read_series`.
 
     Raises:
-        InputError: E-CONFIG on unknown stages or operating points, and what reading and the stages raise.
+        InputError: E-CONFIG on unknown stages and, when it runs, operating points; what reading and the stages raise.
     """
 
     def __init__(
@@ -56,10 +56,6 @@ class NoduleCAD:
         self.roots = {stage: root for stage, root in found.items() if root}
         if "detect" not in self.roots:
             raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be none).")
-        thresholds = thresholds or config_value(self.roots.get("reduce", self.roots["detect"]), "thresholds")
-        if operating_point not in thresholds:
-            known = ", ".join(thresholds)
-            raise InputError("E-CONFIG", f"unknown operating point: {operating_point} (expected {known}).")
         self.device, self.meta = device, meta
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
@@ -73,6 +69,7 @@ class NoduleCAD:
             stages = {stage: BundleStage(root, self.device, self.stage_overrides.get(stage))
                       for stage, root in self.roots.items()}  # fmt: skip
             line.note = f"{len(stages)} bundles"
+        thresholds = self._thresholds_of(stages)
         with clock("read") as line:
             volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)
             line.note = f"{volume.hu.shape[2]} slices"
@@ -92,22 +89,28 @@ class NoduleCAD:
                 line.note = f"{len(findings)} findings"
         with clock("report"):
             folder = write_results(
-                self.output_dir, volume, findings, thresholds=self.thresholds, operating_point=self.operating_point,
+                self.output_dir, volume, findings, thresholds=thresholds, operating_point=self.operating_point,
                 bundles=versions, timings=clock.seconds, device=str(self.device), inputs=self.dataset_dir,
                 weights_sha256={s.meta["name"]: s.meta["weights_sha256"] for s in stages.values()},
             )  # fmt: skip
-        self._tell(volume, findings, versions, folder)
+        document = nodules_document(volume, sort_findings(findings), thresholds=thresholds,
+                                    operating_point=self.operating_point, bundles=versions)  # fmt: skip
+        self._tell(findings, thresholds[self.operating_point], document["summary"], folder)
         return folder
 
-    def _tell(self, volume: Any, findings: list[Finding], versions: dict[str, str], folder: Path) -> None:
+    def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
+        """Those asked for, or those of the stage that has the last word on what is a nodule."""
+        thresholds = self.thresholds or stages.get("reduce", stages["detect"]).thresholds
+        if self.operating_point not in thresholds:
+            known = ", ".join(thresholds)
+            raise InputError("E-CONFIG", f"unknown operating point: {self.operating_point} (expected {known}).")
+        return thresholds
+
+    def _tell(self, findings: list[Finding], least: float, summary: str, folder: Path) -> None:
         """The result on stdout: what is above the operating point, and where the rest is."""
-        least = self.thresholds[self.operating_point]
-        ranked = sort_findings(findings)
-        document = nodules_document(volume, ranked, thresholds=self.thresholds, operating_point=self.operating_point,
-                                    bundles=versions)  # fmt: skip
-        shown = [f for f in ranked if (f.nodule_probability if f.nodule_probability is not None
+        shown = [f for f in sort_findings(findings) if (f.nodule_probability if f.nodule_probability is not None
                                        else f.detection_score or 0.0) >= least]  # fmt: skip
-        print(findings_table(shown, document["summary"]))
+        print(findings_table(shown, summary))
         print(f"report: {folder / 'report.html'}")
 
 

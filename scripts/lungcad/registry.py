@@ -93,11 +93,6 @@ def config_keys(root: Path, config: str = "inference.json") -> list[str]:
     return list(_json(root / "configs" / config))
 
 
-def config_value(root: Path, key: str) -> Any:
-    """Return the value of a top-level key of a bundle's inference.json as it stands there; None where there is none."""
-    return _json(root / "configs" / "inference.json").get(key)
-
-
 def _roots(folder: str | Path | None) -> list[Path]:
     return sorted(path.parents[1] for path in bundles_folder(folder).glob("*/configs/metadata.json"))
 

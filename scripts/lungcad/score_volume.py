@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 
@@ -102,19 +103,21 @@ def suppress_score_volume(
     order = value.argsort(descending=True, stable=True)
     place, score = index[order].cpu().numpy(), value[order].sigmoid().cpu().numpy()
     spacing = np.array(spacing_mm)
-    peaks = _far_apart(place * spacing, radius_mm)[: 2 * most]
+    peaks = _far_apart(place * spacing, radius_mm, 2 * most)
     volume = logit.cpu()
     refined = np.array([_mean_shift(volume, place[n], spacing, shift_mm, softness) for n in peaks]).reshape(-1, 3)
-    keep = _far_apart(refined * spacing, radius_mm / 2)[:most]  # two peaks of one plateau may have met
+    keep = _far_apart(refined * spacing, radius_mm / 2, most)  # two peaks of one plateau may have met
     return refined[keep], score[peaks][keep]
 
 
-def _far_apart(place_mm: np.ndarray, radius_mm: float) -> list[int]:
-    """Of places (N, 3), best first, those with no better one within ``radius_mm``."""
+def _far_apart(place_mm: np.ndarray, radius_mm: float, most: int) -> list[int]:
+    """Of places (N, 3), best first, those with no better one within ``radius_mm``, at most so many."""
     keep: list[int] = []
     for candidate in range(len(place_mm)):
         if (np.linalg.norm(place_mm[keep] - place_mm[candidate], axis=1) > radius_mm).all():
             keep.append(candidate)
+            if len(keep) == most:
+                break
     return keep
 
 
@@ -157,8 +160,8 @@ def region_diameters(logit: Tensor, place: np.ndarray, cell_mm: np.ndarray) -> n
         sharing = np.flatnonzero(own == region)
         box = boxes[region - 1]
         inside = np.argwhere(labels[box] == region) + [side.start for side in box]
-        distance = np.linalg.norm((inside[:, None] - place[sharing]) * cell_mm, axis=-1)
-        cells[sharing] = np.bincount(distance.argmin(axis=1), minlength=len(sharing)).clip(1)
+        nearest = cKDTree(place[sharing] * cell_mm).query(inside * cell_mm)[1]
+        cells[sharing] = np.bincount(nearest, minlength=len(sharing)).clip(1)
     return np.cbrt(6 / np.pi * cells * np.prod(cell_mm))
 
 

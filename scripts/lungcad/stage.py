@@ -49,7 +49,7 @@ class BundleStage:
             if key not in parser.config:
                 raise InputError("E-CONFIG", f"stage {root.name} has no key {key} (known: {', '.join(parser.config)}).")
             parser[key] = value
-        self.thresholds = parser.config.get("thresholds")
+        self.thresholds: dict[str, float] = parser.get_parsed_content("thresholds") if "thresholds" in parser else {}
         self.device = device
         with _refusals_as_they_are():
             self.network: torch.nn.Module = parser.get_parsed_content("network", instantiate=True)
