@@ -199,13 +199,15 @@ def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch
     for step in recipe:  # whatever the narrow network sees becomes a candidate
         if step["bundle"] != name and step["config"] != "train":
             step["set"] |= {"score_threshold": 0.0, "max_candidates": 20}
-    write_recipe(configs / name / "configs" / "recipe.json", *(one for one in recipe if one["cases"] != "validation"))
+    small = [step for step in recipe if step["cases"] != "validation"]
+    write_recipe(configs / name / "configs" / "recipe_small.json", *small)
     case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
     case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
     case.spacing_mm = (2.0, 2.0, 2.0)
     for split in ("train", "test"):
         save_case(tmp_path / "cases" / split, case)
-    train.split(name, str(tmp_path / "cases"), str(tmp_path / "runs"), **SMALL)
+    train.split(name, str(tmp_path / "cases"), str(tmp_path / "runs"), recipe="recipe_small", **SMALL)
+    assert "reduction test" in (tmp_path / "runs" / "results_small.md").read_text()
     mined = json.loads((tmp_path / "runs" / "mined" / "hard_blocks.json").read_text())
     assert 0 <= mined["hard_blocks"] <= mined["nodule_free_blocks"]
     assert mined["nodule_free_blocks"] > 0

@@ -101,7 +101,8 @@ def suppress_score_volume(
     index = (here if allowed is None else here & allowed).nonzero()
     value = logit[tuple(index.t())]
     order = value.argsort(descending=True, stable=True)
-    place, score = index[order].cpu().numpy(), value[order].sigmoid().cpu().numpy()
+    place = index[order].cpu().numpy()
+    score = value[order].double().sigmoid().cpu().numpy()  # a sure network's would all be 1 in float32
     spacing = np.array(spacing_mm)
     peaks = _far_apart(place * spacing, radius_mm, 2 * most)
     volume = logit.cpu()
