@@ -48,6 +48,16 @@ def test_peaks_below_the_threshold_and_outside_the_lungs_are_none() -> None:
     assert finding.center_lps_mm[0] > 40
 
 
+def test_temperature_tells_sure_peaks_apart_and_changes_neither_threshold_nor_order() -> None:
+    sure = 40 * torch.maximum(ball((10, 10, 10), 4.0), ball((30, 30, 30), 5.0))
+    plain, cooled = (step(temperature=value)(data(sure))["findings"] for value in (1.0, 100.0))
+    assert [f.detection_score for f in plain] == [1.0, 1.0]
+    assert [f.center_lps_mm for f in plain] == [f.center_lps_mm for f in cooled]
+    assert [f.detection_score for f in cooled] == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-1.6))])
+    unsure = ball((20, 20, 20), 1.5) - 0.3  # sigmoid(1.2) = 0.77
+    assert step(temperature=10.0)(data(unsure))["findings"] == []
+
+
 def test_a_nodule_half_outside_the_lung_mask_keeps_its_size() -> None:
     cut = data(2 * ball((20, 20, 20), 8.0))
     cut["lungs"][:40] = False  # the mask begins at its middle

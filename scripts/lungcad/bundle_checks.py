@@ -209,7 +209,8 @@ def check_torchscript(bundle: Bundle) -> str:
 
 def check_overlays(bundle: Bundle) -> str:
     """Configs parse with their overlays; references, expressions, classes and their arguments exist."""
-    stacks: list[tuple[str, ...]] = [(), ("train",), ("evaluate",), ("train", "multi_gpu_train")]
+    overlays = (("train",), ("evaluate",), ("evaluate", "mine"), ("train", "multi_gpu_train"))
+    stacks: list[tuple[str, ...]] = [(), *overlays]
     stacks = [stack for stack in stacks if all(bundle.config(name).is_file() for name in stack)]
     for stack in stacks:
         resolver = bundle.parser(*stack).ref_resolver

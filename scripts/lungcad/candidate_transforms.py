@@ -27,13 +27,15 @@ class ProbabilityVolumeToFindingsd(MapTransform):
         radius_mm: two peaks are farther apart than this.
         most: candidates at most.
         shift_mm: window of the mean shift that refines a candidate's place.
+        temperature: a peak's log odds are divided by it before they become the detection score: a Dice loss leaves most
+            probabilities at 1, and what is behind the point could not tell them apart.
     """
 
     def __init__(self, keys: Any, spacing_mm: Sequence[float], index_map: IndexMap, threshold: float, radius_mm: float,
-                 most: int, shift_mm: float):  # fmt: skip
+                 most: int, shift_mm: float, temperature: float = 1.0):  # fmt: skip
         super().__init__(keys)
         self.spacing_mm, self.index_map, self.threshold = spacing_mm, index_map, threshold
-        self.radius_mm, self.most, self.shift_mm = radius_mm, most, shift_mm
+        self.radius_mm, self.most, self.shift_mm, self.temperature = radius_mm, most, shift_mm, temperature
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """See the class."""
@@ -44,7 +46,7 @@ class ProbabilityVolumeToFindingsd(MapTransform):
             lungs = torch.nn.functional.avg_pool3d(d["lungs"][None].float(), self.index_map.stride)[0] >= 0.5
             place, score = suppress_score_volume(
                 logit, (x, y, z), self.radius_mm, self.threshold, self.most, self.shift_mm,
-                allowed=lungs.to(logit.device),
+                allowed=lungs.to(logit.device), temperature=self.temperature,
             )  # fmt: skip
             diameter = region_diameters(logit, place, np.array([x, y, z]))
             lps = to_world(d["grid_affine"], self.index_map.to_voxel(place))

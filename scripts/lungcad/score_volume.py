@@ -73,7 +73,7 @@ def wanted_outputs(hu: Tensor, lungs: Tensor, index_map: IndexMap, gate_hu: floa
 
 def suppress_score_volume(
     logit: Tensor, spacing_mm: tuple[float, float, float], radius_mm: float, threshold: float, most: int,
-    shift_mm: float = 6.0, softness: float = 4.0, allowed: Tensor | None = None,
+    shift_mm: float = 6.0, softness: float = 4.0, allowed: Tensor | None = None, temperature: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """3D non-maximum suppression on a score volume.
 
@@ -91,9 +91,10 @@ def suppress_score_volume(
         shift_mm: radius of the mean shift's window.
         softness: so far below the peak, in log odds, a probability weighs 1 / e.
         allowed: (X, Y, Z) bool, where peaks may be; None for everywhere.
+        temperature: log odds are divided by it before they become the scores returned.
 
     Returns:
-        Outputs (N, 3) as continuous indices, and probabilities (N,), highest first.
+        Outputs (N, 3) as continuous indices, and scores (N,) in [0, 1], highest first.
     """
     least = float(torch.tensor(threshold, dtype=torch.float64).logit())  # 0 and 1 are thresholds too
     peak = torch.nn.functional.max_pool3d(logit[None], 3, 1, 1)[0]
@@ -101,8 +102,7 @@ def suppress_score_volume(
     index = (here if allowed is None else here & allowed).nonzero()
     value = logit[tuple(index.t())]
     order = value.argsort(descending=True, stable=True)
-    place = index[order].cpu().numpy()
-    score = value[order].double().sigmoid().cpu().numpy()  # a sure network's would all be 1 in float32
+    place, score = index[order].cpu().numpy(), (value[order] / temperature).sigmoid().cpu().numpy()
     spacing = np.array(spacing_mm)
     peaks = _far_apart(place * spacing, radius_mm, 2 * most)
     volume = logit.cpu()
