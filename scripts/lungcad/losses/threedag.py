@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of the region proposal network of Zhang et al. 2020 (section III.B)."""
+
+from math import e, log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lungcad.errors import InputError
+
+OBJECTIVES = ("focal", "ohem")
+
+
+def adaptive_focal_loss(logit: Tensor, label: Tensor, factor: float, alpha: float = 0.8, gamma: float = 5.0) -> Tensor:
+    """Adaptive focal loss (equation 3).
+
+    T log(N_TN) / N_TN times the focal losses of all negatives, plus the mean cross entropy of the positives. The focal
+    loss of a negative is -(1 - alpha) p^gamma log(1 - p): as in the paper's reference 28, alpha weighs positives and
+    1 - alpha negatives. N_TN counts the negatives of probability below 1/2, and e where there are fewer: log(n) / n
+    falls from there on, but is 0 at 1.
+
+    Args:
+        logit: (N,) log odds of nodule.
+        label: (N,), 1 = nodule, 0 = none, negative = takes no part.
+        factor: T.
+        alpha, gamma: of the focal loss.
+
+    Returns:
+        Scalar.
+    """
+    positive, negative = logit[label == 1], logit[label == 0]
+    focal = (1 - alpha) * negative.sigmoid() ** gamma * F.softplus(negative)
+    true_negatives = max(int((negative < 0).sum()), e)
+    weight = factor * log(true_negatives) / true_negatives
+    return weight * focal.sum() + F.softplus(-positive).sum() / max(len(positive), 1)
+
+
+def hard_example_loss(logit: Tensor, label: Tensor, ratio: int = 3, least: int = 16) -> Tensor:
+    """Cross entropy with online hard example mining, the paper's alternative (table II).
+
+    Mean over the positives plus mean over the hardest negatives: ``ratio`` for each positive, and at least ``least``.
+
+    Args:
+        logit: (N,) log odds of nodule.
+        label: (N,), 1 = nodule, 0 = none, negative = takes no part.
+        ratio, least: negatives kept.
+
+    Returns:
+        Scalar.
+    """
+    positive, negative = logit[label == 1], logit[label == 0]
+    hard = negative.topk(min(max(ratio * len(positive), least), len(negative))).values
+    return F.softplus(-positive).sum() / max(len(positive), 1) + F.softplus(hard).sum() / max(len(hard), 1)
+
+
+class RPNLoss(nn.Module):
+    """Classification of all anchors plus smooth L1 distance of the positive ones' offsets.
+
+    T = start + growth * n, with n the number of steps so far (section III.B: "a linear factor increasing with
+    iterations"; its values are not stated). Among the 75 000 anchors of a cube of 128 a sure false positive weighs
+    3e-5 T, a nodule's anchor 1 / N_pos: with a few of those both are alike at a T of some thousands, after as many
+    steps. The number of steps is part of the state dict.
+
+    Args:
+        objective: ``focal`` for :func:`adaptive_focal_loss`, ``ohem`` for :func:`hard_example_loss`.
+        alpha, gamma: of the focal loss.
+        start, growth: of T.
+        ratio, least: of the hard example mining.
+        regression: weight of the offsets; not stated in the paper.
+
+    Shape:
+        - output: (B, N, 5); log odds, offsets
+        - target: (B, N, 5); label, offsets (:func:`lungcad.anchors.rpn_target`)
+        - out: scalar
+
+    Raises:
+        InputError: E-CONFIG, an unknown objective.
+    """
+
+    steps: Tensor
+
+    def __init__(self, objective: str = "focal", alpha: float = 0.8, gamma: float = 5.0, start: float = 1.0,
+                 growth: float = 1.0, ratio: int = 3, least: int = 16, regression: float = 1.0):  # fmt: skip
+        super().__init__()
+        if objective not in OBJECTIVES:
+            text = f"unknown objective: {objective} (expected {', '.join(OBJECTIVES)})."
+            raise InputError("E-CONFIG", text)
+        self.objective, self.alpha, self.gamma, self.start, self.growth = objective, alpha, gamma, start, growth
+        self.ratio, self.least, self.regression = ratio, least, regression
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    @property
+    def factor(self) -> float:
+        """T of the next step."""
+        return self.start + self.growth * int(self.steps)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss; counts a step where gradients are asked for."""
+        logit, label = output[..., 0].flatten(), target[..., 0].flatten()
+        if self.objective == "focal":
+            classification = adaptive_focal_loss(logit, label, self.factor, self.alpha, self.gamma)
+        else:
+            classification = hard_example_loss(logit, label, self.ratio, self.least)
+        self.steps += int(torch.is_grad_enabled())
+        found = target[..., 0] == 1
+        distance = F.smooth_l1_loss(output[found][:, 1:], target[found][:, 1:], reduction="sum")
+        return classification + self.regression * distance / found.sum().clamp(min=1)
