@@ -5,7 +5,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,6 +21,7 @@ from lungcad.weights import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
+Network = TypeVar("Network", bound=torch.nn.Module)
 NARROW = [2, 3, 4]
 """Widths that make networks fast; what they find is chance."""
 
@@ -102,6 +103,17 @@ def small_bundles(folder: Path) -> Path:
             export_weights_to(folder / name, network)
             edit_json(target / "inference.json", lambda c, widths=widths: c["network_def"].update(widths))
     return folder
+
+
+def ready(network: Network) -> Network:
+    """In evaluation mode, with kernels and statistics that make differences visible."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+            torch.nn.init.normal_(module.weight, 0.0, 0.3)
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2.0)
+    return network.eval()
 
 
 def export_weights_to(bundle: Path, network: torch.nn.Module) -> None:

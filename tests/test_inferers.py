@@ -8,6 +8,7 @@ from lungcad.inferers import CropInferer, LungFCNInferer, LungUNetInferer, Preci
 from lungcad.networks.dou2017 import CandidateFCN
 from lungcad.networks.yao2018 import SimplifiedUNet
 from lungcad.score_volume import IndexMap
+from small_cases import ready
 
 
 @pytest.fixture
@@ -66,14 +67,7 @@ def test_no_lung_no_score_and_no_network_call() -> None:
 
 @pytest.fixture
 def unet() -> SimplifiedUNet:
-    network = SimplifiedUNet((2, 3, 4))
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.normal_(module.weight, 0.0, 0.4)
-        if isinstance(module, nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2.0)
-    return network.eval()
+    return ready(SimplifiedUNet((2, 3, 4)))
 
 
 def lungs_of_size(*sides: int) -> Tensor:

@@ -10,19 +10,9 @@ from torch import Tensor, nn
 from lungcad.errors import InputError
 from lungcad.losses.yao2018 import BlockLoss, MixtureLoss
 from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
+from small_cases import ready
 
 NARROW_UNET = (2, 3, 4, 5)
-
-
-def ready(network: nn.Module) -> nn.Module:
-    """In evaluation mode, with kernels and statistics that make differences visible."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.normal_(module.weight, 0.0, 0.3)
-        if isinstance(module, nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2.0)
-    return network.eval()
 
 
 def test_block_of_the_paper_gives_a_volume_of_half_its_resolution() -> None:
