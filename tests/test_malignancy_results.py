@@ -148,7 +148,7 @@ def test_the_script_chooses_by_what_the_folders_hold(tmp_path: Path, capsys: pyt
     assert results(scored) == malignancy_results(scored)
     (tmp_path / "cases" / "subset0").mkdir(parents=True)
     (tmp_path / "cases" / "subset0" / LEFT_OUT).write_text("1.2.3: too thick\n")
-    train._tell(scored, tmp_path / "runs", tmp_path / "cases")
+    train._tell(scored, tmp_path / "runs" / "results.md", tmp_path / "cases")
     text = (tmp_path / "runs" / "results.md").read_text()
     assert text.startswith(malignancy_results(scored)) and text.endswith("1.2.3: too thick\n")
     assert text in capsys.readouterr().out
