@@ -66,17 +66,3 @@ class BlockLoss(nn.Module):
             return positive.mean()
         negative = 2 * cross_entropy(logit, target).sigmoid() - 2
         return torch.where((target > 0).any(dim=1), positive, negative).mean()
-
-
-class MixtureLoss(nn.Module):
-    """Negative log-likelihood of the classifier's mixture (section 1.2); its weight decay is the optimiser's.
-
-    Shape:
-        - log_probability: (B, 2)
-        - label: (B,) long, 1 = nodule
-        - out: scalar
-    """
-
-    def forward(self, log_probability: Tensor, label: Tensor) -> Tensor:
-        """Scalar loss."""
-        return F.nll_loss(log_probability, label.flatten().long())
