@@ -9,7 +9,7 @@ from ignite.engine import Engine
 
 from lungcad.geometry import scaled_affine
 from lungcad.score_volume import IndexMap
-from lungcad.training.blocks import IGNORED, NoduleBlocks, cells_within, flipped, nodule_free_blocks, read_blocks
+from lungcad.training.blocks import IGNORED, NoduleBlocks, cells_within, nodule_free_blocks, read_blocks
 from lungcad.training.case import Case, Sphere
 from lungcad.training.hard_blocks import HardBlockMiner
 from small_cases import dark_case
@@ -92,17 +92,6 @@ def test_other_lesions_are_ignored() -> None:
     case = ball_case(NODULE, ignored=(Sphere(np.array([38.0, 28.0, 26.0]), 6.0),))
     label = NoduleBlocks([case], SIZE, WINDOW, 4, shift=0.0, warp_share=0.0)[0]["label"]
     assert set(label.unique().tolist()) == {IGNORED, 0, 1}
-
-
-def test_flips_and_turns_keep_arrays_together() -> None:
-    values = np.arange(6**3).reshape(6, 6, 6)
-    seen = set()
-    for seed in range(60):
-        one, other = flipped([values, -values], np.random.default_rng(seed))
-        assert (one == -other).all()
-        assert sorted(one.ravel()) == sorted(values.ravel())
-        seen.add(one.tobytes())
-    assert len(seen) == 16  # eight in the plane, times up and down
 
 
 def test_blocks_without_nodules_are_in_the_lungs_and_clear_of_lesions() -> None:

@@ -37,7 +37,7 @@ def test_channels_and_sizes_are_those_of_table_i() -> None:
     network = AggregatedFasterRCNN(magnify=True)
     x = torch.rand(1, 1, 32, 32, 32)  # a quarter of the paper's cube along each axis
     assert [tuple(p.shape[1:]) for p in network.pyramid(x)] == [(32, n // 4, n // 4, n // 4) for n in (32, 16, 8)]
-    assert network(x).shape == (1, 2 * (32**3 + 16**3 + 8**3) // 4**3, 5)
+    assert network(x).shape == (1, 5, 2 * (32**3 + 16**3 + 8**3) // 4**3)
     assert network.classifier.magnify(torch.rand(1, 32, 4, 4, 4)).shape == (1, 32, 16, 16, 16)
     assert [layer.in_features for layer in network.classifier.judge if isinstance(layer, nn.Linear)] == [768, 256]
     assert [block.channels for block in network.backbone.encode] == [16 + 32, 32 + 32, 32 + 32]  # two layers of 16
@@ -62,7 +62,7 @@ def test_heads_share_no_weights_and_a_level_without_anchors_has_none() -> None:
     )
     single = narrow(anchors_mm=((4, 6, 8, 12, 16, 24), (), ()))
     assert len(single.heads) == 1
-    assert single(torch.rand(1, 1, 16, 16, 32)).shape == (1, 6 * 4 * 4 * 8, 5)
+    assert single(torch.rand(1, 1, 16, 16, 32)).shape == (1, 5, 6 * 4 * 4 * 8)
     with pytest.raises(InputError, match="unusable anchors"):
         narrow(anchors_mm=((4, 6),))
 
@@ -73,9 +73,9 @@ def test_shift_by_the_coarsest_stride_shifts_every_level() -> None:
     x[..., 96:112] = torch.rand(1, 1, 16, 16, 16)
     cubes, _ = anchor_cubes(x.shape[2:], ANCHORS)
     z = cubes[:, 2]
-    before, after = network(x)[0, (z > 96) & (z < 112)], network(x.roll(16, dims=4))[0, (z > 112) & (z < 128)]
+    before, after = network(x)[0, :, (z > 96) & (z < 112)], network(x.roll(16, dims=4))[0, :, (z > 112) & (z < 128)]
     torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
-    assert before.std(dim=0).min() > 1e-3
+    assert before.std(dim=1).min() > 1e-3
 
 
 def test_nothing_beyond_the_reach_matters_and_it_is_not_stated_too_large() -> None:
@@ -83,7 +83,7 @@ def test_nothing_beyond_the_reach_matters_and_it_is_not_stated_too_large() -> No
     x = torch.rand(1, 1, 16, 16, 2 * REACH + 64, requires_grad=True)
     first = x.shape[-1] // 2
     z = anchor_cubes(x.shape[2:], ANCHORS)[0][:, 2]
-    network(x)[0, (z > first) & (z < first + 16)].sum().backward()
+    network(x)[0, :, (z > first) & (z < first + 16)].sum().backward()
     seen = x.grad.abs().sum(dim=(0, 1, 2, 3)).nonzero().flatten()
     assert seen.min() >= first - REACH
     assert seen.max() < first + 16 + REACH
@@ -106,7 +106,7 @@ def test_monai_verifies_the_network(tmp_path: Path) -> None:
     def data(channels: int) -> dict[str, object]:
         return {"num_channels": channels, "spatial_shape": [16, 16, 16], "dtype": "float32"}
 
-    form = {"inputs": {"image": data(1)}, "outputs": {"pred": data(2 * (64 + 8 + 1))}}
+    form = {"inputs": {"image": data(1)}, "outputs": {"pred": data(5)}}
     (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": form}))
     network = {"_target_": "lungcad.networks.threedag.AggregatedFasterRCNN", **NARROW}
     (tmp_path / "inference.json").write_text(json.dumps({"network_def": network}))

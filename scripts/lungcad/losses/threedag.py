@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of the region proposal network of Zhang et al. 2020 (section III.B)."""
+"""Losses of both branches of Zhang et al. 2020 (sections III.B and III.E)."""
 
 from math import e, log
 
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from lungcad.errors import InputError
 
 OBJECTIVES = ("focal", "ohem")
+TRAININGS = ("proposals", "joint", "alternating")
 
 
 def adaptive_focal_loss(logit: Tensor, label: Tensor, factor: float, alpha: float = 0.8, gamma: float = 5.0) -> Tensor:
@@ -106,3 +107,56 @@ class RPNLoss(nn.Module):
         found = target[..., 0] == 1
         distance = F.smooth_l1_loss(output[found][:, 1:], target[found][:, 1:], reduction="sum")
         return classification + self.regression * distance / found.sum().clamp(min=1)
+
+
+def classifier_loss(logit: Tensor, truth: Tensor) -> Tensor:
+    """Mean cross entropy of the classifier branch; the paper does not state it.
+
+    Args:
+        logit: (B, P) log odds of nodule.
+        truth: (B, P), 1 = nodule, 0 = none, negative = takes no part.
+
+    Returns:
+        Scalar.
+    """
+    known = truth >= 0
+    loss = F.binary_cross_entropy_with_logits(logit[known], truth[known], reduction="sum")
+    return loss / known.sum().clamp(min=1)
+
+
+class BranchLoss(nn.Module):
+    """Loss of both branches: of the first alone, of both at once, or of each in turn (section III.E).
+
+    Args:
+        proposals: loss of the region proposals.
+        training: ``proposals``, ``joint`` or ``alternating``; the last from step to step, as the paper leaves open.
+        weight: of the classifier branch; not stated in the paper.
+
+    Shape:
+        - output: as :class:`~lungcad.training.branches.BranchTraining` gives it
+        - target: (B, N, 5) of the anchors
+        - out: scalar
+
+    Raises:
+        InputError: E-CONFIG, an unknown training.
+    """
+
+    steps: Tensor
+
+    def __init__(self, proposals: RPNLoss, training: str = "joint", weight: float = 1.0):
+        super().__init__()
+        if training not in TRAININGS:
+            raise InputError("E-CONFIG", f"unknown training: {training} (expected {', '.join(TRAININGS)}).")
+        self.proposals, self.branches, self.weight = proposals, training, weight
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, output: dict[str, Tensor], target: Tensor) -> Tensor:
+        """Scalar loss; counts a step where gradients are asked for."""
+        turn = int(self.steps) % 2
+        self.steps += int(torch.is_grad_enabled())
+        if self.branches == "proposals" or (self.branches == "alternating" and turn == 0):
+            return self.proposals(output["proposals"], target)
+        classification = self.weight * classifier_loss(output["judged"], output["truth"])
+        if self.branches == "alternating":
+            return classification
+        return self.proposals(output["proposals"], target) + classification

@@ -95,7 +95,8 @@ class AggregatedFasterRCNN(nn.Module):
 
     Shape:
         - x: (B, 1, X, Y, Z) float, 1 mm voxels, sides that are multiples of 16; 128 in training
-        - out: (B, N, 5), N = sum over the levels of X Y Z / s^3 times the level's number of anchors
+        - out: (B, 5, N), channels first as MONAI's checks want them; N = sum over the levels of X Y Z / s^3 times the
+          level's number of anchors
 
     Raises:
         InputError: E-CONFIG, anchors as in :func:`~lungcad.anchors.check_anchors`.
@@ -117,8 +118,8 @@ class AggregatedFasterRCNN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Proposals (B, N, 5)."""
-        return self.propose(self.pyramid(x))
+        """Proposals (B, 5, N)."""
+        return self.propose(self.pyramid(x)).transpose(1, 2)
 
     @torch.jit.export
     def pyramid(self, x: Tensor) -> list[Tensor]:

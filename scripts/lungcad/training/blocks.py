@@ -15,6 +15,7 @@ from lungcad.isolation import BLANK_HU
 from lungcad.training.case import Case, Sphere, cut, patch_center
 from lungcad.training.patches import scaled, warped
 from lungcad.training.random_samples import RandomSamples
+from lungcad.training.turns import Turn
 
 IGNORED = -1
 """Label of cells in lesions that are neither nodule nor background."""
@@ -68,7 +69,8 @@ class NoduleBlocks(RandomSamples):
 
         cells = np.where(label(case.ignored), IGNORED, 0).astype(np.float32)
         cells[label(case.nodules)] = 1
-        image, cells = flipped([scaled(patch, self.window_hu), cells], rng)
+        turn = Turn(rng)
+        image, cells = turn.volume(scaled(patch, self.window_hu)), turn.volume(cells)
         return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(cells)[None]}
 
 
@@ -97,15 +99,6 @@ def cells_within(
         if ((own >= 0) & (own < cells.shape)).all():
             cells[tuple(own)] = True
     return cells
-
-
-def flipped(arrays: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """All arrays with the same random flips and turns by multiples of 90 degrees in the transverse plane."""
-    axes = tuple(axis for axis in range(3) if rng.random() < 0.5)
-    turned = [np.flip(array, axes) for array in arrays]
-    if rng.random() < 0.5:
-        turned = [array.swapaxes(0, 1) for array in turned]
-    return [np.ascontiguousarray(array) for array in turned]
 
 
 def nodule_free_blocks(case: Case, size: Sequence[int], step: int) -> Iterator[np.ndarray]:

@@ -10,11 +10,11 @@ import torch
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.isolation import BLANK_HU
-from lungcad.training.blocks import flipped
 from lungcad.training.case import Case, Sphere, cut
 from lungcad.training.evaluation import read_candidates
 from lungcad.training.patches import clear_of_lesions, scaled, warped, within_radius
 from lungcad.training.random_samples import RandomSamples
+from lungcad.training.turns import Turn
 
 
 class CandidatePatches(RandomSamples):
@@ -84,7 +84,7 @@ class CandidatePatches(RandomSamples):
             patch = cut(case.hu, place, self.size, BLANK_HU)
         diameter = sphere.diameter_mm / case.spacing_mm[0] / scale
         diameter *= 1 + rng.uniform(-self.diameter_jitter, self.diameter_jitter)
-        image = flipped([scaled(patch, self.window_hu)], rng)[0]
+        image = Turn(rng).volume(scaled(patch, self.window_hu))
         return {
             "image": torch.from_numpy(image)[None],
             "diameter": torch.tensor(diameter, dtype=torch.float32),

@@ -35,15 +35,23 @@ def is_main_process() -> bool:
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
-def share_gradients(network: nn.Module, device: torch.device) -> DistributedDataParallel:
+def share_gradients(network: nn.Module, device: torch.device, find_unused: bool = False) -> DistributedDataParallel:
     """The network on ``device``, wrapped so that every step averages the gradients of all processes.
 
     The memory format is set first: DistributedDataParallel lays out its buckets as the parameters lie then.
+
+    Args:
+        network: to be trained.
+        device: of this process.
+        find_unused: some steps leave parameters without a gradient.
     """
     network = channels_last_network(network.to(device))
-    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+    ids = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=ids, find_unused_parameters=find_unused)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network itself, whose state dict has the names that a single process gives."""
-    return network.module if isinstance(network, DistributedDataParallel) else network
+    """The network itself, whose state dict has the names that a single process gives; wrappers hold it as ``module``."""
+    while isinstance(inner := getattr(network, "module", None), nn.Module):
+        network = inner
+    return network

@@ -18,6 +18,7 @@ from lungcad.localisation import encode
 from lungcad.score_volume import IndexMap, wanted_outputs
 from lungcad.training.case import Case, Sphere, cut, patch_center
 from lungcad.training.random_samples import RandomSamples
+from lungcad.training.turns import Turn
 
 CLEARANCE_MM = 6.0
 """A negative's centre is farther than this from the surface of every nodule and every ignored lesion."""
@@ -102,13 +103,13 @@ class NodulePatches(RandomSamples):
         else:
             patch = cut(case.hu, place, self.patch_size, BLANK_HU)
             shift = nodule.index - patch_center(place, self.patch_size) if positive else np.zeros(3)
-        patch, shift = _turn(patch, shift, rng)
-        image = torch.from_numpy(np.ascontiguousarray(scaled(patch, self.window_hu)))[None]
+        turn = Turn(rng)
+        image = torch.from_numpy(turn.volume(scaled(patch, self.window_hu)))[None]
         if not self.localise:
             return {"image": image, "label": torch.tensor(int(positive))}
         spacing = np.array(case.spacing_mm)
         extent = spacing * self.patch_size
-        target = encode(shift * spacing, np.array(diameter), np.zeros(3), extent)
+        target = encode(turn.step(shift) * spacing, np.array(diameter), np.zeros(3), extent)
         return {"image": image, "label": torch.tensor([float(positive), *target], dtype=torch.float32)}
 
 
@@ -142,14 +143,3 @@ def warped(
     matrix = scale * rotation * spacing / spacing[:, None]
     offset = place - matrix @ ((np.array(size) - 1) / 2)
     return ndimage.affine_transform(case.hu, matrix, offset, size, order=1, cval=BLANK_HU), matrix, scale
-
-
-def _turn(patch: np.ndarray, shift: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Random flips and turns by 90, 180 and 270 degrees in the transverse plane, of the patch and of a vector in it."""
-    shift = shift.copy()
-    for axis in range(3):
-        if rng.random() < 0.5:
-            patch, shift[axis] = np.flip(patch, axis), -shift[axis]
-    if rng.random() < 0.5:  # with the flips this makes every turn; patches are square in plane
-        patch, shift = patch.swapaxes(0, 1), shift[[1, 0, 2]]
-    return patch, shift

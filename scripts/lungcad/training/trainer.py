@@ -45,7 +45,7 @@ def make_trainer(
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     channels_last_network(unwrapped(network))
-    parts = {"network": unwrapped(network), "optimizer": optimizer, "schedule": schedule}
+    parts = {"network": unwrapped(network), "loss": loss, "optimizer": optimizer, "schedule": schedule}
     handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), Resume(folder, parts, epochs, device)]
     if is_main_process():
         handlers += [
@@ -78,7 +78,7 @@ class Resume:
 
     Args:
         folder: of ``checkpoint.pt`` and ``model.pt``.
-        parts: what has a state: ``network`` and others.
+        parts: what has a state: ``network`` and others, such as a loss that counts its steps.
         epochs: of the training.
         device: where it runs.
     """
