@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lungcad.anchors import STRIDES, anchor_cubes
 from lungcad.errors import InputError
+from lungcad.networks.dense import DenseBlock
 from lungcad.networks.threedag import REACH, AggregatedFasterRCNN
 from lungcad.networks.threedag_classifier import AggregatedClassifier, LocalMagnification
 
@@ -40,7 +41,8 @@ def test_channels_and_sizes_are_those_of_table_i() -> None:
     assert network(x).shape == (1, 5, 2 * (32**3 + 16**3 + 8**3) // 4**3)
     assert network.classifier.magnify(torch.rand(1, 32, 4, 4, 4)).shape == (1, 32, 16, 16, 16)
     assert [layer.in_features for layer in network.classifier.judge if isinstance(layer, nn.Linear)] == [768, 256]
-    assert [block.channels for block in network.backbone.encode] == [16 + 32, 32 + 32, 32 + 32]  # two layers of 16
+    blocks = [module for module in network.backbone.modules() if isinstance(module, DenseBlock)]
+    assert [block.channels for block in blocks] == [16 + 32, *[32 + 32] * 4]  # two layers of 16
 
 
 def test_proposals_come_in_the_order_of_the_anchors() -> None:

@@ -113,10 +113,7 @@ class LungUNetInferer(Inferer):
         unit, reach = network.unit, network.reach
         folded = channels_last_network(fuse(network))  # batch normalisations into kernels: a third faster here
         score = inputs.new_full([side // 2 for side in inputs.shape[2:]], -torch.inf)
-        low, high = _box(lungs, self.context, unit)
-        pad = [max(0, end - side) for end, side in zip(high, inputs.shape[2:], strict=True)]
-        image = torch.nn.functional.pad(inputs, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate")
-        box = image[:, :, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        box, low = lung_box(inputs, lungs, self.context, unit)
         depth = box.shape[-1]
         step = max(self.slab // unit, 1) * unit
         for start in tqdm(range(0, depth, step), desc="detect", unit="slab", file=sys.stderr, leave=False,
@@ -132,12 +129,25 @@ class LungUNetInferer(Inferer):
         return score[None, None]
 
 
-def _box(lungs: Tensor, context: int, unit: int) -> tuple[list[int], list[int]]:
-    """First voxel, even, and end of the lungs' box with its context; sides are multiples of ``unit``."""
+def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Tensor, list[int]]:
+    """The part of an image that the lungs are in.
+
+    Args:
+        image: (1, 1, X, Y, Z); its last voxels go on beyond it where the box needs that.
+        lungs: (X, Y, Z) bool, not empty.
+        context: voxels around the lungs.
+        unit: sides are multiples of it.
+
+    Returns:
+        Box (1, 1, A, B, C) and its first voxel, even along each axis.
+    """
     place = lungs.nonzero()
     low = [max(0, side - context) // 2 * 2 for side in place.amin(dim=0).tolist()]
     high = [min(side + 1 + context, n) for side, n in zip(place.amax(dim=0).tolist(), lungs.shape, strict=True)]
-    return low, [a - (a - b) // unit * unit for a, b in zip(low, high, strict=True)]
+    high = [a - (a - b) // unit * unit for a, b in zip(low, high, strict=True)]
+    pad = [max(0, end - side) for end, side in zip(high, image.shape[2:], strict=True)]
+    image = torch.nn.functional.pad(image, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate")
+    return image[:, :, low[0] : high[0], low[1] : high[1], low[2] : high[2]], low
 
 
 class CropInferer(Inferer):

@@ -17,6 +17,9 @@ from lungcad.networks.threedag_classifier import AggregatedClassifier
 REACH = 80
 """No proposal depends on voxels farther than this from its cell, nor a level's feature; a multiple of 16."""
 
+FRONT_REACH = 8
+"""No cell behind :attr:`DensePyramid.front` depends on voxels farther than this from it; a multiple of 4."""
+
 
 class DensePyramid(nn.Module):
     """U-Net of dense blocks whose way up is a feature pyramid (section III.A, table I).
@@ -33,27 +36,33 @@ class DensePyramid(nn.Module):
 
     def __init__(self, stem: int = 16, growth: int = 16, channels: int = 32):
         super().__init__()
-        self.stem = nn.Sequential(
+        first, *blocks = (DenseBlock(inside, growth) for inside in (stem, channels, channels))
+        self.front = nn.Sequential(
             nn.Conv3d(1, stem, 3, padding=1, bias=False),
             nn.BatchNorm3d(stem),
             nn.ReLU(inplace=True),
             nn.Conv3d(stem, stem, 3, padding=1, bias=False),
             nn.MaxPool3d(2),
+            first,
+            pointwise(first.channels, channels),
+            nn.AvgPool3d(2),
         )
-        blocks = [DenseBlock(inside, growth) for inside in (stem, channels, channels)]
-        widths = [block.channels for block in blocks]
+        """PreBlock to transition 1: most of the work, all of it local. One voxel in 64 is left behind it."""
         self.encode = nn.ModuleList(blocks)
-        self.reduce = nn.ModuleList(pointwise(width, channels) for width in widths)
-        self.up = nn.ModuleList(nn.ConvTranspose3d(channels, channels, 2, 2) for _ in widths[1:])
+        self.reduce = nn.ModuleList(pointwise(block.channels, channels) for block in blocks)
+        self.up = nn.ModuleList(nn.ConvTranspose3d(channels, channels, 2, 2) for _ in blocks)
         self.decode = nn.ModuleList()
-        for width in widths[:0:-1]:
+        for block in blocks[::-1]:
             dense = DenseBlock(channels, growth)
-            merge, transition = pointwise(channels + width, channels), pointwise(dense.channels, channels)
+            merge, transition = pointwise(channels + block.channels, channels), pointwise(dense.channels, channels)
             self.decode.append(nn.Sequential(merge, dense, transition))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features at strides 4, 8 and 16."""
-        x = self.stem(x)  # stride 2
+        return self.rest(self.front(x))
+
+    def rest(self, x: Tensor) -> list[Tensor]:
+        """The pyramid of what ``front`` gives, (B, channels, X / 4, Y / 4, Z / 4)."""
         levels: list[Tensor] = []
         for encode, reduce in zip(self.encode, self.reduce, strict=False):
             x = encode(x)

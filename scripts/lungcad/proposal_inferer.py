@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI inferer of the 3D Aggregated Faster R-CNN: from the lungs of a scan to detections, both branches."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+from torch.fx.experimental.optimization import fuse
+from tqdm import tqdm
+
+from lungcad.anchors import STRIDES, anchor_cubes
+from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
+from lungcad.inferers import lung_box
+from lungcad.networks.threedag import FRONT_REACH, AggregatedFasterRCNN
+from lungcad.proposals import decode_proposals, suppress
+
+
+class LungProposalInferer(Inferer):
+    """Detections in the lungs' box (Zhang et al. 2020, sections III.C and IV.A).
+
+    The paper cuts a scan into overlapping cubes and merges what is found in each. Here the first layers, which see
+    little beyond a cell, go over overlapping slabs; their outputs, put together, equal the whole box's, and everything
+    behind them sees the whole box. So no detection depends on where a slab ends, and none is found twice.
+
+    Args:
+        anchors_mm: of the network.
+        threshold: least probability of a proposal.
+        most: proposals at most, the most probable.
+        overlap: of the non-maximum suppression, by the proposals' own probabilities.
+        classify: with the classifier branch.
+        context: voxels around the lungs' box that the network sees.
+        slab: slices at a time; bounds the memory.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        progress: bar on stderr if that is a terminal.
+    """
+
+    def __init__(self, anchors_mm: Sequence[Sequence[float]], threshold: float = 0.269, most: int = 300,
+                 overlap: float = 0.1, classify: bool = True, context: int = 16, slab: int = 96,
+                 precision: str = "auto", progress: bool = True):  # fmt: skip
+        super().__init__()
+        self.anchors_mm, self.threshold, self.most, self.overlap = anchors_mm, threshold, most, overlap
+        self.classify, self.context, self.slab = classify, context, slab
+        self.precision, self.progress = precision, progress
+
+    @torch.inference_mode()
+    def __call__(
+        self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Detections, each with what both branches say.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) on the image's scale.
+            network: in evaluation mode.
+            lungs: (X, Y, Z) bool, not empty; nothing is found outside.
+
+        Returns:
+            (M, 6) float32: x, y, z and diameter in voxels, log odds of the proposal and of the classifier branch, the
+            latter NaN where it was not asked. Most probable proposals first.
+        """
+        tune_allocator()
+        dtype = fast_dtype(inputs.device, self.precision)
+        channels_last_network(network)
+        box, low = lung_box(inputs, lungs, self.context, STRIDES[-1])
+        with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            pyramid = network.backbone.rest(self._front(box, network))
+            proposals = network.propose(pyramid)[0].float()
+        first = torch.tensor(low, device=inputs.device)
+        cubes, logit, level = self._detections(proposals, box.shape[2:], lungs, first)
+        if self.classify:
+            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+                judged = network.classify(pyramid, cubes[None], level[None])[0].float()
+        else:
+            judged = torch.full_like(logit, torch.nan)
+        return torch.cat([cubes[:, :3] + first, cubes[:, 3:], logit[:, None], judged[:, None]], dim=1)
+
+    def _front(self, box: Tensor, network: AggregatedFasterRCNN) -> Tensor:
+        """What the first layers give for the box, slab by slab: (1, C, X / 4, Y / 4, Z / 4)."""
+        front = channels_last_network(fuse(network.backbone.front))  # batch normalisations into kernels
+        stride, depth = STRIDES[0], box.shape[-1]
+        step = max(self.slab // stride, 1) * stride
+        parts = []
+        for start in tqdm(range(0, depth, step), desc="detect", unit="slab", file=sys.stderr, leave=False,
+                          disable=None if self.progress else True):  # fmt: skip
+            end = min(start + step, depth)
+            before = max(0, start - FRONT_REACH)
+            output = front(channels_last(box[..., before : min(depth, end + FRONT_REACH)]))
+            parts.append(output[..., (start - before) // stride : (end - before) // stride])
+        return channels_last(torch.cat(parts, dim=-1))
+
+    def _detections(
+        self, proposals: Tensor, size: Sequence[int], lungs: Tensor, first: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cubes (M, 4) in voxels of the box, log odds (M,) and levels (M,) of what is left in the lungs."""
+        anchors, level = anchor_cubes(size, self.anchors_mm, proposals.device)
+        cubes, logit, level = decode_proposals(proposals, anchors, level, self.threshold, 10 * self.most)
+        place = (cubes[:, :3] + first).round().long()
+        within = ((place >= 0) & (place < torch.tensor(lungs.shape, device=place.device))).all(dim=1)
+        within[within.clone()] = lungs[tuple(place[within].t())]
+        best = within.nonzero().flatten()
+        best = best[suppress(cubes[best], logit[best], self.overlap)][: self.most]
+        return cubes[best], logit[best], level[best]

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI dictionary transform of Zhang et al. 2020: detections of both branches to findings."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.transforms import MapTransform
+
+from lungcad.errors import InputError
+from lungcad.finding import Finding
+from lungcad.geometry import to_world
+from lungcad.proposals import combined_probability
+
+Data = dict[Hashable, Any]
+
+BRANCHES = ("proposals", "classifier", "combined")
+
+
+class ProposalsToFindingsd(MapTransform):
+    """Detections (M, 6) to ``findings``: the detection score is the proposal's, the nodule probability the branch's.
+
+    Args:
+        keys: of the detections; see :class:`~lungcad.proposal_inferer.LungProposalInferer`.
+        spacing_mm: of the cubic voxels.
+        branch: whose probability counts: ``proposals``, ``classifier``, or ``combined``, the mean of both.
+        most: findings at most.
+
+    Raises:
+        InputError: E-CONFIG, an unknown branch.
+    """
+
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], branch: str, most: int):
+        super().__init__(keys)
+        if branch not in BRANCHES:
+            raise InputError("E-CONFIG", f"unknown branch: {branch} (expected {', '.join(BRANCHES)}).")
+        self.spacing_mm, self.branch, self.most = spacing_mm[0], branch, most
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        for key in self.keys:
+            found = d[key].cpu()
+            proposal, classifier = found[:, 4], found[:, 5]
+            probability = {
+                "proposals": proposal.sigmoid(),
+                "classifier": classifier.sigmoid(),
+                "combined": combined_probability(proposal, classifier),
+            }[self.branch]
+            center = to_world(d["grid_affine"], found[:, :3].double().numpy())
+            score, diameter = proposal.sigmoid().tolist(), (found[:, 3] * self.spacing_mm).tolist()
+            order = probability.argsort(descending=True, stable=True)[: self.most]
+            d["findings"] = [
+                Finding((float(center[n, 0]), float(center[n, 1]), float(center[n, 2])), diameter[n], score[n],
+                        float(probability[n]))
+                for n in order.tolist()
+            ]  # fmt: skip
+        return d
