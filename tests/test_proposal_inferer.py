@@ -110,7 +110,10 @@ def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[flo
     assert findings[0].center_lps_mm == pytest.approx((5 - 2 * best[0], 6 + 2 * best[1], 7 + 2 * best[2]))
     assert findings[0].diameter_mm == 2 * best[3]
     assert findings[0].detection_score == pytest.approx(torch.tensor(best[4]).sigmoid().item())
-    assert len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"]) == 2
+    assert (
+        len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"])
+        == 2
+    )
 
 
 def test_an_unknown_branch_is_refused() -> None:

@@ -4,7 +4,6 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import torch
 from monai.transforms import MapTransform
 
 from lungcad.errors import InputError

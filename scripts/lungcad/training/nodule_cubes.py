@@ -48,7 +48,7 @@ class NoduleCubes(RandomSamples):
         self.positive, self.negative = positive, negative
         self.nodules = [(case, nodule.index) for case in self.cases for nodule in case.nodules]
         self.hard = [(case, place) for case in self.cases for place in (hard or {}).get(case.name, ())]
-        self.nodule_share, self.hard_share = nodule_share, hard_share if self.hard else 0.0
+        self.nodule_share, self.hard_share = nodule_share if self.nodules else 0.0, hard_share if self.hard else 0.0
         self.reach = np.maximum(np.array(self.size) / 2 - margin, 0)
         self.warp_share = warp_share
 
@@ -107,5 +107,7 @@ def collate_cubes(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 def prepare_cubes(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:
     """MONAI's prepare_batch: image, label, and the lesions for the inferer."""
-    image, label, lesions = (batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "lesions"))
+    image, label, lesions = (
+        batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "lesions")
+    )
     return image, label, (lesions,), {}
