@@ -53,7 +53,7 @@ class NoduleCubes(RandomSamples):
         self.warp_share = warp_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        """``image`` (1, X, Y, Z), ``label`` (N, 5) of the anchors, and ``lesions`` (M, 5): cube, then 1 for a nodule."""
+        """``image`` (1, X, Y, Z), ``label`` (N, 5) of the anchors, ``lesions`` (M, 5): cubes, then 1 for a nodule."""
         rng = self.rng(item)
         case, place = self._place(rng)
         place = place + rng.uniform(-self.reach, self.reach)
