@@ -63,8 +63,20 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
     return network.to(device).eval()
 
 
-def initialised(network: nn.Module, path: str | None, device: torch.device) -> nn.Module:
-    """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained."""
+def initialised(network: nn.Module, path: str | None, device: torch.device, partial: bool = False) -> nn.Module:
+    """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained.
+
+    Args:
+        network: to be trained.
+        path: of a plain state dict; None for none.
+        device: where to train.
+        partial: what the file lacks stays as it was initialised, such as a branch that joins in later.
+
+    Raises:
+        InputError: E-WEIGHTS, see :func:`load_state`.
+        RuntimeError: names or shapes do not fit the network.
+    """
     if path is not None:
-        network.load_state_dict(load_state(path))
+        state = load_state(path)
+        network.load_state_dict(network.state_dict() | state if partial else state)
     return network.to(device)

@@ -25,7 +25,8 @@ class NoduleCubes(RandomSamples):
 
     Args:
         cases: where cubes come from; cubic voxels.
-        cube_size: voxels, multiples of 16; X and Y are equal.
+        cube_size: voxels, multiples of 16; X and Y are equal. From 64 on: of maps of 2 x 2 x 2 cells this PyTorch's
+            bfloat16 convolutions sometimes give gradients that are not finite.
         window_hu: scaled to [0, 1].
         length: cubes per epoch.
         anchors_mm, positive, negative: of :func:`~lungcad.anchors.rpn_target`.
