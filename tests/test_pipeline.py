@@ -131,6 +131,27 @@ def test_any_detector_goes_with_any_reducer(
         assert (finding["malignancy_probability"] is not None) == known
 
 
+@pytest.mark.parametrize(("detector", "reducer"), [("yao2018", "yao2018"), ("3dag", "none")])
+def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
+    bundles: Path, ct: Path, tmp_path: Path, detector: str, reducer: str
+) -> None:
+    stages = {"detect": detector, "reduce": reducer, "characterise": "mtmrnet"}
+    given = {key: value for key, value in ANYTHING.items() if key == "detect" or reducer != "none"}
+    given["characterise"] = {"precision": "float32"}
+
+    def findings(**changes: Any) -> list[dict[str, Any]]:
+        one = chain(bundles, ct, tmp_path, stages=stages, stage_overrides=given, **changes).run()
+        found: list[dict[str, Any]] = document_in(one)["findings"]
+        return found
+
+    scores = sorted(finding["nodule_probability"] for finding in findings())
+    between = (scores[0] + scores[-1]) / 2
+    assert scores[0] < between < scores[-1]
+    for finding in findings(thresholds={"sensitive": between, "balanced": between}):
+        asked = finding["nodule_probability"] >= between
+        assert (finding["malignancy_probability"] is not None) == asked
+
+
 @pytest.mark.parametrize(("change", "text"), [
     ({"stages": {"detect": DETECT, "reducing": REDUCE}}, "unknown stage: reducing"),
     ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected 3dag, dou2017, yao2018"),

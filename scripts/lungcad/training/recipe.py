@@ -45,7 +45,7 @@ class Step:
     Attributes:
         name: of the step and its folder.
         bundle: a name from ``lungcad list``.
-        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, and over the latter ``mine`` or ``merge``.
+        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or, over that, ``mine`` or ``merge``.
         cases: which split of the cases.
         weights: training step whose weights are evaluated; None for the bundle's own.
         set: values of the bundle's keys.
