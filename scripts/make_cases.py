@@ -23,8 +23,9 @@ SPLITS: dict[str, dict[str, Any]] = {
     "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
     "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 16, "seed": 2},
     "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 16, "seed": 3},
+    "healthy": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 8, "seed": 4, "healthy": True},
 }
-"""By patient: no nodule's patient and no lung of the test split is in another one."""
+"""By patient: no nodule's patient and no lung of the last two is in another one, and those have the same lungs."""
 
 
 def implanted(
@@ -36,7 +37,8 @@ def implanted(
     Args:
         data_dir: folder with nodules3d and lungs.
         output_dir: receives one folder per split.
-        splits: comma-separated.
+        splits: comma-separated; ``healthy`` are scans in the test's lungs without nodules, for the share of patients
+            that are rightly cleared.
         slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules at the
             same places either way, and other noise.
         train_scans: how many composites to train on; from 48 on every nodule of the training folds is in one.
