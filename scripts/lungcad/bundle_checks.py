@@ -211,7 +211,7 @@ def check_overlays(bundle: Bundle) -> str:
     """Configs parse with their overlays; references, expressions, classes and their arguments exist."""
     overlays = (
         ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"),
-        ("train", "multi_gpu_train"),
+        ("train", "multi_gpu_train"), ("train", "deeplesion"), ("evaluate", "deeplesion"),
     )  # fmt: skip
     stacks: list[tuple[str, ...]] = [(), *overlays]
     stacks = [stack for stack in stacks if all(bundle.config(name).is_file() for name in stack)]
