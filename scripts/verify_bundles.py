@@ -12,16 +12,16 @@ from pathlib import Path
 
 import fire
 
-from lungcad.bundle_checks import verify
+from lungcad.bundle_checks import hash_key, verify
 from lungcad.registry import bundle_root, list_bundles
 from lungcad.weights import sha256_of
 
 
 def write_sha256(root: Path) -> None:
-    """Write the SHA-256 of models/model.pt into metadata.json."""
-    path, weights = root / "configs" / "metadata.json", root / "models" / "model.pt"
-    if weights.is_file():
-        text = re.sub(r'("weights_sha256": )(null|"\w*")', rf'\1"{sha256_of(weights)}"', path.read_text())
+    """Write the SHA-256 of models/*.pt into metadata.json."""
+    path = root / "configs" / "metadata.json"
+    for weights in (root / "models").glob("*.pt"):
+        text = re.sub(rf'("{hash_key(weights)}": )(null|"\w*")', rf'\1"{sha256_of(weights)}"', path.read_text())
         path.write_text(text)
 
 

@@ -82,6 +82,17 @@ def test_weights_that_are_not_finite_fail_even_with_their_hash(copy: Path, tmp_p
     assert "weights" in failures(copy, tmp_path)
 
 
+def test_weights_of_a_variant_need_their_hash_too(copy: Path, tmp_path: Path) -> None:
+    shutil.copy(copy / "models" / "model.pt", copy / "models" / "model_wide.pt")
+    assert "weights" in failures(copy, tmp_path)
+    path = copy / "configs" / "metadata.json"
+    path.write_text(path.read_text().replace('"weights_sha256"', '"wide_weights_sha256": "",\n    "weights_sha256"', 1))
+    verify_bundles.write_sha256(copy)
+    assert failures(copy, tmp_path) == []
+    meta = json.loads(path.read_text())
+    assert meta["wide_weights_sha256"] == meta["weights_sha256"]
+
+
 def test_torchscript_that_computes_something_else_fails(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

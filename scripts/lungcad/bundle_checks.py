@@ -166,17 +166,24 @@ def check_properties(bundle: Bundle) -> str:
     return "inference workflow"
 
 
+def hash_key(weights: Path) -> str:
+    """Where metadata.json has the SHA-256 of model.pt, or of model_<name>.pt, weights of a variant."""
+    return f"{weights.stem}_weights_sha256".removeprefix("model_")
+
+
 def check_weights(bundle: Bundle) -> str:
-    """A plain, finite state dict that fits, is not too large, and is the one that metadata.json means."""
+    """Plain, finite state dicts, not too large, which are those that metadata.json means; model.pt fits the network."""
     if bundle.is_chain:
         raise SkipCheck("no weights of its own")
-    path, sha256 = bundle.root / "models" / "model.pt", bundle.meta.get("weights_sha256")
-    state = load_state(path, sha256)
-    assert sha256, "weights_sha256 is not in metadata.json; write it with --write_hash true"
-    size = path.stat().st_size / 1e6
+    size = 0.0
+    for path in sorted((bundle.root / "models").glob("*.pt")):
+        sha256 = bundle.meta.get(hash_key(path))
+        load_state(path, sha256)
+        assert sha256, f"{hash_key(path)} is not in metadata.json; write it with --write_hash true"
+        size += path.stat().st_size / 1e6
     most = LARGEST_CHARACTERISER_MB if bundle.meta["stage"] == "characterise" else LARGEST_MB
     assert size <= most, f"{size:.1f} MB (expected {most} at most)"
-    bundle.network.load_state_dict(state)
+    state = bundle.network.state_dict()
     return f"{sum(value.numel() for value in state.values())} values, {size:.1f} MB"
 
 
