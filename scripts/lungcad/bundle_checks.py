@@ -209,7 +209,7 @@ def check_torchscript(bundle: Bundle) -> str:
 
 def check_overlays(bundle: Bundle) -> str:
     """Configs parse with their overlays; references, expressions, classes and their arguments exist."""
-    overlays = (("train",), ("evaluate",), ("evaluate", "mine"), ("train", "multi_gpu_train"))
+    overlays = (("train",), ("evaluate",), ("evaluate", "mine"), ("train", "multi_gpu_train"), ("characterise",))
     stacks: list[tuple[str, ...]] = [(), *overlays]
     stacks = [stack for stack in stacks if all(bundle.config(name).is_file() for name in stack)]
     for stack in stacks:

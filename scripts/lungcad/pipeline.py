@@ -66,7 +66,7 @@ class NoduleCAD:
         tune_allocator()
         clock = Stages()
         with clock("load") as line:
-            stages = {stage: BundleStage(root, self.device, self.stage_overrides.get(stage))
+            stages = {stage: BundleStage(root, self.device, self.stage_overrides.get(stage), stage)
                       for stage, root in self.roots.items()}  # fmt: skip
             line.note = f"{len(stages)} bundles"
         thresholds = self._thresholds_of(stages)
