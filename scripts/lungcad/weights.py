@@ -63,8 +63,15 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
     return network.to(device).eval()
 
 
-def initialised(network: nn.Module, path: str | None, device: torch.device) -> nn.Module:
-    """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained."""
+def initialised(network: nn.Module, path: str | None, device: torch.device, fresh: str | None = None) -> nn.Module:
+    """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained.
+
+    Weights whose names begin with ``fresh`` stay as they were initialised.
+    """
     if path is not None:
-        network.load_state_dict(load_state(path))
+        state, own = load_state(path), network.state_dict()
+        if fresh is not None:
+            state = {name: value for name, value in state.items() if not name.startswith(fresh)}
+            state |= {name: value for name, value in own.items() if name.startswith(fresh)}
+        network.load_state_dict(state)
     return network.to(device)
