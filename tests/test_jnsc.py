@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of Liu et al. 2020: segmentation, and the classification of regions."""
+"""The network of Liu and Chan 2020: segmentation, and the classification of regions."""
 
 import json
 from pathlib import Path

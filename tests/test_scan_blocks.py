@@ -35,7 +35,8 @@ def blocks(*cases: Case, **options: float) -> ScanBlocks:
 
 
 def with_nodules(data: ScanBlocks) -> list[dict[str, torch.Tensor]]:
-    return [item for item in (data[n] for n in range(len(data))) if (item["label"] > 0).any()]
+    """Blocks that hold a whole nodule, not only a corner of one."""
+    return [item for item in (data[n] for n in range(len(data))) if (item["label"] > 0).sum() > 60]
 
 
 def test_labels_are_equation_3_of_the_median_and_marginal_as_section_iii_has_it() -> None:

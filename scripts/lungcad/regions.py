@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodule-specific regions: connected parts of a thresholded probability map (Liu et al. 2020, sections IV.C, V.A)."""
+"""Nodule-specific regions: connected parts of a thresholded probability map (Liu and Chan 2020, sections IV.C, V.A)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of Liu et al. 2020: segmentation (equation 9), classification (equations 2 and 4), both (equation 10)."""
+"""Losses of Liu and Chan 2020: segmentation (equation 9), classification (equations 2 and 4), both (equation 10)."""
 
 from collections.abc import Sequence
 

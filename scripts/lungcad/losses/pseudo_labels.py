@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of malignancy that training may correct where readers were few and unsure (Liu et al. 2020, section IV.D)."""
+"""Labels of malignancy that training may correct, where readers were few and unsure (Liu and Chan 2020, IV.D)."""
 
 import torch
 from torch import Tensor, distributed, nn

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint nodule segmentation and classification network of Liu et al. 2020 (IEEE Access), sections IV.A and IV.C.
+"""Joint nodule segmentation and classification network of Liu and Chan 2020 (IEEE Access), sections IV.A and IV.C.
 
 A V-Net segments; a linear layer tells benign, malignant and non-nodule regions apart by features of the V-Net's
 encoder. Table 3 with the widths is not legible in the text at hand: those here are V-Net's own (its reference 37).

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classification path of Liu et al. 2020, section IV.C: multiscale features of a region, and its size."""
+"""Classification path of Liu and Chan 2020, section IV.C: multiscale features of a region, and its size."""
 
 from collections.abc import Sequence
 
