@@ -11,6 +11,7 @@ from lungcad.finding_mask import FindingMask
 from lungcad.geometry import scaled_affine
 from lungcad.training.case import Case, Sphere
 from lungcad.training.joint_scoring import JointScorer, dice, joint_figures, nodule_rows, read_rows
+from lungcad.training.results_table import results
 
 
 def cube_case(name: str = "c") -> Case:
@@ -103,6 +104,9 @@ def test_a_scored_folder_holds_rows_that_are_read_back(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "joint.json").read_text())
     assert (figures["data"], figures["nodules"], figures["found"], figures["mean_dice"]) == ("a test", 2, 1, 1.0)
     assert json.loads((tmp_path / "metrics.json").read_text())["nodules"] == 3
+    text = results({"joint_test": [tmp_path], "without": [tmp_path]})
+    assert "| joint test | 2 | 1 | 1.000 (1.000 to 1.000) | 0 % (0 to 0) |" in text
+    assert text.startswith("| scored | scans |")  # the detection's table
     rows = read_rows([tmp_path, tmp_path])
     assert len(rows) == 4
     assert rows[0] == nodule_rows(case, [finding], {finding.center_lps_mm: mask})[0]
