@@ -21,7 +21,8 @@ from small_cases import CPU, ROOT, edit_json, export_weights_to, small_volume
 NAME = "lung_nodule_joint_jnsc"
 CONFIGS = ROOT / "bundles" / NAME / "configs"
 NARROW = {"channels": [2, 3, 4, 5, 6], "depth": [1, 1, 1, 1, 1], "features": 3}
-WITHOUT_WEIGHTS = ("check_files", "check_weights", "check_torchscript", "check_inference", "check_metadata")
+WITH_WEIGHTS = ("check_weights", "check_properties", "check_torchscript")
+WITH_MORE = ("check_files", "check_inference", "check_metadata")
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_configs_hold_what_every_bundle_must_but_for_the_weights(tmp_path: Path) -> None:
-    checks = [check for check in CHECKS if check.__name__ not in WITHOUT_WEIGHTS]
+    checks = [check for check in CHECKS if check.__name__ not in (*WITH_WEIGHTS, *WITH_MORE)]
     assert verify(CONFIGS.parent, None, tmp_path, checks=checks) == []
+
+
+def test_configs_hold_what_every_bundle_must_with_weights(bundles: Path, tmp_path: Path) -> None:
+    checks = [check for check in CHECKS if check.__name__ in WITH_WEIGHTS]
+    assert verify(bundles / NAME, None, tmp_path, checks=checks) == []
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("recipe*.json")), ids=lambda path: path.stem)

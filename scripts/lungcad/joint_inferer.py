@@ -80,6 +80,7 @@ class LungJointInferer(Inferer):
         ][: self.most]
         return Judged(list(regions), self.classes(inputs, network, regions))
 
+    @torch.inference_mode()
     def probability(self, inputs: Tensor, network: JointNet, lungs: Tensor) -> Tensor:
         """Mean probability (X, Y, Z) of nodule over the windows; 0 where there was none."""
         dtype = fast_dtype(inputs.device, self.precision)
@@ -106,6 +107,7 @@ class LungJointInferer(Inferer):
         target.copy_(mean[tuple(slice(n) for n in target.shape)])
         return whole
 
+    @torch.inference_mode()
     def classes(self, inputs: Tensor, network: JointNet, regions: Sequence[Region]) -> Tensor:
         """Probabilities (R, 3) of benign, malignant, non-nodule."""
         if not self.classify or not regions:
