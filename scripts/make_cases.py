@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write cases to train and score on: ``python scripts/make_cases.py implanted|luna16 --help``."""
+"""Write cases to train and score on: ``python scripts/make_cases.py implanted|luna16|deeplesion --help``."""
 
 import sys
 from collections.abc import Sequence
@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from lungcad.console import guarded
+from lungcad.datalists.deeplesion import LARGE_MM
 from lungcad.errors import InputError
 from lungcad.training.case import Case
 from lungcad.training.case_store import LEFT_OUT, save_case
+from lungcad.training.deeplesion_cases import DeepLesionCases, read_lists
 from lungcad.training.implanted_cases import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
 
@@ -23,8 +25,9 @@ SPLITS: dict[str, dict[str, Any]] = {
     "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
     "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 16, "seed": 2},
     "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 16, "seed": 3},
+    "healthy": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 8, "seed": 4, "healthy": True},
 }
-"""By patient: no nodule's patient and no lung of the test split is in another one."""
+"""By patient: no nodule's patient and no lung of the last two is in another one, and those have the same lungs."""
 
 
 def implanted(
@@ -36,7 +39,8 @@ def implanted(
     Args:
         data_dir: folder with nodules3d and lungs.
         output_dir: receives one folder per split.
-        splits: comma-separated.
+        splits: comma-separated; ``healthy`` are scans in the test's lungs without nodules, for the share of patients
+            that are rightly cleared.
         slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules at the
             same places either way, and other noise.
         train_scans: how many composites to train on; from 48 on every nodule of the training folds is in one.
@@ -91,6 +95,29 @@ def luna16(
             _write(cases, Path(output_dir) / split, workers)
 
 
+def deeplesion(
+    datalist: str, images_dir: str, output_dir: str, ignore_large: bool = False, max_spacing_mm: float = 5.0,
+    workers: int = 2,
+) -> None:  # fmt: skip
+    """DeepLesion's volumes at 1 mm, into OUTPUT_DIR/train, /validation and /test; refused ones as for luna16.
+
+    Args:
+        datalist: deeplesion.json from scripts/make_datalists.py deeplesion.
+        images_dir: folder with the NIfTI volumes that DeepLesion's DL_save_nifti.py makes.
+        output_dir: receives one folder for each list that there is.
+        ignore_large: in validation and test too lesions of 48 mm and more are neither to be found nor false; the paper
+            reports both ways.
+        max_spacing_mm: leave out volumes with slices farther apart.
+        workers: processes.
+    """
+    for split in read_lists(str(datalist)):
+        largest = LARGE_MM if ignore_large else float("inf")
+        cases = DeepLesionCases(
+            str(datalist), str(images_dir), split, ignore_from_mm=largest, max_spacing_mm=max_spacing_mm
+        )
+        _write(cases, Path(str(output_dir)) / {"training": "train"}.get(split, split), workers)
+
+
 class _OrRefusal(Dataset):
     """Cases, and in place of one that is refused its refusal: one bad scan must not end the work on hundreds."""
 
@@ -121,4 +148,4 @@ def _write(cases: Dataset, folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"implanted": implanted, "luna16": luna16})
+    guarded(fire.Fire, {"implanted": implanted, "luna16": luna16, "deeplesion": deeplesion})

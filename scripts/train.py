@@ -41,7 +41,7 @@ def split(
     cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
-    scored = [step.name for step in steps if step.config == "evaluate" and step.cases != "train"]
+    scored = [step.name for step in steps if step.config in ("evaluate", "merge") and step.cases != "train"]
     _tell({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
 
 

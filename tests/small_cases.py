@@ -13,6 +13,7 @@ import torch
 
 from lungcad.networks.dou2017 import CandidateFCN, HybridLossResNet
 from lungcad.networks.mtmrnet import MTMRNet
+from lungcad.networks.threedag import AggregatedFasterRCNN
 from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
 from lungcad.training.case import Case, Sphere
 from lungcad.training.trainer import export_weights
@@ -24,6 +25,8 @@ CPU = torch.device("cpu")
 Network = TypeVar("Network", bound=torch.nn.Module)
 NARROW = [2, 3, 4]
 """Widths that make networks fast; what they find is chance."""
+SLIM = {"stem": 2, "growth": 2, "channels": 4}
+"""Likewise, of the 3D Aggregated Faster R-CNN."""
 
 BODY_VOX, BODY_MM = (80, 68, 40), (3.0, 3.0, 4.0)
 NODULE_VOX = (20, 30, 20)
@@ -91,12 +94,13 @@ def small_bundles(folder: Path) -> Path:
         "lung_nodule_fpr_dou2017": (HybridLossResNet(NARROW, 4), {"channels": NARROW, "branch_channels": 4}),
         "lung_nodule_detection_yao2018": (SimplifiedUNet(NARROW), {"channels": NARROW}),
         "lung_nodule_fpr_yao2018": (MultiScaleClassifier(NARROW), {"channels": NARROW}),
+        "lung_nodule_detection_3dag": (AggregatedFasterRCNN(**SLIM), SLIM),
         "lung_nodule_malignancy_mtmrnet": (MTMRNet(2, 5), {"width": 2, "attribute_features": 5}),
     }
     for name in ("lung_nodule_cad", *networks):
         target = folder / name / "configs"
         shutil.copytree(ROOT / "bundles" / name / "configs", target)
-        if "yao2018" in name:  # at 1 mm the small chest is large
+        if "yao2018" in name or "3dag" in name:  # at 1 mm the small chest is large
             edit_json(target / "inference.json", lambda c: c.update(spacing_mm=[3.0, 3.0, 3.0]))
         if name in networks:
             network, widths = networks[name]

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import csv
 from pathlib import Path
 
 import pytest
@@ -9,35 +8,7 @@ import make_datalists
 from lungcad.datalists.deeplesion import deeplesion_lists, merge_lesions, read_lesion
 from lungcad.errors import InputError
 from lungcad.tables import Row
-
-COLUMNS = (
-    "File_name,Patient_index,Study_index,Series_ID,Key_slice_index,Measurement_coordinates,Bounding_boxes,"
-    "Lesion_diameters_Pixel_,Normalized_lesion_location,Coarse_lesion_type,Possibly_noisy,Slice_range,Spacing_mm_px_,"
-    "Image_size,DICOM_windows,Patient_gender,Patient_age,Train_Val_Test"
-).split(",")
-
-
-def row(patient: int = 1, key: int = 20, box: str = "90, 190, 110, 210", diameters: str = "10, 8", noisy: int = 0,
-        slices: str = "14, 26", split: int = 1, kind: int = 3, spacing: str = "0.8, 0.8, 5",
-        **cells: str) -> dict[str, str]:  # fmt: skip
-    """One row of DL_info.csv: a lesion of 10 px around (100, 200) px in slice 20 of 14 to 26."""
-    values = {
-        "File_name": f"{patient:06d}_01_02_{key:03d}.png", "Patient_index": f"{patient}", "Study_index": "1",
-        "Series_ID": "2", "Key_slice_index": f"{key}", "Bounding_boxes": box, "Lesion_diameters_Pixel_": diameters,
-        "Coarse_lesion_type": f"{kind}", "Possibly_noisy": f"{noisy}", "Slice_range": slices,
-        "Spacing_mm_px_": spacing, "Train_Val_Test": f"{split}",
-    }  # fmt: skip
-    return dict.fromkeys(COLUMNS, "") | values | cells
-
-
-def table(folder: Path, *rows: dict[str, str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "DL_info.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
+from small_deeplesion import row, table
 
 
 def lesion(**cells: str | int) -> tuple[float, float, float, float]:
@@ -99,6 +70,8 @@ def test_lists_follow_the_official_split(tmp_path: Path, capsys: pytest.CaptureF
     assert [len(item["box"]) for item in read["training"]] == [2, 1]
     assert read["training"][1]["box"] == [pytest.approx([15.2, 15.2, -30.0, 8.0, 8.0, 8.0])]
     assert read["training"][0]["lesion_type"] == [3, 3]
+    assert read["training"][1]["ignored"] == [pytest.approx([80.0, 160.0, -30.0, 48.0, 48.0, 48.0])]
+    assert all("ignored" not in item for item in (read["training"][0], *read["validation"], *read["test"]))
     assert read["validation"][0]["box"][0][3] == read["test"][0]["box"][0][3] == 48.0  # measured with and without them
     assert Path(read["test"][0]["image"]).is_file()
 

@@ -233,3 +233,10 @@ def test_every_nodule_is_used_before_any_is_used_again(composites: ImplantedCase
 def test_untouched_places_are_listed_and_nothing_is_set_in(data_dir: Path) -> None:
     made = ImplantedCases(data_dir, [0], ["lung-a"], scans=1, nodules_per_scan=1, controls=0, untouched=3)[0]
     assert [place.name for place in made.controls] == ["untouched"] * 3
+
+
+def test_healthy_scans_have_controls_and_their_own_lesions_alone(data_dir: Path) -> None:
+    made = ImplantedCases(data_dir, [0], ["lung-a"], scans=1, nodules_per_scan=2, controls=2, healthy=True)[0]
+    assert made.nodules == []
+    assert [place.name for place in made.controls] == ["control", "control"]
+    assert len(made.ignored) == 1

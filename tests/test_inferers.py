@@ -161,7 +161,7 @@ def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
     ("network", "inferer", "image", "more"),
     [
         (nn.Conv2d(1, 2, 3), CropInferer(progress=False), (3, 1, 8, 8), {}),
-        (CandidateFCN((2, 3, 4), head_channels=5).eval(), inferer(None, (5, 7, 3)), (1, 1, 34, 34, 12), {"lungs": True}),
+        (CandidateFCN((2, 3, 4), 5).eval(), inferer(None, (5, 7, 3)), (1, 1, 34, 34, 12), {"lungs": True}),
         (SimplifiedUNet((2, 3, 4)).eval(), LungUNetInferer(progress=False), (1, 1, 32, 32, 32), {"lungs": True}),
     ],
     ids=["crops", "fcn", "unet"],

@@ -4,6 +4,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.networks.jnsc import JointNet
+from lungcad.pipeline import NoduleCAD
 from lungcad.registry import stage_bundle, stages_of
 from lungcad.stage import BundleStage
 from lungcad.training.recipe import load_recipe
-from small_cases import CPU, ROOT, edit_json, export_weights_to, small_volume
+from small_cases import CPU, ROOT, edit_json, export_weights_to, small_chest, small_volume, write_image
 
 NAME = "lung_nodule_joint_jnsc"
 CONFIGS = ROOT / "bundles" / NAME / "configs"
@@ -86,3 +88,20 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     for finding in judged:
         assert (finding.volume_mm3 is None) == (finding.center_lps_mm not in scan.masks)
     assert BundleStage(bundles / NAME, CPU, stage="characterise")(scan, []) == []
+
+
+def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nodules(
+    bundles: Path, tmp_path: Path
+) -> None:
+    ct = write_image(tmp_path / "chest.nii.gz", *small_chest())
+    stages, meta = {"detect": "jnsc", "characterise": "jnsc"}, {"name": "lung_nodule_cad", "version": "0.0.1"}
+
+    def findings(**thresholds: float) -> list[dict[str, Any]]:
+        some = {"candidates": 0.0} | thresholds
+        folder = NoduleCAD(stages, str(bundles), CPU, str(ct), str(tmp_path), meta, "candidates", some).run()
+        found: list[dict[str, Any]] = json.loads((folder / "nodules.json").read_text())["findings"]
+        return found
+
+    best = findings()[0]["nodule_probability"]
+    assert findings(sensitive=best - 0.01)[0]["malignancy_probability"] is not None
+    assert all(finding["malignancy_probability"] is None for finding in findings(sensitive=best + 0.01))

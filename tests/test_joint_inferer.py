@@ -199,6 +199,9 @@ def test_given_findings_get_malignancy_volume_and_a_mask_at_their_place() -> Non
     mask = made["masks"][first.center_lps_mm]
     np.testing.assert_allclose(to_world(mask.affine, (1.5, 1.5, 1.5)), to_world(AFFINE, data["proposals"][0]))
     assert second.center_lps_mm not in made["masks"]
+    for least, known in ((0.8, True), (0.81, False)):  # of what is improbable only the malignancy is left out
+        (again, _) = JudgedFindingsd("pred", size, least)(data)["findings"]
+        assert (again.malignancy_probability is not None, again.volume_mm3) == (known, first.volume_mm3)
 
 
 def test_regions_that_touch_are_one() -> None:

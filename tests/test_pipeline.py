@@ -110,7 +110,7 @@ def test_every_detector_and_reducer_has_thresholds_for_the_chain() -> None:
 
 
 @pytest.mark.parametrize("reducer", ["dou2017", "yao2018", "none"])
-@pytest.mark.parametrize("detector", ["dou2017", "yao2018"])
+@pytest.mark.parametrize("detector", ["dou2017", "yao2018", "3dag"])
 def test_any_detector_goes_with_any_reducer(
     bundles: Path, ct: Path, tmp_path: Path, detector: str, reducer: str
 ) -> None:
@@ -125,15 +125,36 @@ def test_any_detector_goes_with_any_reducer(
     assert document["findings"]
     for finding in document["findings"]:
         assert 0 < finding["detection_score"] <= 1
-        assert (finding["nodule_probability"] is None) == (reducer == "none")
-        known = reducer != "none" or detector == "yao2018"
+        assert (finding["nodule_probability"] is None) == (reducer == "none" and detector != "3dag")
+        known = reducer != "none" or detector != "dou2017"
         assert (finding["diameter_mm"] is not None) == known
         assert (finding["malignancy_probability"] is not None) == known
 
 
+@pytest.mark.parametrize(("detector", "reducer"), [("yao2018", "yao2018"), ("3dag", "none")])
+def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
+    bundles: Path, ct: Path, tmp_path: Path, detector: str, reducer: str
+) -> None:
+    stages = {"detect": detector, "reduce": reducer, "characterise": "mtmrnet"}
+    given = {key: value for key, value in ANYTHING.items() if key == "detect" or reducer != "none"}
+    given["characterise"] = {"precision": "float32"}
+
+    def findings(**changes: Any) -> list[dict[str, Any]]:
+        one = chain(bundles, ct, tmp_path, stages=stages, stage_overrides=given, **changes).run()
+        found: list[dict[str, Any]] = document_in(one)["findings"]
+        return found
+
+    scores = sorted(finding["nodule_probability"] for finding in findings())
+    between = (scores[0] + scores[-1]) / 2
+    assert scores[0] < between < scores[-1]
+    for finding in findings(thresholds={"sensitive": between, "balanced": between}):
+        asked = finding["nodule_probability"] >= between
+        assert (finding["malignancy_probability"] is not None) == asked
+
+
 @pytest.mark.parametrize(("change", "text"), [
     ({"stages": {"detect": DETECT, "reducing": REDUCE}}, "unknown stage: reducing"),
-    ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected dou2017, yao2018"),
+    ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected 3dag, dou2017, yao2018"),
     ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
 ])  # fmt: skip

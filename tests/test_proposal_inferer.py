@@ -9,7 +9,7 @@ from torch import Tensor
 from lungcad.anchors import anchor_cubes
 from lungcad.errors import InputError
 from lungcad.networks.threedag import AggregatedFasterRCNN
-from lungcad.proposal_inferer import LungProposalInferer
+from lungcad.proposal_inferer import LungProposalInferer, TwoModelInferer
 from lungcad.proposal_transforms import ProposalsToFindingsd
 from lungcad.proposals import decode_proposals, suppress
 
@@ -55,7 +55,7 @@ def test_detections_are_those_of_the_network_step_by_step(network: AggregatedFas
         cubes, logit, level = cubes[inside], logit[inside], level[inside]
         kept = suppress(cubes, logit, 0.1)[:20]
         judged = network.classify(network.pyramid(image), cubes[kept][None], level[kept][None])[0]
-    expected = torch.cat([cubes[kept], logit[kept, None], judged[:, None]], dim=1)
+    expected = torch.cat([cubes[kept], logit[kept, None].sigmoid(), judged[:, None].sigmoid()], dim=1)
     torch.testing.assert_close(detect(image, network, lungs, most=20), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -86,20 +86,16 @@ def test_bfloat16_is_near_float32(network: AggregatedFasterRCNN) -> None:
     best = exact[: len(exact) // 2]
     nearest = torch.cdist(best[:, :3], fast[:, :3]).argmin(dim=1)
     assert (best[:, :4] - fast[nearest, :4]).abs().median() < 0.1
-    assert (best[:, 4:] - fast[nearest, 4:]).abs().median() < 0.1
+    assert (best[:, 4:] - fast[nearest, 4:]).abs().median() < 0.02
     assert not torch.equal(exact[:5], fast[:5])
 
 
-DETECTIONS = torch.tensor([[10.0, 20, 30, 6, 2.0, -1.0], [40.0, 50, 60, 12, 1.0, 3.0], [1.0, 2, 3, 8, -0.5, 0.0]])
+DETECTIONS = torch.tensor([[10.0, 20, 30, 6, 0.9, 0.3], [40.0, 50, 60, 12, 0.7, 0.95], [1.0, 2, 3, 8, 0.4, 0.5]])
 
 
 @pytest.mark.parametrize(
     ("branch", "probabilities", "first"),
-    [
-        ("proposals", [0.880797, 0.731059, 0.377541], 0),
-        ("classifier", [0.952574, 0.5, 0.268941], 1),
-        ("combined", [0.841816, 0.574869, 0.438770], 1),  # (0.731059 + 0.952574) / 2 and so on
-    ],
+    [("proposals", [0.9, 0.7, 0.4], 0), ("classifier", [0.95, 0.5, 0.3], 1), ("combined", [0.825, 0.6, 0.45], 1)],
 )
 def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[float], first: int) -> None:
     affine = np.array([[-2.0, 0, 0, 5], [0, 2, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]])
@@ -109,10 +105,26 @@ def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[flo
     best = DETECTIONS[first].tolist()
     assert findings[0].center_lps_mm == pytest.approx((5 - 2 * best[0], 6 + 2 * best[1], 7 + 2 * best[2]))
     assert findings[0].diameter_mm == 2 * best[3]
-    assert findings[0].detection_score == pytest.approx(torch.tensor(best[4]).sigmoid().item())
-    assert len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"]) == 2
+    assert findings[0].detection_score == pytest.approx(best[4])
+    assert (
+        len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"])
+        == 2
+    )
 
 
 def test_an_unknown_branch_is_refused() -> None:
     with pytest.raises(InputError, match=r"E-CONFIG.*unknown branch: both \(expected proposals, classifier, combined"):
         ProposalsToFindingsd("pred", [1.0] * 3, "both", 5)
+
+
+def test_two_models_are_merged(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 48, 48, 48)
+    lungs = lungs_in(image, 0, 48)
+    inferer = LungProposalInferer(ANCHORS, threshold=0.3, context=8, precision="float32", progress=False)
+    alone = inferer(image, network, lungs)
+    same = TwoModelInferer(inferer, network, "intersection")(image, network, lungs)
+    torch.testing.assert_close(same[same[:, 4].argsort(descending=True, stable=True)], alone)
+    torch.manual_seed(9)
+    other = AggregatedFasterRCNN(stem=4, growth=4, channels=8).eval()
+    union, both = (TwoModelInferer(inferer, other, keep)(image, network, lungs) for keep in ("union", "intersection"))
+    assert len(union) == len(alone) + len(inferer(image, other, lungs)) - len(both)

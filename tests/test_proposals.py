@@ -6,7 +6,7 @@ from torch import Tensor
 from lungcad.anchors import anchor_cubes
 from lungcad.cubes import cube_iou, encode
 from lungcad.errors import InputError
-from lungcad.proposals import combined_probability, decode_proposals, merge_models, suppress
+from lungcad.proposals import decode_proposals, merge_models, suppress
 
 PAPER = ((4, 6), (8, 12), (16, 24))
 
@@ -62,49 +62,41 @@ def test_what_two_windows_both_see_is_found_once() -> None:
     torch.testing.assert_close(every[suppress(every, scores)], found[suppress(found, score)])
 
 
-def test_combined_score_is_the_mean_of_both_probabilities() -> None:
-    first, second = torch.tensor([0.2, 0.9]).logit(), torch.tensor([0.6, 0.5]).logit()
-    torch.testing.assert_close(combined_probability(first, second), torch.tensor([0.4, 0.7]))
+def rows(*detections: tuple[float, ...]) -> Tensor:
+    return torch.tensor(detections).reshape(-1, 6)
 
 
-ONE = (cubes((10, 10, 10, 6), (40, 40, 40, 8)), torch.tensor([0.8, 0.3]))
-OTHER = (cubes((60, 10, 10, 5), (11, 10, 10, 8)), torch.tensor([0.9, 0.4]))
+ONE = rows((10, 10, 10, 6, 0.8, 0.4), (40, 40, 40, 8, 0.3, 0.2))
+OTHER = rows((60, 10, 10, 5, 0.9, 0.6), (11, 10, 10, 8, 0.4, 0.6))
+PAIR, ALONE = rows((10.5, 10, 10, 7, 0.6, 0.5)), torch.cat([ONE[1:], OTHER[:1]])
 
 
 def test_union_keeps_what_is_alone_and_averages_what_overlaps() -> None:
-    found, score = merge_models(ONE, OTHER, "union")
-    assert found.tolist() == [[60, 10, 10, 5], [10.5, 10, 10, 7], [40, 40, 40, 8]]
-    assert score.tolist() == pytest.approx([0.9, 0.6, 0.3])
+    torch.testing.assert_close(merge_models(ONE, OTHER, "union"), torch.cat([PAIR, ALONE]))
 
 
 def test_intersection_keeps_only_what_both_found() -> None:
-    found, score = merge_models(ONE, OTHER, "intersection")
-    assert found.tolist() == [[10.5, 10, 10, 7]]
-    assert score.tolist() == pytest.approx([0.6])
+    torch.testing.assert_close(merge_models(ONE, OTHER, "intersection"), PAIR)
 
 
 @pytest.mark.parametrize("keep", ["union", "intersection"])
 def test_merging_does_not_depend_on_the_order_and_a_model_merged_with_itself_is_itself(keep: str) -> None:
-    for a, b in zip(merge_models(ONE, OTHER, keep), merge_models(OTHER, ONE, keep), strict=True):
-        torch.testing.assert_close(a, b)
-    found, score = merge_models(ONE, ONE, keep)
-    torch.testing.assert_close(found, ONE[0])
-    torch.testing.assert_close(score, ONE[1])
+    there, back = (sorted(merge_models(*pair, keep).tolist()) for pair in ((ONE, OTHER), (OTHER, ONE)))
+    assert there == back
+    torch.testing.assert_close(merge_models(ONE, ONE, keep), ONE)
 
 
-def test_a_finding_is_paired_once_with_what_it_overlaps_most() -> None:
-    two = (cubes((0, 0, 0, 6), (3, 0, 0, 6)), torch.tensor([0.5, 0.7]))
-    one = (cubes((1, 0, 0, 6)), torch.tensor([0.9]))
-    found, score = merge_models(two, one, "union")
-    assert found.tolist() == [[0.5, 0, 0, 6], [3, 0, 0, 6]]
-    assert score.tolist() == pytest.approx([0.7, 0.7])
+def test_a_detection_is_paired_once_with_what_it_overlaps_most() -> None:
+    two, one = rows((0, 0, 0, 6, 0.5, 0.5), (3, 0, 0, 6, 0.7, 0.7)), rows((1, 0, 0, 6, 0.9, 0.9))
+    expected = rows((0.5, 0, 0, 6, 0.7, 0.7), (3, 0, 0, 6, 0.7, 0.7))
+    torch.testing.assert_close(merge_models(two, one, "union"), expected)
 
 
 @pytest.mark.parametrize(("keep", "count"), [("union", 2), ("intersection", 0)])
 def test_a_model_that_found_nothing(keep: str, count: int) -> None:
-    nothing = (torch.zeros(0, 4), torch.zeros(0))
-    assert len(merge_models(ONE, nothing, keep)[0]) == count
-    assert len(merge_models(nothing, ONE, keep)[1]) == count
+    nothing = torch.zeros(0, 6)
+    assert len(merge_models(ONE, nothing, keep)) == count
+    assert len(merge_models(nothing, ONE, keep)) == count
 
 
 def test_unknown_merge_is_refused() -> None:

@@ -20,7 +20,7 @@ from lungcad.geometry import to_world
 from lungcad.training.case import Sphere
 from lungcad.training.case_store import save_case
 from lungcad.training.recipe import Step, _run, command, load_recipe, run_recipe, step_values
-from small_cases import NODULE_VOX, ROOT, dark_case, small_bundles, small_chest, write_image, write_table
+from small_cases import NODULE_VOX, ROOT, SLIM, dark_case, small_bundles, small_chest, write_image, write_table
 
 DETECTION, REDUCTION = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 SMALL = {"epochs": 2, "batch_size": 4, "batches_per_epoch": 2}
@@ -218,6 +218,37 @@ def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch
     assert all(0 <= finding["nodule_probability"] <= 1 for finding in judged)
     tuned, start = (torch.load(tmp_path / "runs" / step / "model.pt") for step in ("detection", "pretrained"))
     assert 0 < max((tuned[key] - start[key]).abs().max() for key in tuned if key.endswith("weight")) < 0.05
+
+
+@pytest.mark.slow
+def test_3dags_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proposals, hard regions, both branches with and without Local Magnification, and both models merged."""
+    monkeypatch.setenv("LUNGCAD_BUNDLES", str(small_bundles(tmp_path / "bundles")))
+    name, configs = "lung_nodule_detection_3dag", tmp_path / "bundles"
+    recipe = json.loads((ROOT / "bundles" / name / "configs" / "recipe.json").read_text())["steps"]
+    steps = [step for step in recipe if step["cases"] != "validation"]
+    merged = {"data": "test cases", "second_weights": "{joint_magnify}/model.pt", "keep": "union"}
+    union = {"name": "union", "bundle": name, "config": "merge", "cases": "test", "weights": "joint", "set": merged}
+    steps.append(union)
+    for step in steps:
+        step["set"] |= {"cube_size": [64, 64, 64]} if step["config"] == "train" else {"score_threshold": 0.3}
+    steps[-1]["set"] |= {f"second_network_def#{key}": value for key, value in SLIM.items()}
+    write_recipe(configs / name / "configs" / "recipe_small.json", *steps)
+    case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
+    case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
+    case.spacing_mm = (2.0, 2.0, 2.0)
+    for split in ("train", "test"):
+        save_case(tmp_path / "cases" / split, case)
+    train.split(name, str(tmp_path / "cases"), str(tmp_path / "runs"), recipe="recipe_small", **SMALL)
+    assert "union" in (tmp_path / "runs" / "results_small.md").read_text()
+    found = {step: json.loads((tmp_path / "runs" / step / "candidates.json").read_text())["case"]
+             for step in ("joint_test", "joint_magnify_test", "union")}  # fmt: skip
+    assert found["joint_test"] and found["joint_magnify_test"]
+    assert len(found["union"]) >= max(len(found["joint_test"]), len(found["joint_magnify_test"]))
+    start, joint = (torch.load(tmp_path / "runs" / step / "model.pt") for step in ("proposals", "joint_magnify"))
+    assert any("magnify" in key for key in joint.keys() - start.keys())
+    kept = torch.load(tmp_path / "runs" / "joint" / "checkpoint.pt", weights_only=True)["loss"]
+    assert int(kept["proposals.steps"]) == SMALL["epochs"] * SMALL["batches_per_epoch"]
 
 
 @pytest.mark.slow

@@ -191,7 +191,9 @@ class Killed(Exception):
     pass
 
 
-def train(folder: Path, epochs: int, network: nn.Module, killed_after: int | None = None) -> None:
+def train(
+    folder: Path, epochs: int, network: nn.Module, killed_after: int | None = None, spoilt_in: int | None = None
+) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     trainer = make_trainer(
         device=torch.device("cpu"), network=network, loss=OnlineSampleFilteringLoss(), optimizer=optimizer,
@@ -203,6 +205,8 @@ def train(folder: Path, epochs: int, network: nn.Module, killed_after: int | Non
     def die(engine: Engine) -> None:
         if killed_after is not None and engine.state.epoch > killed_after:
             raise Killed
+        if engine.state.epoch == spoilt_in:
+            torch.nn.init.constant_(network.c4.weight, torch.nan)
 
     trainer.run()
 
@@ -228,3 +232,12 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) ->
     shipped = torch.load(tmp_path / "half" / "model.pt", weights_only=True)
     assert {value.dtype for value in shipped.values() if value.ndim > 1} == {torch.float16}
     assert not list(tmp_path.glob("*/*.part"))
+
+
+def test_weights_that_are_not_finite_end_a_training_and_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"E-TRAIN.*weights not finite after epoch 2"):
+        train(tmp_path, 3, fresh_network(seed=1), spoilt_in=2)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert kept["epoch"] == 1
+    assert all(value.isfinite().all() for value in kept["network"].values())
+    assert not (tmp_path / "model.pt").exists()

@@ -127,3 +127,5 @@ def test_a_training_starts_from_weights_but_for_what_is_to_be_fresh(weights: Pat
     assert torch.equal(new[1].weight, before)  # five channels, where the stored ones are three
     with pytest.raises(RuntimeError):
         initialised(new, str(weights), CPU)
+    with pytest.raises(RuntimeError):
+        initialised(new, str(weights), CPU, partial=True)  # the file lacks nothing, it has other shapes

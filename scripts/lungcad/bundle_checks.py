@@ -209,7 +209,10 @@ def check_torchscript(bundle: Bundle) -> str:
 
 def check_overlays(bundle: Bundle) -> str:
     """Configs parse with their overlays; references, expressions, classes and their arguments exist."""
-    overlays = (("train",), ("evaluate",), ("evaluate", "mine"), ("train", "multi_gpu_train"), ("characterise",))
+    overlays = (
+        ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"), ("characterise",),
+        ("train", "multi_gpu_train"), ("train", "deeplesion"), ("evaluate", "deeplesion"),
+    )  # fmt: skip
     stacks: list[tuple[str, ...]] = [(), *overlays]
     stacks = [stack for stack in stacks if all(bundle.config(name).is_file() for name in stack)]
     for stack in stacks:

@@ -70,7 +70,7 @@ class LungJointInferer(Inferer):
             lungs: (X, Y, Z) bool, not empty.
         """
         tune_allocator()
-        network = channels_last_network(network)
+        channels_last_network(network)
         probability = self.probability(inputs, network, lungs).cpu().numpy()
         inside = lungs.cpu().numpy()
         regions = [
@@ -95,7 +95,7 @@ class LungJointInferer(Inferer):
         for first in tqdm(range(0, len(windows), self.batch_size), desc="detect", unit="batch", file=sys.stderr,
                           leave=False, disable=None if self.progress else True):  # fmt: skip
             some = windows[first : first + self.batch_size]
-            batch = torch.cat([image[(..., *here)] for here in some])
+            batch = torch.cat([image[:, :, *here] for here in some])
             with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
                 logit = network(channels_last(batch))
             for here, one in zip(some, logit.float().sigmoid()[:, 0], strict=True):
@@ -116,7 +116,7 @@ class LungJointInferer(Inferer):
         image = _at_least(inputs, self.window)
         last = np.array(image.shape[2:]) - self.window
         firsts = [np.clip(np.rint(region.center) - self.window // 2, 0, last).astype(int) for region in regions]
-        crops = [image[(..., *(slice(a, a + self.window) for a in first.tolist()))] for first in firsts]
+        crops = [image[:, :, *(slice(a, a + self.window) for a in first.tolist())] for first in firsts]
         boxes = [
             np.clip(region.box - np.tile(first, 2), 0, self.window)
             for region, first in zip(regions, firsts, strict=True)
@@ -161,7 +161,7 @@ class CropJointInferer(Inferer):
         """
         tune_allocator()
         dtype = fast_dtype(inputs.device, self.precision)
-        network = channels_last_network(network)
+        channels_last_network(network)
         regions: list[Region | None] = []
         classes = torch.full((len(inputs), 3), torch.nan)
         for number, diameter in enumerate(tqdm(diameters.tolist(), desc="characterise", file=sys.stderr, leave=False,

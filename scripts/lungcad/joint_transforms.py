@@ -14,6 +14,7 @@ from lungcad.finding_mask import FindingMask, Masks
 from lungcad.geometry import scaled_affine, to_world
 from lungcad.joint_inferer import Judged, sphere_diameter
 from lungcad.regions import Region
+from lungcad.results import reported_score
 from lungcad.score_volume import merge_spheres
 
 Data = dict[Hashable, Any]
@@ -103,11 +104,13 @@ class JudgedFindingsd(MapTransform):
     Args:
         keys: of what :class:`~lungcad.joint_inferer.CropJointInferer` gives for crops around the findings.
         patch_size: of the crops, in voxels.
+        least_probability: of findings that get a malignancy; their detection score where no stage gave a nodule
+            probability.
     """
 
-    def __init__(self, keys: Any, patch_size: Sequence[int]):
+    def __init__(self, keys: Any, patch_size: Sequence[int], least_probability: float = 0.0):
         super().__init__(keys)
-        self.middle = (np.array(patch_size) - 1) / 2
+        self.middle, self.least_probability = (np.array(patch_size) - 1) / 2, least_probability
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """See the class."""
@@ -118,7 +121,10 @@ class JudgedFindingsd(MapTransform):
             for finding, region, classes, place in zip(
                 d["findings"], judged.regions, judged.classes.tolist(), d["proposals"], strict=True
             ):
-                new = replace(finding, malignancy_probability=malignancy(classes), attributes=None, volume_mm3=None)
+                score = reported_score(finding.as_dict())
+                asked = score is None or score >= self.least_probability
+                new = replace(finding, malignancy_probability=malignancy(classes) if asked else None, attributes=None,
+                              volume_mm3=None)  # fmt: skip
                 if region is not None:
                     first = np.rint(place - self.middle).astype(int)
                     mask = region_mask(region.moved(first), d["grid_affine"])

@@ -91,7 +91,7 @@ def aerated_lung(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
     voxel_ml = float(np.prod(spacing)) / 1e3
-    air = (hu < AIR_HU) & _enclosed(hu, spacing)
+    air = (hu < AIR_HU) & enclosed(hu, spacing)
     labels, count = ndimage.label(air)
     size_ml = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml
     inner = np.where(ndimage.binary_erosion(air), labels, 0).ravel()  # the surface of any region is half tissue
@@ -112,8 +112,17 @@ def aerated_lung(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return large | parts & (area > area.max() / 3)  # stool can look like lung, but lies where the lungs taper off
 
 
-def _enclosed(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Mark what has body on its left, right, front and back in its slice; a gap in a thin wall does no harm."""
+def enclosed(hu: np.ndarray, spacing: np.ndarray, part: float = 1.0) -> np.ndarray:
+    """Mark what has body on its left, right, front and back in its slice; a gap in a thin wall does no harm.
+
+    Args:
+        hu: (X, Y, Z) in canonical order.
+        spacing: (3,) mm.
+        part: tissue is body that hangs together with at least this share of the largest piece.
+
+    Returns:
+        (X, Y, Z) bool.
+    """
     from scipy import ndimage
 
     thick = [2 * int(np.rint(TABLE_MM / spacing[axis])) + 1 for axis in (0, 1)]
@@ -121,7 +130,7 @@ def _enclosed(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     labels, _ = ndimage.label(tissue)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    body = tissue & (labels == np.argmax(sizes))
+    body = tissue & (sizes >= part * sizes.max())[labels]
     # A field of view narrower than the patient may cut the lung or leave little wall: its edge is the wall then.
     lung_like = (hu > GAS_HU) & (hu < AIR_HU)
     for axis, across in ((0, 1), (1, 0)) if body.any() else ():

@@ -13,6 +13,7 @@ from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.grid import Scan
 from lungcad.lidc_scale import SCALE_ENDS
 from lungcad.nodule_slices import SliceCropper
+from lungcad.results import reported_score
 from lungcad.transforms import Data, to_volume
 
 
@@ -37,7 +38,7 @@ class FindingSlicesd(MapTransform):
         keys: of the image.
         cropper: see there.
         most_slices: of one finding; more are thinned out evenly.
-        least_probability: of findings to look at.
+        least_probability: of findings to look at; their detection score where no stage gave a nodule probability.
     """
 
     def __init__(self, keys: Any, cropper: SliceCropper, most_slices: int, least_probability: float):
@@ -54,7 +55,7 @@ class FindingSlicesd(MapTransform):
         return d
 
     def _crops(self, scan: Scan, finding: Finding) -> torch.Tensor:
-        probability = finding.nodule_probability
+        probability = reported_score(finding.as_dict())
         if finding.diameter_mm is None or (probability is not None and probability < self.least_probability):
             return torch.empty(0, 3, self.cropper.crop, self.cropper.crop)
         slices, center, pixel_mm = scan.axial_slices(finding.center_lps_mm, finding.diameter_mm, self.most_slices)

@@ -66,8 +66,7 @@ class NoduleCAD:
         tune_allocator()
         clock = Stages()
         with clock("load") as line:
-            stages = {stage: BundleStage(root, self.device, self.stage_overrides.get(stage), stage)
-                      for stage, root in self.roots.items()}  # fmt: skip
+            stages = self._load()
             line.note = f"{len(stages)} bundles"
         thresholds = self._thresholds_of(stages)
         with clock("read") as line:
@@ -97,6 +96,17 @@ class NoduleCAD:
                                     operating_point=self.operating_point, bundles=versions)  # fmt: skip
         self._tell(findings, thresholds[self.operating_point], document["summary"], folder)
         return folder
+
+    def _load(self) -> dict[str, BundleStage]:
+        """The stages; the last one looks at findings from the threshold "sensitive" up, unless told otherwise."""
+        stages: dict[str, BundleStage] = {}
+        for name, root in self.roots.items():
+            overrides = dict(self.stage_overrides.get(name) or {})
+            thresholds = self._thresholds_of(stages) if name == "characterise" else {}
+            if "sensitive" in thresholds:
+                overrides = {"least_probability": thresholds["sensitive"]} | overrides
+            stages[name] = BundleStage(root, self.device, overrides, name)
+        return stages
 
     def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
         """Those asked for, or those of the stage that has the last word on what is a nodule."""

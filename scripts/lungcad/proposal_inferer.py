@@ -15,7 +15,7 @@ from lungcad.anchors import STRIDES, anchor_cubes
 from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
 from lungcad.inferers import lung_box
 from lungcad.networks.threedag import FRONT_REACH, AggregatedFasterRCNN
-from lungcad.proposals import decode_proposals, suppress
+from lungcad.proposals import decode_proposals, merge_models, suppress
 
 
 class LungProposalInferer(Inferer):
@@ -57,8 +57,8 @@ class LungProposalInferer(Inferer):
             lungs: (X, Y, Z) bool, not empty; nothing is found outside.
 
         Returns:
-            (M, 6) float32: x, y, z and diameter in voxels, log odds of the proposal and of the classifier branch, the
-            latter NaN where it was not asked. Most probable proposals first.
+            (M, 6) float32: x, y, z and diameter in voxels, probability of nodule by the proposal and by the classifier
+            branch, the latter NaN where it was not asked. Most probable proposals first.
         """
         tune_allocator()
         dtype = fast_dtype(inputs.device, self.precision)
@@ -74,7 +74,8 @@ class LungProposalInferer(Inferer):
                 judged = network.classify(pyramid, cubes[None], level[None])[0].float()
         else:
             judged = torch.full_like(logit, torch.nan)
-        return torch.cat([cubes[:, :3] + first, cubes[:, 3:], logit[:, None], judged[:, None]], dim=1)
+        probability = torch.stack([logit, judged], dim=1).sigmoid()
+        return torch.cat([cubes[:, :3] + first, cubes[:, 3:], probability], dim=1)
 
     def _front(self, box: Tensor, network: AggregatedFasterRCNN) -> Tensor:
         """What the first layers give for the box, slab by slab: (1, C, X / 4, Y / 4, Z / 4)."""
@@ -102,3 +103,25 @@ class LungProposalInferer(Inferer):
         best = within.nonzero().flatten()
         best = best[suppress(cubes[best], logit[best], self.overlap)][: self.most]
         return cubes[best], logit[best], level[best]
+
+
+class TwoModelInferer(Inferer):
+    """Detections of two networks, merged (Zhang et al. 2020, section IV.D: 3D-AG with and without Local Magnification).
+
+    Args:
+        inferer: goes over the scan with one network and then with the other.
+        second: the other network, in evaluation mode.
+        keep, overlap: of :func:`~lungcad.proposals.merge_models`.
+    """
+
+    def __init__(self, inferer: LungProposalInferer, second: AggregatedFasterRCNN, keep: str = "union",
+                 overlap: float = 0.1):  # fmt: skip
+        super().__init__()
+        self.inferer, self.second, self.keep, self.overlap = inferer, second, keep, overlap
+
+    def __call__(
+        self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Detections (M, 6) as :class:`LungProposalInferer` gives them."""
+        first, second = (self.inferer(inputs, each, lungs) for each in (network, self.second))
+        return merge_models(first, second, self.keep, self.overlap)

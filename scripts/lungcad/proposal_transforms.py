@@ -4,17 +4,16 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import torch
 from monai.transforms import MapTransform
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
-from lungcad.proposals import combined_probability
 
 Data = dict[Hashable, Any]
 
 BRANCHES = ("proposals", "classifier", "combined")
+"""Whose probability counts; the first two in the order of a detection's columns."""
 
 
 class ProposalsToFindingsd(MapTransform):
@@ -41,14 +40,10 @@ class ProposalsToFindingsd(MapTransform):
         d = dict(data)
         for key in self.keys:
             found = d[key].cpu()
-            proposal, classifier = found[:, 4], found[:, 5]
-            probability = {
-                "proposals": proposal.sigmoid(),
-                "classifier": classifier.sigmoid(),
-                "combined": combined_probability(proposal, classifier),
-            }[self.branch]
+            both = found[:, 4:]
+            probability = both.mean(dim=1) if self.branch == "combined" else both[:, BRANCHES.index(self.branch)]
             center = to_world(d["grid_affine"], found[:, :3].double().numpy())
-            score, diameter = proposal.sigmoid().tolist(), (found[:, 3] * self.spacing_mm).tolist()
+            score, diameter = both[:, 0].tolist(), (found[:, 3] * self.spacing_mm).tolist()
             order = probability.argsort(descending=True, stable=True)[: self.most]
             d["findings"] = [
                 Finding((float(center[n, 0]), float(center[n, 1]), float(center[n, 2])), diameter[n], score[n],

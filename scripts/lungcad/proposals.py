@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From proposals to detections: decoding, 3D non-maximum suppression, two branches' scores, two models' findings.
+"""From proposals to detections: decoding, 3D non-maximum suppression, two models' detections as one list.
 
-Zhang et al. 2020, sections III.C, IV.D and IV.F. Cubes are those of :mod:`lungcad.cubes`. Cubes of several windows
-become those of one scan by adding each window's first voxel to their centres and suppressing all of them together.
+Zhang et al. 2020, sections IV.D and IV.F. Cubes are those of :mod:`lungcad.cubes`.
 """
 
 import torch
@@ -54,40 +53,30 @@ def suppress(cubes: Tensor, score: Tensor, overlap: float = 0.1) -> Tensor:
     return torch.cat(keep)
 
 
-def combined_probability(proposal_logit: Tensor, classifier_logit: Tensor) -> Tensor:
-    """Final score: the mean of both branches' probabilities (section III.C), of the shape of the log odds."""
-    return (proposal_logit.sigmoid() + classifier_logit.sigmoid()) / 2
+def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: float = 0.1) -> Tensor:
+    """Detections of two models as one list (table III).
 
-
-def merge_models(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], keep: str = "union", overlap: float = 0.1
-) -> tuple[Tensor, Tensor]:
-    """Findings of two models as one list (table III).
-
-    Findings that overlap are paired, greatest IoU first, each with at most one of the other model, and a pair becomes
-    the mean of its cubes and of its scores. What is left alone is kept by the union and dropped by the intersection.
+    Detections that overlap are paired, greatest IoU first, each with at most one of the other model, and a pair becomes
+    the mean of both. What is left alone is kept by the union and dropped by the intersection.
 
     Args:
-        first, second: cubes (N, 4) and scores (N,) of each model, after non-maximum suppression.
+        first, second: (N, 4 + K) of each model after non-maximum suppression: cubes and K probabilities.
         keep: ``union`` or ``intersection``.
         overlap: pairs have an IoU above this.
 
     Returns:
-        Cubes (M, 4) and scores (M,), highest first.
+        (M, 4 + K); pairs, then those left alone.
 
     Raises:
         InputError: E-CONFIG, any other ``keep``.
     """
     if keep not in MERGES:
         raise InputError("E-CONFIG", f"unknown merge: {keep} (expected {' or '.join(MERGES)}).")
-    one, other = (torch.cat([cubes, score[:, None]], dim=1) for cubes, score in (first, second))  # (N, 5), (M, 5)
-    rows, columns = _pairs(cube_iou(one[:, :4], other[:, :4]), overlap)
-    merged = [(one[rows] + other[columns]) / 2]
+    rows, columns = _pairs(cube_iou(first[:, :4], second[:, :4]), overlap)
+    merged = [(first[rows] + second[columns]) / 2]
     if keep == "union":
-        merged += [_without(one, rows), _without(other, columns)]
-    every = torch.cat(merged)
-    every = every[every[:, 4].argsort(descending=True, stable=True)]
-    return every[:, :4], every[:, 4]
+        merged += [_without(first, rows), _without(second, columns)]
+    return torch.cat(merged)
 
 
 def _pairs(iou: Tensor, overlap: float) -> tuple[list[int], list[int]]:

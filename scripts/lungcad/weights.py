@@ -63,15 +63,26 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
     return network.to(device).eval()
 
 
-def initialised(network: nn.Module, path: str | None, device: torch.device, fresh: str | None = None) -> nn.Module:
+def initialised(
+    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, fresh: str | None = None
+) -> nn.Module:
     """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained.
 
-    Weights whose names begin with ``fresh`` stay as they were initialised.
+    Args:
+        network: to be trained.
+        path: of a plain state dict; None for none.
+        device: where to train.
+        partial: what the file lacks stays as it was initialised, such as a branch that joins in later.
+        fresh: what is named so at the beginning stays as it was initialised, whatever of it the file has.
+
+    Raises:
+        InputError: E-WEIGHTS, see :func:`load_state`.
+        RuntimeError: names or shapes do not fit the network.
     """
     if path is not None:
-        state, own = load_state(path), network.state_dict()
+        own, state = network.state_dict(), load_state(path)
         if fresh is not None:
             state = {name: value for name, value in state.items() if not name.startswith(fresh)}
-            state |= {name: value for name, value in own.items() if name.startswith(fresh)}
-        network.load_state_dict(state)
+        kept = {name: value for name, value in own.items() if partial or (fresh and name.startswith(fresh))}
+        network.load_state_dict(kept | state)
     return network.to(device)

@@ -4,7 +4,8 @@
 Noisy annotations are removed, lesions with several annotations merged, lesions of 48 mm or more removed from training,
 diameters are the smaller one of the box's long side and the measured long diameter, z comes from the key slice and the
 slice interval. The paper does not say when two annotations are of one lesion: here, when the centre of one lies in the
-sphere of the other. The official split is kept.
+sphere of the other. The official split is kept. Where training volumes show lesions that were removed for their size,
+the item's ``ignored`` has their boxes: they are no background either.
 
 Images are the NIfTI volumes that DeepLesion's own script DL_save_nifti.py makes, in whose frame the first pixel of the
 first slice is the origin and slices run from head to foot.
@@ -95,12 +96,13 @@ def deeplesion_lists(info_csv: str | Path, images_dir: str | Path) -> DeepLesion
         joined = merge_lesions(lesions)
         merged += len(lesions) - len(joined)
         split = lesions[0].split
-        trained = [one for one in joined if split != "training" or one.sphere[3] < LARGE_MM]
-        large += len(joined) - len(trained)
+        too_large = [one for one in joined if split == "training" and one.sphere[3] >= LARGE_MM]
+        trained = [one for one in joined if one not in too_large]
+        large += len(too_large)
         if not Path(images_dir, f"{volume}.nii.gz").is_file():
             missing.append(f"{volume}.nii.gz")
         elif trained:  # a volume whose only lesions are too large would teach that they are nothing
-            lists[split].append(_item(volume, trained))
+            lists[split].append(_item(volume, trained, too_large))
     return DeepLesionLists(lists, missing, len(by_volume), len(rows) - len(kept), merged, large)
 
 
@@ -148,14 +150,15 @@ def merge_lesions(lesions: list[Lesion]) -> list[Lesion]:
     return merged
 
 
-def _item(volume: str, lesions: list[Lesion]) -> Item:
-    return {
+def _item(volume: str, lesions: list[Lesion], ignored: list[Lesion]) -> Item:
+    item: Item = {
         "image": f"{volume}.nii.gz",
         "box": sphere_boxes(one.sphere for one in lesions),
         "label": [0] * len(lesions),
         "lesion_type": [one.kind for one in lesions],
         "ids": {"patient": volume.partition("_")[0], "volume": volume},
     }
+    return item | ({"ignored": sphere_boxes(one.sphere for one in ignored)} if ignored else {})
 
 
 def _numbers(row: Row, column: str, count: int) -> list[float]:

@@ -28,7 +28,7 @@ def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float
     found = read_candidates(candidates)
     hard = {}
     for case in cases:
-        sure = [f for f in found.get(case.name, []) if reported_score(f.as_dict()) >= threshold]
+        sure = [f for f in found.get(case.name, []) if (reported_score(f.as_dict()) or 0.0) >= threshold]
         places = to_index(case.to_mm, np.array([f.center_lps_mm for f in sure]).reshape(-1, 3))
         missed = [
             nodule.index for nodule in case.nodules

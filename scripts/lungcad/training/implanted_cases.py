@@ -96,7 +96,7 @@ class Background:
 
 def implanted_case(
     background: Background, nodules: list[Tissue], other: Background, rng: np.random.Generator, name: str,
-    controls: int = 5, untouched: int = 0, slices_per_voxel: int = 2, margin_mm: float = 12.0,
+    controls: int = 5, untouched: int = 0, slices_per_voxel: int = 2, margin_mm: float = 12.0, healthy: bool = False,
 ) -> Case:  # fmt: skip
     """One composite scan on a grid of 1 x 1 x ``slices_per_voxel`` mm.
 
@@ -111,11 +111,13 @@ def implanted_case(
             "untouched". What tells them from the controls is the seam: see scripts/check_seams.py.
         slices_per_voxel: 1 mm slices averaged into one, as the inference's resampling does.
         margin_mm: tissue farther from the lungs is blanked.
+        healthy: no nodule is set in; what controls look like is still told by ``nodules``. The lung's own nodules stay,
+            ignored, so that whoever reports nothing else leaves the scan clear.
     """
     hu, mask, ignored = background.varied(rng)
     masks = np.zeros(hu.shape, np.uint8)
     set_in: dict[str, list[Sphere]] = {"nodule": [], "control": []}
-    donors = [(n, "nodule") for n in nodules]
+    donors = [] if healthy else [(n, "nodule") for n in nodules]
     for like in rng.choice(np.array(nodules, dtype=object), controls):
         tissue = control_tissue(other.hu, other.mask, other.lesions, like, rng)
         donors += [(tissue, "control")] if tissue else []

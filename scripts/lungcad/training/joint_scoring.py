@@ -162,7 +162,7 @@ def _summary(name: str, value: np.ndarray, patient: np.ndarray, rounds: int = 10
 
 def _malignancy(rows: Sequence[dict[str, Any]], patient: np.ndarray, chosen: np.ndarray) -> dict[str, Any] | None:
     """Balanced accuracy, AUC and their like; None unless both classes are there."""
-    sure = [n for n in np.flatnonzero(chosen) if rows[n]["median_malignancy"] not in (None, INDETERMINATE)]
+    sure = [n for n in np.flatnonzero(chosen).tolist() if rows[n]["median_malignancy"] not in (None, INDETERMINATE)]
     label = np.array([int(rows[n]["median_malignancy"] > INDETERMINATE) for n in sure])
     if len(np.unique(label)) != 2:
         return None

@@ -25,7 +25,8 @@ class NoduleCubes(RandomSamples):
 
     Args:
         cases: where cubes come from; cubic voxels.
-        cube_size: voxels, multiples of 16; X and Y are equal.
+        cube_size: voxels, multiples of 16; X and Y are equal. From 64 on: of maps of 2 x 2 x 2 cells this PyTorch's
+            bfloat16 convolutions sometimes give gradients that are not finite.
         window_hu: scaled to [0, 1].
         length: cubes per epoch.
         anchors_mm, positive, negative: of :func:`~lungcad.anchors.rpn_target`.
@@ -48,12 +49,12 @@ class NoduleCubes(RandomSamples):
         self.positive, self.negative = positive, negative
         self.nodules = [(case, nodule.index) for case in self.cases for nodule in case.nodules]
         self.hard = [(case, place) for case in self.cases for place in (hard or {}).get(case.name, ())]
-        self.nodule_share, self.hard_share = nodule_share, hard_share if self.hard else 0.0
+        self.nodule_share, self.hard_share = nodule_share if self.nodules else 0.0, hard_share if self.hard else 0.0
         self.reach = np.maximum(np.array(self.size) / 2 - margin, 0)
         self.warp_share = warp_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        """``image`` (1, X, Y, Z), ``label`` (N, 5) of the anchors, and ``lesions`` (M, 5): cube, then 1 for a nodule."""
+        """``image`` (1, X, Y, Z), ``label`` (N, 5) of the anchors, ``lesions`` (M, 5): cubes, then 1 for a nodule."""
         rng = self.rng(item)
         case, place = self._place(rng)
         place = place + rng.uniform(-self.reach, self.reach)
@@ -107,5 +108,7 @@ def collate_cubes(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 def prepare_cubes(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:
     """MONAI's prepare_batch: image, label, and the lesions for the inferer."""
-    image, label, lesions = (batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "lesions"))
+    image, label, lesions = (
+        batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "lesions")
+    )
     return image, label, (lesions,), {}

@@ -51,7 +51,7 @@ def share_gradients(network: nn.Module, device: torch.device, find_unused: bool 
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network itself, whose state dict has the names that a single process gives; wrappers hold it as ``module``."""
+    """The network itself, with the names of a single process in its state dict; wrappers hold it as ``module``."""
     while isinstance(inner := getattr(network, "module", None), nn.Module):
         network = inner
     return network

@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 RECORD = "step.json"
 
-RESULT = {"train": "model.pt", "evaluate": "metrics.json", "mine": "hard_blocks.json"}
+RESULT = {"train": "model.pt", "evaluate": "metrics.json", "mine": "hard_blocks.json", "merge": "metrics.json"}
 """The file that says that a step is done, by config."""
 
-OVERLAYS = {"train": ["train"], "evaluate": ["evaluate"], "mine": ["evaluate", "mine"]}
+OVERLAYS = {"train": ["train"], "evaluate": ["evaluate"], "mine": ["evaluate", "mine"], "merge": ["evaluate", "merge"]}
 """What lies over the bundle's inference.json, by config."""
 
 
@@ -45,7 +45,7 @@ class Step:
     Attributes:
         name: of the step and its folder.
         bundle: a name from ``lungcad list``.
-        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or ``mine`` (with ``evaluate``).
+        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or, over that, ``mine`` or ``merge``.
         cases: which split of the cases.
         weights: training step whose weights are evaluated; None for the bundle's own.
         set: values of the bundle's keys.
@@ -134,7 +134,7 @@ def run_recipe(
             (root / step.name).mkdir(parents=True, exist_ok=True)
             (root / step.name / RECORD).write_text(json.dumps(values, indent=2))
             _run(command(step, values, processes), root / step.name, restarts)
-    return [results[step.name] for step in steps if step.config == "evaluate"]
+    return [results[step.name] for step in steps if RESULT[step.config] == "metrics.json"]
 
 
 def _refuse_other_settings(folder: Path, values: Mapping[str, Any]) -> None:

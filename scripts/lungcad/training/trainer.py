@@ -40,7 +40,8 @@ def make_trainer(
         options: passed on to :class:`monai.engines.SupervisedTrainer`.
 
     Raises:
-        InputError: E-CONFIG on running, where the checkpoint's training was begun for another number of epochs.
+        InputError: on running, E-CONFIG, where the checkpoint's training was begun for another number of epochs;
+            E-TRAIN, after an epoch that left weights that are not finite.
     """
     tune_allocator()
     folder = Path(run_dir)
@@ -70,8 +71,8 @@ def make_trainer(
     def next_patches(engine: Engine) -> None:
         if hasattr(dataloader.dataset, "set_epoch"):
             dataloader.dataset.set_epoch(engine.state.epoch)
-        if hasattr(loss, "next_epoch"):
-            loss.next_epoch()
+        if callable(next_epoch := getattr(loss, "next_epoch", None)):
+            next_epoch()
 
     return trainer
 
@@ -112,6 +113,10 @@ class Resume:
         logger.info("resumed %s after epoch %d", self.path, state["epoch"])
 
     def _save(self, engine: Engine) -> None:
+        broken = [name for name, value in self.parts["network"].state_dict().items() if not value.isfinite().all()]
+        if broken:
+            text = f"{self.folder.name}: weights not finite after epoch {engine.state.epoch}: {broken[0]} and others."
+            raise InputError("E-TRAIN", text, "Run it again from the epoch before; if that ends alike, learn slower.")
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"epoch": engine.state.epoch, "epochs": self.epochs, "random": _random_state(self.device)}
         write_atomically(state, self.path)
