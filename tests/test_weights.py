@@ -8,7 +8,7 @@ from torch import nn
 
 from lungcad.errors import InputError
 from lungcad.training.trainer import export_weights
-from lungcad.weights import load_state, sha256_of, with_weights
+from lungcad.weights import initialised, load_state, sha256_of, with_weights
 
 CPU = torch.device("cpu")
 
@@ -116,3 +116,16 @@ def test_export_keeps_variances_that_are_beyond_float16(tmp_path: Path) -> None:
     assert state["1.running_var"].tolist() == [1e5, 1e5]
     assert torch.load(tmp_path / "model.pt", weights_only=True)["0.weight"].dtype == torch.float16
     torch.testing.assert_close(state["0.weight"], network[0].weight.data, rtol=1e-3, atol=1e-4)
+
+
+def test_a_training_starts_from_weights_but_for_what_is_to_be_fresh(weights: Path) -> None:
+    stored, new = load_state(weights), network(5)
+    new[0] = nn.Conv3d(1, 3, 3)
+    before = new[1].weight.clone()
+    assert initialised(new, str(weights), CPU, fresh="1.") is new
+    torch.testing.assert_close(new[0].weight, stored["0.weight"])
+    assert torch.equal(new[1].weight, before)  # five channels, where the stored ones are three
+    with pytest.raises(RuntimeError):
+        initialised(new, str(weights), CPU)
+    with pytest.raises(RuntimeError):
+        initialised(new, str(weights), CPU, partial=True)  # the file lacks nothing, it has other shapes

@@ -217,7 +217,7 @@ def check_torchscript(bundle: Bundle) -> str:
 def check_overlays(bundle: Bundle) -> str:
     """Configs parse with their overlays; references, expressions, classes and their arguments exist."""
     overlays = (
-        ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"),
+        ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"), ("characterise",),
         ("train", "multi_gpu_train"), ("train", "deeplesion"), ("evaluate", "deeplesion"),
     )  # fmt: skip
     stacks: list[tuple[str, ...]] = [(), *overlays]

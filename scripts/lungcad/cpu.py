@@ -59,9 +59,13 @@ def channels_last(batch: "Tensor") -> "Tensor":
 
 
 def channels_last_network(network: "nn.Module") -> "nn.Module":
-    """The network with its kernels laid out for :func:`channels_last` batches."""
+    """The network with its kernels laid out for :func:`channels_last` batches.
+
+    Inferers call it in inference mode; the kernels stay such that autograd takes them afterwards.
+    """
     import torch
 
-    flat = any(parameter.ndim == 4 for parameter in network.parameters())
-    form = torch.channels_last if flat else torch.channels_last_3d
-    return network.to(memory_format=form)  # type: ignore[call-overload]
+    parameters = list(network.parameters())
+    form = torch.channels_last if any(parameter.ndim == 4 for parameter in parameters) else torch.channels_last_3d
+    with torch.inference_mode(any(parameter.is_inference() for parameter in parameters)):
+        return network.to(memory_format=form)  # type: ignore[call-overload]

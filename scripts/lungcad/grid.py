@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lungcad.finding_mask import Masks
 from lungcad.geometry import enclosing_slices, scaled_affine, to_index
 from lungcad.lungs import LungMask, segment_lungs
 from lungcad.orientation import Canonical, canonical, in_memory_order
@@ -57,6 +58,8 @@ class Scan:
         self.volume = volume
         self.margin_mm = margin_mm
         self._grids: dict[tuple[float, ...], Grid] = {}
+        self.masks: Masks = {}
+        """Of findings, from the stages that segment; see :mod:`lungcad.finding_mask`."""
 
     @cached_property
     def lungs(self) -> LungMask:

@@ -105,7 +105,7 @@ class NoduleCAD:
             thresholds = self._thresholds_of(stages) if name == "characterise" else {}
             if "sensitive" in thresholds:
                 overrides = {"least_probability": thresholds["sensitive"]} | overrides
-            stages[name] = BundleStage(root, self.device, overrides)
+            stages[name] = BundleStage(root, self.device, overrides, name)
         return stages
 
     def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:

@@ -4,6 +4,7 @@
 import difflib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def bundle_root(name: str, folder: str | Path | None = None) -> Path:
 def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None) -> Path | None:
     """Return the folder of the bundle that a stage of the chain is to be; None where the stage is left out.
 
+    A bundle's metadata names its ``stage`` and, if it can be others too, all of its ``stages``.
+
     Args:
         stage: ``detect``, ``reduce`` or ``characterise``.
         name: of the bundle, whole or its last part (``dou2017``); None or ``none`` leaves the stage out.
@@ -73,7 +76,7 @@ def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None)
     """
     if name is None or str(name).lower() == "none":
         return None
-    fit = {root.name: root for root in _roots(folder) if _metadata(root).get("stage") == stage}
+    fit = {root.name: root for root in _roots(folder) if stage in stages_of(_metadata(root))}
     short = {root.name.rpartition("_")[2]: root for root in fit.values()}
     found = fit.get(name) or short.get(name)
     if found is None:
@@ -81,6 +84,12 @@ def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None)
         raise InputError("E-CONFIG", f"no bundle {name} for the stage {stage} (expected {known}).",
                          "See `lungcad list`.")  # fmt: skip
     return found
+
+
+def stages_of(metadata: Mapping[str, Any]) -> list[str]:
+    """Return what a bundle can be in a chain, by its metadata; first what its inference.json alone is."""
+    first = metadata.get("stage")
+    return [first, *(other for other in metadata.get("stages", ()) if other != first)]
 
 
 def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:

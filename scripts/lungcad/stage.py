@@ -18,6 +18,7 @@ from lungcad.console import find_input_error
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
+from lungcad.registry import stages_of
 from lungcad.transforms import LoadCandidatesd, WriteFindingsd, prepare_case
 
 _CHAINS_OWN = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
@@ -30,12 +31,15 @@ class BundleStage:
         bundle_root: folder with ``configs`` and ``models``.
         device: where its network runs.
         overrides: values for keys of its inference.json.
+        stage: what it is to be; None for what it is by itself. For another of its metadata's ``stages``,
+            ``configs/<stage>.json`` lies over its inference.json.
 
     Raises:
         InputError: E-CONFIG, where there is no such bundle or key; E-WEIGHTS.
     """
 
-    def __init__(self, bundle_root: str | Path, device: torch.device, overrides: Mapping[str, Any] | None = None):
+    def __init__(self, bundle_root: str | Path, device: torch.device, overrides: Mapping[str, Any] | None = None,
+                 stage: str | None = None):  # fmt: skip
         root = Path(bundle_root)
         config, metadata = root / "configs" / "inference.json", root / "configs" / "metadata.json"
         if not config.is_file():
@@ -43,7 +47,8 @@ class BundleStage:
                              "Name a bundle that `lungcad list` shows, or null to leave the stage out.")  # fmt: skip
         self.meta: dict[str, Any] = json.loads(metadata.read_text())
         parser = ConfigParser()
-        parser.read_config(str(config))
+        overlay = root / "configs" / f"{stage}.json"
+        parser.read_config([str(config), *([str(overlay)] if stage in stages_of(self.meta)[1:] else [])])
         parser.read_meta(str(metadata))
         for key, value in {"bundle_root": str(root), "device": device, **(overrides or {})}.items():
             if key not in parser.config:

@@ -63,7 +63,9 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
     return network.to(device).eval()
 
 
-def initialised(network: nn.Module, path: str | None, device: torch.device, partial: bool = False) -> nn.Module:
+def initialised(
+    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, fresh: str | None = None
+) -> nn.Module:
     """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained.
 
     Args:
@@ -71,12 +73,16 @@ def initialised(network: nn.Module, path: str | None, device: torch.device, part
         path: of a plain state dict; None for none.
         device: where to train.
         partial: what the file lacks stays as it was initialised, such as a branch that joins in later.
+        fresh: what is named so at the beginning stays as it was initialised, whatever of it the file has.
 
     Raises:
         InputError: E-WEIGHTS, see :func:`load_state`.
         RuntimeError: names or shapes do not fit the network.
     """
     if path is not None:
-        state = load_state(path)
-        network.load_state_dict(network.state_dict() | state if partial else state)
+        own, state = network.state_dict(), load_state(path)
+        if fresh is not None:
+            state = {name: value for name, value in state.items() if not name.startswith(fresh)}
+        kept = {name: value for name, value in own.items() if partial or (fresh and name.startswith(fresh))}
+        network.load_state_dict(kept | state)
     return network.to(device)

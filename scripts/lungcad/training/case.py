@@ -8,11 +8,19 @@ import numpy as np
 
 @dataclass
 class Sphere:
-    """A nodule, a lesion to leave out, or a control paste: a centre as continuous voxel index and a diameter in mm."""
+    """A nodule, a lesion to leave out, or a control paste.
+
+    Attributes:
+        index: (3,) centre as continuous voxel index.
+        diameter_mm: of the sphere.
+        name: of the nodule; the same in every case that it is in.
+        malignancy: what each reader said, 1 to 5; empty where that is not known.
+    """
 
     index: np.ndarray
     diameter_mm: float
     name: str = ""
+    malignancy: tuple[float, ...] = ()
 
 
 @dataclass
@@ -29,6 +37,7 @@ class Case:
         controls: nodule-free tissue set in by the same code as the nodules; negatives.
         affine: (4, 4), index to LPS mm, or for a composite, which is nobody's scan, to mm from a corner of it; None for
             mm from the first voxel.
+        masks: (X, Y, Z) uint8, n where a voxel belongs to ``nodules[n - 1]``, 0 elsewhere; None where nobody drew any.
     """
 
     name: str
@@ -39,6 +48,7 @@ class Case:
     ignored: list[Sphere] = field(default_factory=list)
     controls: list[Sphere] = field(default_factory=list)
     affine: np.ndarray | None = None
+    masks: np.ndarray | None = None
 
     @property
     def to_mm(self) -> np.ndarray:

@@ -25,15 +25,22 @@ def save_case(folder: str | Path, case: Case) -> Path:
         spheres: list[Sphere] = getattr(case, kind)
         tables[kind] = np.array([[*s.index, s.diameter_mm] for s in spheres]).reshape(-1, 4)
         tables[f"{kind}_names"] = np.array([s.name for s in spheres], dtype=str)
+    ratings = np.full((len(case.nodules), max((len(s.malignancy) for s in case.nodules), default=0)), np.nan)
+    for row, nodule in zip(ratings, case.nodules, strict=True):
+        row[: len(nodule.malignancy)] = nodule.malignancy
+    tables["nodules_malignancy"] = ratings
     if case.affine is not None:
         tables["affine"] = case.affine
+    if case.masks is not None:  # a few voxels in a thousand
+        tables["mask_voxels"] = np.flatnonzero(case.masks)
+        tables["mask_labels"] = case.masks.ravel()[tables["mask_voxels"]]
     with whole_file(path) as part, part.open("wb") as stream:
         np.savez(stream, hu=case.hu, lungs=np.packbits(case.lungs), spacing_mm=case.spacing_mm, **tables)
     return path
 
 
 def load_case(path: str | Path) -> Case:
-    """Inverse of :func:`save_case`."""
+    """Inverse of :func:`save_case`; files from before there were masks and ratings have none."""
     with np.load(path) as store:
         hu = store["hu"]
         lungs = np.unpackbits(store["lungs"], count=hu.size).reshape(hu.shape).astype(bool)
@@ -43,8 +50,13 @@ def load_case(path: str | Path) -> Case:
             for kind in KINDS
             for names in [store[f"{kind}_names"]]
         }
-        affine = store.get("affine", None)
-    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine)
+        for nodule, row in zip(spheres["nodules"], store.get("nodules_malignancy", ()), strict=False):
+            nodule.malignancy = tuple(row[np.isfinite(row)].tolist())
+        affine, masks = store.get("affine", None), None
+        if "mask_voxels" in store:
+            masks = np.zeros(hu.shape, np.uint8)
+            masks.ravel()[store["mask_voxels"]] = store["mask_labels"]
+    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)
 
 
 def load_cases(folder: str | Path | Sequence[str | Path]) -> list[Case]:

@@ -35,6 +35,7 @@ class Tissue:
         center: continuous index of the nodule's centre.
         diameter_mm: of the nodule.
         name: nodule and patient.
+        malignancy: what each reader said of the nodule, 1 to 5.
     """
 
     hu: np.ndarray
@@ -43,6 +44,7 @@ class Tissue:
     center: np.ndarray
     diameter_mm: float
     name: str = ""
+    malignancy: tuple[float, ...] = ()
 
     def turned(self, rng: np.random.Generator, scale: float) -> "Tissue":
         """The same tissue flipped, turned by a multiple of 90 degrees in the transverse plane and scaled."""
@@ -54,7 +56,7 @@ class Tissue:
         if rng.random() < 0.5:  # a flip and a transposition make every turn
             hu, mask = hu.swapaxes(0, 1), mask.swapaxes(0, 1)
             center, spacing = center[[1, 0, 2]], spacing[[1, 0, 2]]
-        return Tissue(hu, mask, spacing, center, self.diameter_mm * scale, self.name)
+        return Tissue(hu, mask, spacing, center, self.diameter_mm * scale, self.name, self.malignancy)
 
     def resampled(self, offset_mm: np.ndarray, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """HU, mask and "inside the crop" on a 1 mm grid whose middle voxel is ``offset_mm`` from the centre."""
@@ -73,7 +75,7 @@ class Tissue:
         return sample(self.hu, "border"), sample(self.mask, "zeros") > 0.5, sample(np.ones(self.hu.shape), "zeros")
 
 
-def paste(volume: np.ndarray, tissue: Tissue, place: np.ndarray, wide: bool) -> None:
+def paste(volume: np.ndarray, tissue: Tissue, place: np.ndarray, wide: bool) -> tuple[tuple[slice, ...], np.ndarray]:
     """Blend ``tissue`` into ``volume`` (X, Y, Z; 1 mm, float32), its centre at ``place``, in place.
 
     Args:
@@ -81,6 +83,9 @@ def paste(volume: np.ndarray, tissue: Tissue, place: np.ndarray, wide: bool) -> 
         tissue: what to set in, turned and scaled already.
         place: (3,) continuous index, inside the volume.
         wide: with the tissue's whole surround, through a tapered box, rather than through its dilated mask.
+
+    Returns:
+        What was looked at, as an index into the volume, and which of those voxels are the tissue's mask.
     """
     extent = np.array(tissue.hu.shape) * tissue.spacing_mm
     reach = extent + 8 if wide else np.minimum(extent + 8, tissue.diameter_mm * 2.2 + 14)
@@ -100,6 +105,7 @@ def paste(volume: np.ndarray, tissue: Tissue, place: np.ndarray, wide: bool) -> 
     back, alpha = volume[here], alpha[there]
     hu = _matched(hu[there], back, (inside[there] > 0.5) & ~_near(mask, 1.0)[there])
     volume[here] = _blend(back, hu, alpha)
+    return here, mask[there]
 
 
 def _matched(hu: np.ndarray, back: np.ndarray, aside: np.ndarray) -> np.ndarray:

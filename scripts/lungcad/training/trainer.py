@@ -32,7 +32,8 @@ def make_trainer(
 
     Args:
         device: where to train.
-        network, loss, optimizer, schedule: as usual; the schedule steps once an epoch.
+        network, loss, optimizer, schedule: as usual; the schedule steps once an epoch, and the loss's ``next_epoch``,
+            if any, is called before each.
         dataloader: of dictionaries with ``image`` and ``label``; its dataset's ``set_epoch``, if any, is called.
         epochs: to train in all, those before a restart included; the same at every restart.
         run_dir: of the checkpoint and the log.
@@ -70,6 +71,8 @@ def make_trainer(
     def next_patches(engine: Engine) -> None:
         if hasattr(dataloader.dataset, "set_epoch"):
             dataloader.dataset.set_epoch(engine.state.epoch)
+        if callable(next_epoch := getattr(loss, "next_epoch", None)):
+            next_epoch()
 
     return trainer
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodule-specific regions: connected parts of a thresholded probability map (Liu and Chan 2020, sections IV.C, V.A)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+CONNECTIVITY = np.ones((3, 3, 3))
+"""Voxels that touch at a side, an edge or a corner belong together; the paper says "voxel connectivity"."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected region.
+
+    Attributes:
+        first: (3,) int, first voxel of its bounding box.
+        mask: (a, b, c) bool, the region within that box.
+        score: mean probability of its voxels; the paper does not say how a region is scored.
+    """
+
+    first: np.ndarray
+    mask: np.ndarray
+    score: float
+
+    @property
+    def voxels(self) -> int:
+        """How many there are; P of equation 1."""
+        return int(self.mask.sum())
+
+    @property
+    def center(self) -> np.ndarray:
+        """Centre of mass, (3,) continuous index."""
+        return self.first + np.argwhere(self.mask).mean(axis=0)
+
+    @property
+    def box(self) -> np.ndarray:
+        """(6,) int, first voxel and the one behind the last."""
+        return np.concatenate([self.first, self.first + self.mask.shape])
+
+    @property
+    def here(self) -> tuple[slice, ...]:
+        """Its box as an index into the volume that it was found in."""
+        return tuple(slice(a, a + n) for a, n in zip(self.first.tolist(), self.mask.shape, strict=True))
+
+    def moved(self, shift: Sequence[int] | np.ndarray) -> "Region":
+        """The same region in a volume that begins so many voxels earlier."""
+        return Region(self.first + np.asarray(shift), self.mask, self.score)
+
+
+def find_regions(probability: np.ndarray, threshold: float = 0.4, most: int | None = None) -> list[Region]:
+    """All regions above a threshold.
+
+    Args:
+        probability: (X, Y, Z) of nodule.
+        threshold: 0.4 in the paper.
+        most: the largest so many by summed probability; None for all.
+
+    Returns:
+        Largest first.
+    """
+    labels, _ = ndimage.label(probability > threshold, CONNECTIVITY)
+    regions = []
+    for number, here in enumerate(ndimage.find_objects(labels), start=1):
+        mask = labels[here] == number
+        regions.append(Region(np.array([side.start for side in here]), mask, float(probability[here][mask].mean())))
+    regions.sort(key=lambda region: -region.score * region.voxels)
+    return regions[:most]
+
+
+def stacked(regions: Sequence[Region], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Boxes (R, 6) long and numbers of voxels (R,) long of regions, as the network's ``classify`` wants them."""
+    boxes = np.array([region.box for region in regions], dtype=np.int64).reshape(-1, 6)
+    voxels = np.array([region.voxels for region in regions], dtype=np.int64)
+    return torch.from_numpy(boxes).to(device), torch.from_numpy(voxels).to(device)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The joint network in training: which regions the classification learns from (Liu and Chan 2020, IV.C and IV.E)."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lungcad.cpu import channels_last, fast_dtype
+from lungcad.errors import InputError
+from lungcad.losses.jnsc import TRAININGS
+from lungcad.networks.jnsc import JointNet
+from lungcad.regions import Region, find_regions, stacked
+
+FALSE_POSITIVE = -1
+"""Number of the nodule of a region that is none."""
+
+REGIONS = ("predicted", "truth", "both")
+"""Where regions come from: the segmentation, as the paper has it; the readers, as in its classification-only mode
+(table 5); or the segmentation and, of nodules that it misses, the readers."""
+
+
+class JointTraining(nn.Module):
+    """The network as it is trained: the segmentation, and the classification of regions found in it.
+
+    Args:
+        module: the network, by the name under which torch's wrappers hold theirs.
+        training: of :data:`lungcad.losses.jnsc.TRAININGS`; ``classification`` takes the true regions.
+        regions: of :data:`REGIONS`.
+        threshold: of the segmentation's probability; 0.4 in the paper.
+        most: false positives per block at most, the largest; not stated in the paper.
+        overlap: a region with less of its voxels in a nodule, but some, is neither that nodule nor a false positive;
+            not stated in the paper.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+
+    Shape:
+        - x: (B, 1, X, Y, Z)
+        - label: (B, 1, X, Y, Z) long, see :class:`~lungcad.training.scan_blocks.ScanBlocks`
+        - out: ``segmentation`` (B, 1, X, Y, Z) but for ``classification``; ``classes`` (R, 3) and ``sample`` (R,), the
+          nodule's row or :data:`FALSE_POSITIVE`, but for ``segmentation``; float32
+
+    Raises:
+        InputError: E-CONFIG, an unknown training or source of regions.
+    """
+
+    def __init__(self, module: JointNet, training: str = "joint", regions: str = "both", threshold: float = 0.4,
+                 most: int = 8, overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
+        super().__init__()
+        for given, known in ((training, TRAININGS), (regions, REGIONS)):
+            if given not in known:
+                raise InputError("E-CONFIG", f"unknown: {given} (expected {', '.join(known)}).")
+        self.module, self.stage, self.threshold, self.most = module, training, threshold, most
+        self.source = "truth" if training == "classification" else regions
+        self.overlap, self.precision = overlap, precision
+
+    def forward(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Outputs of what is trained."""
+        dtype = fast_dtype(x.device, self.precision)
+        output: dict[str, Tensor] = {}
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            maps = self.module.features(channels_last(x))
+            if self.stage != "classification":
+                output["segmentation"] = self.module.segment(maps).float()
+            if self.stage == "segmentation":
+                return output
+            image, regions, sample = self.regions(output.get("segmentation"), label)
+            boxes, voxels = stacked(regions, x.device)
+            output["classes"] = self.module.classify(maps, image.to(x.device), boxes, voxels).float()
+        return output | {"sample": sample.to(x.device)}
+
+    @torch.no_grad()
+    def regions(self, logit: Tensor | None, label: Tensor) -> tuple[Tensor, list[Region], Tensor]:
+        """Of a batch: the images (R,) that regions are in, the regions, and the nodules (R,) that they are."""
+        image, regions, sample = [], [], []
+        for number, one in enumerate(label.cpu().numpy()[:, 0]):
+            probability = None if logit is None else logit[number, 0].sigmoid().cpu().numpy()
+            for region, nodule in self.chosen(probability, one):
+                image.append(number)
+                regions.append(region)
+                sample.append(nodule)
+        return torch.tensor(image, dtype=torch.long), regions, torch.tensor(sample, dtype=torch.long)
+
+    def chosen(self, probability: np.ndarray | None, label: np.ndarray) -> list[tuple[Region, int]]:
+        """Regions of one block, each with the nodule that it is.
+
+        Args:
+            probability: (X, Y, Z) of the segmentation; None for the true regions alone.
+            label: (X, Y, Z).
+        """
+        hits: list[tuple[Region, int]] = []
+        false: list[tuple[Region, int]] = []
+        if self.source != "truth" and probability is not None:
+            for region in find_regions(probability, self.threshold):
+                nodule = owner(region, label, self.overlap)
+                if nodule is not None:
+                    (false if nodule == FALSE_POSITIVE else hits).append((region, nodule))
+        if self.source != "predicted":
+            known = {nodule for _, nodule in hits}
+            missed = [row - 1 for row in np.unique(label[label > 0]).tolist() if row - 1 not in known]
+            hits += [(region, nodule) for nodule in missed for region in find_regions(label == nodule + 1, 0.5, most=1)]
+        return hits + false[: self.most]
+
+
+def owner(region: Region, label: np.ndarray, overlap: float) -> int | None:
+    """The nodule's row that a region is, :data:`FALSE_POSITIVE`, or None where that is not certain.
+
+    Args:
+        region: found in the segmentation.
+        label: (X, Y, Z) as in :class:`~lungcad.training.scan_blocks.ScanBlocks`.
+        overlap: least share of the region's voxels that lie in the nodule.
+    """
+    inside = label[region.here][region.mask]
+    nodules, count = np.unique(inside[inside > 0], return_counts=True)
+    if len(nodules):
+        return int(nodules[count.argmax()]) - 1 if count.max() >= overlap * region.voxels else None
+    return None if (inside < 0).any() else FALSE_POSITIVE

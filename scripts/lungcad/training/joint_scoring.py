@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score masks, sizes and malignancy of what a bundle found in cases, nodule by nodule, besides its detection.
+
+A scored folder gets ``segmentation.csv``, one row per nodule that has a mask, and ``joint.json``, figures of it.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine
+
+from lungcad.atomic import added_files
+from lungcad.finding import Finding
+from lungcad.finding_mask import FindingMask
+from lungcad.geometry import to_index
+from lungcad.joint_inferer import sphere_diameter
+from lungcad.malignancy_scores import Predictions, score_malignancy
+from lungcad.results import reported_score
+from lungcad.tables import read_table
+from lungcad.training.case import Case, cut
+from lungcad.training.scoring import CaseScorer
+
+SEGMENTATION = "segmentation.csv"
+COLUMNS = (
+    "case", "nodule", "found", "dice", "volume_mm3", "true_volume_mm3", "diameter_mm", "true_diameter_mm",
+    "n_readers", "median_malignancy", "malignancy_probability",
+)  # fmt: skip
+INDETERMINATE = 3
+"""Median malignancy that is neither benign nor malignant (section III)."""
+
+
+class JointScorer(CaseScorer):
+    """As :class:`~lungcad.training.scoring.CaseScorer`, and nodule by nodule."""
+
+    def _start(self, engine: Engine) -> None:
+        super()._start(engine)
+        self.rows: list[dict[str, Any]] = []
+
+    def _collect(self, engine: Engine) -> None:
+        super()._collect(engine)
+        batch = engine.state.batch
+        self.rows += nodule_rows(batch["case"], batch["findings"], batch["masks"])
+
+    def _write(self, engine: Engine) -> None:
+        super()._write(engine)
+        with added_files(self.folder) as folder:
+            with (folder / SEGMENTATION).open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, COLUMNS)
+                writer.writeheader()
+                writer.writerows(self.rows)
+            (folder / "joint.json").write_text(json.dumps({"data": self.data} | joint_figures(self.rows), indent=2))
+
+
+def nodule_rows(
+    case: Case, findings: Sequence[Finding], masks: dict[tuple[float, float, float], FindingMask]
+) -> list[dict[str, Any]]:
+    """One row of :data:`COLUMNS` for each nodule of a case that has a mask.
+
+    A nodule is found by the best finding centred within its radius, as LUNA16 has it. None is unknown.
+    """
+    rows = []
+    places = to_index(case.to_mm, np.array([f.center_lps_mm for f in findings]).reshape(-1, 3))
+    scores = np.array([reported_score(f.as_dict()) for f in findings], dtype=float)
+    for number, nodule in enumerate(case.nodules, start=1):
+        true = np.zeros(0) if case.masks is None else case.masks == number
+        if not true.any():
+            continue
+        volume = float(true.sum() * abs(np.linalg.det(case.to_mm[:3, :3])))
+        row: dict[str, Any] = dict.fromkeys(COLUMNS) | {
+            "case": case.name, "nodule": nodule.name, "found": 0, "dice": 0.0, "true_volume_mm3": volume,
+            "true_diameter_mm": sphere_diameter(volume), "n_readers": len(nodule.malignancy),
+            "median_malignancy": median(nodule.malignancy) if nodule.malignancy else None,
+        }  # fmt: skip
+        near = np.flatnonzero(case.distance_mm(places, [nodule])[:, 0] < nodule.diameter_mm / 2)
+        if len(near):
+            best = findings[near[np.nan_to_num(scores[near], nan=-1).argmax()]]
+            mask = masks.get(best.center_lps_mm)
+            row |= {
+                "found": 1, "dice": None if mask is None else dice(true, mask, case.to_mm),
+                "volume_mm3": best.volume_mm3, "diameter_mm": best.diameter_mm,
+                "malignancy_probability": best.malignancy_probability,
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def dice(true: np.ndarray, mask: FindingMask, to_mm: np.ndarray) -> float:
+    """Twice the shared voxels by the sum of both.
+
+    Args:
+        true: (X, Y, Z) bool.
+        mask: on the same grid or one that is shifted by whole voxels.
+        to_mm: (4, 4), index of ``true`` to mm.
+    """
+    first = np.rint(to_index(to_mm, mask.affine[:3, 3])).astype(int)
+    x, y, z = mask.mask.shape
+    there = cut(true, first + (np.array(mask.mask.shape) - 1) / 2, (x, y, z), False)
+    return float(2 * (there & mask.mask).sum() / (true.sum() + mask.mask.sum()))
+
+
+def read_rows(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The rows of several scored folders; what is empty is None."""
+    rows = []
+    for folder in folders:
+        for row in read_table(Path(folder) / SEGMENTATION, COLUMNS).rows:
+            cells: dict[str, Any] = {column: row.cells[column] or None for column in COLUMNS}
+            rows.append(cells | {c: row.number(c) for c in COLUMNS[2:] if cells[c] is not None})
+    return rows
+
+
+def joint_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of rows, with 95 % intervals from a bootstrap over patients.
+
+    Dice over the nodules found and over all, where a missed one has 0; absolute errors of volume and diameter against
+    the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it, over all,
+    the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
+    """
+    patient = np.unique([(row["nodule"] or row["case"]).split("_")[0] for row in rows], return_inverse=True)[1]
+    values = {
+        "dice": [row["dice"] if row["found"] else None for row in rows],
+        "dice_with_missed": [row["dice"] for row in rows],
+        "volume_error_percent": [_off(row, "volume_mm3", relative=True) for row in rows],
+        "diameter_error_mm": [_off(row, "diameter_mm") for row in rows],
+    }
+    figures: dict[str, Any] = {"nodules": len(rows), "found": sum(int(row["found"]) for row in rows)}
+    for name, column in values.items():
+        figures |= _summary(name, np.array(column, dtype=float), patient)
+    found = np.array([row["malignancy_probability"] is not None for row in rows], dtype=bool)
+    figures["malignancy_of_found"] = _malignancy(rows, patient, found)
+    missed = np.array([not row["found"] for row in rows], dtype=bool)
+    figures["malignancy_undetected_benign"] = _malignancy(rows, patient, found | missed) if found.any() else None
+    return figures
+
+
+def _off(row: dict[str, Any], name: str, relative: bool = False) -> float | None:
+    if row[name] is None:
+        return None
+    error = abs(row[name] - row[f"true_{name}"])
+    return float(100 * error / row[f"true_{name}"] if relative else error)
+
+
+def _summary(name: str, value: np.ndarray, patient: np.ndarray, rounds: int = 1000) -> dict[str, Any]:
+    """Mean and median of what is known, and an interval of the mean."""
+    known = np.isfinite(value)
+    if not known.any():
+        return {f"mean_{name}": None, f"median_{name}": None, f"mean_{name}_ci": None}
+    value, patients, rng = value[known], np.unique(patient[known], return_inverse=True)[1], np.random.default_rng(0)
+    count = int(patients.max()) + 1
+    total, size = np.bincount(patients, value), np.bincount(patients)
+    draws = rng.integers(count, size=(rounds, count))
+    means = total[draws].sum(axis=1) / size[draws].sum(axis=1)
+    return {
+        f"mean_{name}": float(value.mean()), f"median_{name}": float(np.median(value)),
+        f"mean_{name}_ci": np.percentile(means, (2.5, 97.5)).tolist(),
+    }  # fmt: skip
+
+
+def _malignancy(rows: Sequence[dict[str, Any]], patient: np.ndarray, chosen: np.ndarray) -> dict[str, Any] | None:
+    """Balanced accuracy, AUC and their like; None unless both classes are there."""
+    sure = [n for n in np.flatnonzero(chosen).tolist() if rows[n]["median_malignancy"] not in (None, INDETERMINATE)]
+    label = np.array([int(rows[n]["median_malignancy"] > INDETERMINATE) for n in sure])
+    if len(np.unique(label)) != 2:
+        return None
+    probability = np.array([rows[n]["malignancy_probability"] or 0.0 for n in sure])
+    numbers = np.unique(patient[sure], return_inverse=True)[1]
+    figures = score_malignancy(Predictions(label, probability, numbers, {}))
+    return {key: figures[key] for key in figures if key not in ("calibration", "attribute_errors", "ece_bins")}

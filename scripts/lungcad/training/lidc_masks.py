@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks of nodules that several of LIDC-IDRI's readers agree on, on a case's grid (Liu and Chan 2020, figure 5)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lungcad.geometry import scaled_affine, to_index, to_world
+from lungcad.lidc.clustering import cluster
+from lungcad.lidc.readings import LidcScan, Reading
+from lungcad.lidc.size import inside
+
+AGREEING = 3
+"""Readers; a voxel that as many outline is nodule. Of nodules with fewer readers all must agree."""
+
+
+@dataclass(frozen=True)
+class OutlinedNodule:
+    """A nodule in the voxels of its scan.
+
+    Attributes:
+        name: patient and number within the series.
+        first: (3,) int, first voxel of the mask: column, row, slice.
+        mask: (a, b, c) bool; without any voxel where the readers do not overlap.
+        malignancy: what each reader said.
+        center: (3,) continuous index of all readers' voxels together.
+    """
+
+    name: str
+    first: np.ndarray
+    mask: np.ndarray
+    malignancy: tuple[float, ...]
+    center: np.ndarray
+
+
+def outlined_nodules(scan: LidcScan, affine: np.ndarray, agreeing: int = AGREEING) -> list[OutlinedNodule]:
+    """The nodules of a scan, from foot to head.
+
+    Args:
+        scan: with its readings; columns and rows are the first two axes of the volume.
+        affine: (4, 4) of the volume, index to LPS mm; its third axis runs along z.
+        agreeing: readers that must outline a voxel.
+    """
+    nodules = []
+    for number, group in enumerate(cluster(scan), start=1):
+        voxels = [_voxels(reading, affine) for reading in group]
+        every = np.concatenate(voxels)
+        if not len(every):  # outlines that enclose no pixel
+            continue
+        first = every.min(axis=0)
+        count = np.zeros(np.ptp(every, axis=0) + 1, int)
+        for one in voxels:
+            count[tuple((one - first).T)] += 1
+        nodules.append(
+            OutlinedNodule(
+                f"{scan.patient_id}_{number}", first, count >= min(agreeing, len(group)),
+                tuple(float(one.ratings["malignancy"]) for one in group), every.mean(axis=0),
+            )
+        )  # fmt: skip
+    return nodules
+
+
+def _voxels(reading: Reading, affine: np.ndarray) -> np.ndarray:
+    """Voxels (N, 3) inside a reader's outlines and outside the exclusions, each once."""
+    parts: dict[bool, list[np.ndarray]] = {True: [], False: []}
+    for contour in reading.contours:
+        pixels = inside(contour.points)
+        number = round((contour.z_mm - affine[2, 3]) / affine[2, 2])
+        parts[contour.inclusion].append(np.column_stack([pixels, np.full(len(pixels), number)]))
+    included = np.unique(np.concatenate([np.zeros((0, 3), int), *parts[True]]), axis=0)
+    holes = {tuple(voxel) for part in parts[False] for voxel in part.tolist()}
+    return np.array([voxel for voxel in included.tolist() if tuple(voxel) not in holes], dtype=int).reshape(-1, 3)
+
+
+def nearest_nodule(
+    nodules: Sequence[OutlinedNodule], affine: np.ndarray, place_mm: np.ndarray, reach_mm: float
+) -> OutlinedNodule | None:
+    """The nodule whose centre is nearest to a place, if it is no farther than ``reach_mm``."""
+    far = [float(np.linalg.norm(to_world(affine, nodule.center) - place_mm)) for nodule in nodules]
+    return nodules[int(np.argmin(far))] if far and min(far) <= reach_mm else None
+
+
+def set_on_grid(masks: np.ndarray, number: int, nodule: OutlinedNodule, affine: np.ndarray, grid: np.ndarray) -> None:
+    """Mark a nodule's voxels in a case's masks, by linear interpolation of its mask.
+
+    Args:
+        masks: (X, Y, Z), changed.
+        number: that its voxels get.
+        nodule: in the volume's voxels.
+        affine: (4, 4) of the volume, index to mm.
+        grid: (4, 4) of the masks, index to the same mm.
+    """
+    mask = np.pad(nodule.mask.astype(np.float32), 1)
+    own = scaled_affine(affine, (nodule.first - 1).tolist(), (1, 1, 1))
+    corners = np.array(np.meshgrid(*([0, n - 1] for n in mask.shape), indexing="ij")).reshape(3, -1).T
+    places = to_index(grid, to_world(own, corners))
+    low = np.maximum(np.floor(places.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 1, masks.shape)
+    if (low >= high).any():
+        return
+    step = np.linalg.inv(own) @ grid
+    size = tuple((high - low).tolist())
+    inside_it = ndimage.affine_transform(mask, step[:3, :3], step[:3, :3] @ low + step[:3, 3], size, order=1) >= 0.5
+    masks[tuple(slice(a, b) for a, b in zip(low, high, strict=True))][inside_it] = number

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks with the masks of their nodules, two of each scan an epoch (Liu and Chan 2020, section IV.B)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from lungcad.errors import InputError
+from lungcad.isolation import BLANK_HU
+from lungcad.training.blocks import cells_within
+from lungcad.training.case import Case, cut, patch_center
+from lungcad.training.malignancy_labels import MalignancyLabels
+from lungcad.training.patches import scaled, warped
+from lungcad.training.random_samples import RandomSamples
+from lungcad.training.turns import PlaneTurn
+
+IGNORED = -1
+"""Label of voxels of lesions that are neither nodule nor background, and of nodules that nobody outlined."""
+
+TRIES = 20
+"""Places tried for a block without nodules; if all fail, one with nodules is as well: its label tells them."""
+
+
+class ScanBlocks(RandomSamples):
+    """For each scan and round a block with a nodule and a block without; a function of (seed, epoch, index).
+
+    A block lies around one of the scan's nodules, which is anywhere in it but near its faces, or around any place in
+    the lungs. Blocks are turned in one of the three planes by a multiple of 90 degrees. Beyond the paper, which has
+    eight hundred scans, a share can be turned by any angle, tilted and scaled.
+
+    Args:
+        cases: with masks; cubic voxels.
+        labels: of their nodules.
+        block_size: voxels, a cube; 64 in the paper.
+        window_hu: clipped to it, and scaled to ``intensity``.
+        intensity: least and greatest value of an image.
+        rounds: how often each scan is used in an epoch; once in the paper.
+        margin: the place that a block lies around is at least so many voxels inside.
+        warp_share: share of the blocks turned by any angle, tilted and scaled.
+        seed: of everything random.
+
+    Raises:
+        InputError: E-CONFIG, where a case with nodules has no masks, or the block is no cube.
+    """
+
+    def __init__(self, cases: Sequence[Case], labels: MalignancyLabels, block_size: Sequence[int],
+                 window_hu: Sequence[float], intensity: Sequence[float], *, rounds: int = 1, margin: int = 12,
+                 warp_share: float = 0.0, seed: int = 0):  # fmt: skip
+        super().__init__(2 * rounds * len(cases), seed)
+        if unmasked := [case.name for case in cases if case.nodules and case.masks is None]:
+            text = f"{len(unmasked)} cases without masks of their nodules, such as {unmasked[0]}."
+            raise InputError("E-CONFIG", text, "Make them again with scripts/make_cases.py.")
+        if len(set(block_size)) != 1:
+            raise InputError("E-CONFIG", f"block of {list(block_size)} voxels (expected a cube: it is turned).")
+        x, y, z = block_size
+        self.cases, self.size, self.window_hu, self.intensity = list(cases), (x, y, z), window_hu, intensity
+        self.rows = [labels.of(case) for case in self.cases]
+        self.reach, self.warp_share = max(x / 2 - margin, 0.0), warp_share
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        """``image`` (1, X, Y, Z) and ``label`` (1, X, Y, Z) long.
+
+        Labels are 0 outside nodules, the nodule's row in the table of labels plus 1 inside, or :data:`IGNORED`.
+        """
+        rng = self.rng(item)
+        pair, second = divmod(item, 2)
+        number = self._order(pair)
+        case, rows = self.cases[number], np.array([0, *(row + 1 for row in self.rows[number])])
+        normal_first = np.random.default_rng((self.seed, self.epoch, self.length, pair)).random() < 0.5
+        if case.nodules and bool(second) == normal_first:  # no process of several gets all the nodules
+            nodule = case.nodules[rng.integers(len(case.nodules))]
+            place = nodule.index + rng.uniform(-self.reach, self.reach, 3)
+        else:
+            place = self._normal(case, rng)
+        hu, own, ignored = self._cut(case, place, rng)
+        turn = PlaneTurn(rng)
+        low, high = self.intensity
+        image = turn.volume(low + (high - low) * scaled(hu, self.window_hu))
+        label = turn.volume(np.where(ignored & (own == 0), IGNORED, rows[own]))
+        return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(label)[None]}
+
+    def _order(self, draw: int) -> int:
+        """Which scan is used: each once in a round, in an order of its own."""
+        turn, place = divmod(draw, len(self.cases))
+        return int(
+            np.random.default_rng((self.seed, self.epoch, self.length + turn)).permutation(len(self.cases))[place]
+        )
+
+    def _normal(self, case: Case, rng: np.random.Generator) -> np.ndarray:
+        """A place (3,) in the lungs whose block has no nodule, if there is room for one."""
+        for _ in range(TRIES):
+            place = rng.integers(case.lungs.shape)
+            while not case.lungs[tuple(place)]:
+                place = rng.integers(case.lungs.shape)
+            if case.masks is None or not cut(case.masks, place, self.size, 0).any():
+                break
+        return place.astype(float)
+
+    def _cut(
+        self, case: Case, place: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """HU, numbers of nodules as in the case's masks, and what is ignored, each (X, Y, Z)."""
+        masks = np.zeros(case.hu.shape, np.uint8) if case.masks is None else case.masks
+        middle = (np.array(self.size) - 1) / 2
+        matrix, scale = np.eye(3), 1.0
+        if rng.random() < self.warp_share:
+            hu, matrix, scale = warped(case, place, self.size, rng)
+            own = ndimage.affine_transform(masks, matrix, place - matrix @ middle, self.size, order=0, cval=0)
+        else:
+            hu, own = cut(case.hu, place, self.size, BLANK_HU), cut(masks, place, self.size, 0)
+            place = patch_center(place, self.size)
+        drawn = set(np.unique(masks).tolist())
+        left = [*case.ignored, *(one for n, one in enumerate(case.nodules, start=1) if n not in drawn)]
+        places = [np.linalg.solve(matrix, one.index - place) + middle for one in left]
+        ignored = cells_within(self.size, places, [one.diameter_mm / scale for one in left], case.spacing_mm, stride=1)
+        return hu, own, ignored
+
+
+def prepare_blocks(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:
+    """MONAI's prepare_batch: image, label, and the label for the network's training form too."""
+    image, label = (batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label"))
+    return image, label, (label,), {}
