@@ -190,6 +190,16 @@ def test_cross_validation_scores_every_scan_once_and_resumes(
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.pt")} == before
 
 
+def split_noisy_case(bundle: str, folder: Path) -> None:
+    """Follow configs/recipe_small.json on one noisy case with a nodule, to train and to test on."""
+    case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
+    case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
+    case.spacing_mm = (2.0, 2.0, 2.0)
+    for split in ("train", "test"):
+        save_case(folder / "cases" / split, case)
+    train.split(bundle, str(folder / "cases"), str(folder / "runs"), recipe="recipe_small", **SMALL)
+
+
 @pytest.mark.slow
 def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pre-training, mining, fine-tuning, candidates with diameters, classifier: as the bundle's recipe says."""
@@ -201,12 +211,7 @@ def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch
             step["set"] |= {"score_threshold": 0.0, "max_candidates": 20}
     small = [step for step in recipe if step["cases"] != "validation"]
     write_recipe(configs / name / "configs" / "recipe_small.json", *small)
-    case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
-    case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
-    case.spacing_mm = (2.0, 2.0, 2.0)
-    for split in ("train", "test"):
-        save_case(tmp_path / "cases" / split, case)
-    train.split(name, str(tmp_path / "cases"), str(tmp_path / "runs"), recipe="recipe_small", **SMALL)
+    split_noisy_case(name, tmp_path)
     assert "reduction test" in (tmp_path / "runs" / "results_small.md").read_text()
     mined = json.loads((tmp_path / "runs" / "mined" / "hard_blocks.json").read_text())
     assert 0 <= mined["hard_blocks"] <= mined["nodule_free_blocks"]
@@ -234,12 +239,7 @@ def test_3dags_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatc
         step["set"] |= {"cube_size": [64, 64, 64]} if step["config"] == "train" else {"score_threshold": 0.3}
     steps[-1]["set"] |= {f"second_network_def#{key}": value for key, value in SLIM.items()}
     write_recipe(configs / name / "configs" / "recipe_small.json", *steps)
-    case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
-    case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
-    case.spacing_mm = (2.0, 2.0, 2.0)
-    for split in ("train", "test"):
-        save_case(tmp_path / "cases" / split, case)
-    train.split(name, str(tmp_path / "cases"), str(tmp_path / "runs"), recipe="recipe_small", **SMALL)
+    split_noisy_case(name, tmp_path)
     assert "union" in (tmp_path / "runs" / "results_small.md").read_text()
     found = {step: json.loads((tmp_path / "runs" / step / "candidates.json").read_text())["case"]
              for step in ("joint_test", "joint_magnify_test", "union")}  # fmt: skip
