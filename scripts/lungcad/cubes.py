@@ -7,6 +7,7 @@ isotropic, 1 mm in the paper, and a diameter counts its voxels.
 """
 
 import torch
+from monai.data.box_utils import box_iou
 from torch import Tensor
 
 MOST_LOG = 4.0
@@ -23,11 +24,12 @@ def cube_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (N, M), in [0, 1].
     """
-    a, b = first[:, None], second[None]
-    reach = (a[..., 3:] + b[..., 3:]) / 2 - (a[..., :3] - b[..., :3]).abs()  # where one lies within the other: more
-    side = torch.minimum(reach, torch.minimum(a[..., 3:], b[..., 3:])).clamp(min=0)  # (N, M, 3)
-    shared = side.prod(dim=-1)
-    return shared / (a[..., 3] ** 3 + b[..., 3] ** 3 - shared)
+    return box_iou(corners(first), corners(second))
+
+
+def corners(cubes: Tensor) -> Tensor:
+    """Cubes (N, 4) as boxes (N, 6) of least and greatest x, y, z: MONAI's StandardMode for 3D boxes."""
+    return torch.cat([cubes[:, :3] - cubes[:, 3:] / 2, cubes[:, :3] + cubes[:, 3:] / 2], dim=1)
 
 
 def encode(cubes: Tensor, anchors: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ Zhang et al. 2020, sections IV.D and IV.F. Cubes are those of :mod:`lungcad.cube
 """
 
 import torch
+from monai.data.box_utils import non_max_suppression
 from torch import Tensor
 
-from lungcad.cubes import cube_iou, decode
+from lungcad.cubes import corners, cube_iou, decode
 from lungcad.errors import InputError
 
 MERGES = ("union", "intersection")
@@ -44,13 +45,7 @@ def suppress(cubes: Tensor, score: Tensor, overlap: float = 0.1) -> Tensor:
     Returns:
         Indices (M,) kept, highest score first.
     """
-    left = score.argsort(descending=True, stable=True)
-    keep = [left[:0]]
-    while len(left):
-        best, left = left[:1], left[1:]
-        keep.append(best)
-        left = left[cube_iou(cubes[best], cubes[left])[0] <= overlap]
-    return torch.cat(keep)
+    return non_max_suppression(corners(cubes), score, overlap)
 
 
 def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: float = 0.1) -> Tensor:

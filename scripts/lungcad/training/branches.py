@@ -66,8 +66,8 @@ class BranchTraining(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the classifier branch is asked about in one cube.
 
-        Nodules themselves, a little displaced, come first, then at most half as many again of the proposals that hit
-        them, then the most probable false ones.
+        Nodules themselves, a little displaced, come first, then proposals that hit them, at most half of what is
+        sampled, then the most probable false ones.
 
         Args:
             proposals: (N, 5) of the network.

@@ -12,7 +12,7 @@ from torch import Tensor
 from lungcad.errors import InputError
 from lungcad.isolation import BLANK_HU
 from lungcad.training.blocks import cells_within
-from lungcad.training.case import Case, cut, patch_center
+from lungcad.training.case import Case, Sphere, cut, patch_center
 from lungcad.training.malignancy_labels import MalignancyLabels
 from lungcad.training.patches import scaled, warped
 from lungcad.training.random_samples import RandomSamples
@@ -59,6 +59,7 @@ class ScanBlocks(RandomSamples):
         x, y, z = block_size
         self.cases, self.size, self.window_hu, self.intensity = list(cases), (x, y, z), window_hu, intensity
         self.rows = [labels.of(case) for case in self.cases]
+        self.left = [[*case.ignored, *undrawn(case)] for case in self.cases]
         self.reach, self.warp_share = max(x / 2 - margin, 0.0), warp_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
@@ -76,7 +77,7 @@ class ScanBlocks(RandomSamples):
             place = nodule.index + rng.uniform(-self.reach, self.reach, 3)
         else:
             place = self._normal(case, rng)
-        hu, own, ignored = self._cut(case, place, rng)
+        hu, own, ignored = self._cut(case, self.left[number], place, rng)
         turn = PlaneTurn(rng)
         low, high = self.intensity
         image = turn.volume(low + (high - low) * scaled(hu, self.window_hu))
@@ -101,9 +102,9 @@ class ScanBlocks(RandomSamples):
         return place.astype(float)
 
     def _cut(
-        self, case: Case, place: np.ndarray, rng: np.random.Generator
+        self, case: Case, left: Sequence[Sphere], place: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """HU, numbers of nodules as in the case's masks, and what is ignored, each (X, Y, Z)."""
+        """HU, numbers of nodules as in the case's masks, and which voxels are ``left`` out, each (X, Y, Z)."""
         masks = np.zeros(case.hu.shape, np.uint8) if case.masks is None else case.masks
         middle = (np.array(self.size) - 1) / 2
         matrix, scale = np.eye(3), 1.0
@@ -113,11 +114,15 @@ class ScanBlocks(RandomSamples):
         else:
             hu, own = cut(case.hu, place, self.size, BLANK_HU), cut(masks, place, self.size, 0)
             place = patch_center(place, self.size)
-        drawn = set(np.unique(masks).tolist())
-        left = [*case.ignored, *(one for n, one in enumerate(case.nodules, start=1) if n not in drawn)]
         places = [np.linalg.solve(matrix, one.index - place) + middle for one in left]
         ignored = cells_within(self.size, places, [one.diameter_mm / scale for one in left], case.spacing_mm, stride=1)
         return hu, own, ignored
+
+
+def undrawn(case: Case) -> list[Sphere]:
+    """The case's nodules that its masks do not show."""
+    drawn = set() if case.masks is None else set(np.unique(case.masks).tolist())
+    return [one for n, one in enumerate(case.nodules, start=1) if n not in drawn]
 
 
 def prepare_blocks(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:
