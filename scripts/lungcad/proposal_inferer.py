@@ -101,7 +101,7 @@ class LungProposalInferer(Inferer):
         within = ((place >= 0) & (place < torch.tensor(lungs.shape, device=place.device))).all(dim=1)
         within[within.clone()] = lungs[tuple(place[within].t())]
         best = within.nonzero().flatten()
-        best = best[suppress(cubes[best], logit[best], self.overlap)][: self.most]
+        best = best[suppress(cubes[best], logit[best], self.overlap, self.most)]
         return cubes[best], logit[best], level[best]
 
 

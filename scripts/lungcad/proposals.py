@@ -34,18 +34,19 @@ def decode_proposals(
     return decode(output[best, 1:], anchors[best]), logit[best], level[best]
 
 
-def suppress(cubes: Tensor, score: Tensor, overlap: float = 0.1) -> Tensor:
+def suppress(cubes: Tensor, score: Tensor, overlap: float = 0.1, most: int = -1) -> Tensor:
     """3D non-maximum suppression: of cubes whose IoU is above ``overlap`` the one of highest score stays.
 
     Args:
         cubes: (N, 4).
         score: (N,).
         overlap: greatest IoU of two that both stay.
+        most: stop after so many; -1 for all.
 
     Returns:
         Indices (M,) kept, highest score first.
     """
-    return non_max_suppression(corners(cubes), score, overlap)
+    return non_max_suppression(corners(cubes), score, overlap, most)
 
 
 def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: float = 0.1) -> Tensor:
