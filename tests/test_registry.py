@@ -12,7 +12,6 @@ from lungcad.registry import (
     describe,
     list_bundles,
     stage_bundle,
-    stages_of,
 )
 
 
@@ -79,15 +78,3 @@ def test_a_stage_may_be_none(name: str | None) -> None:
 def test_a_stage_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(InputError, match=r"E-CONFIG\] no bundle mtmrnet for the stage reduce .expected dou2017, yao"):
         stage_bundle("reduce", "mtmrnet")
-
-
-def test_one_bundle_may_be_two_stages(tmp_path: Path) -> None:
-    (tmp_path / "lung_nodule_joint_new" / "configs").mkdir(parents=True)
-    metadata = {"stage": "detect", "stages": ["characterise", "detect"]}
-    (tmp_path / "lung_nodule_joint_new" / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    for stage in ("detect", "characterise"):
-        assert stage_bundle(stage, "new", tmp_path) == tmp_path / "lung_nodule_joint_new"
-    with pytest.raises(InputError, match="no bundle new for the stage reduce"):
-        stage_bundle("reduce", "new", tmp_path)
-    assert stages_of({"stage": "detect"}) == ["detect"]
-    assert stages_of(metadata) == ["detect", "characterise"]
