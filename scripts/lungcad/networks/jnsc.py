@@ -11,6 +11,7 @@ from math import log
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lungcad.errors import InputError
 from lungcad.networks.jnsc_classifier import RegionClassifier
@@ -19,9 +20,22 @@ UNIT = 16
 """Sides of an input are multiples of it: four down-samplings."""
 
 
+class InstanceNorm(nn.InstanceNorm3d):
+    """Instance normalisation as batch normalisation of one sample after the other.
+
+    The same numbers; torch's own brings tensors whose channels come last into the other order and back, which takes a
+    third of a training step on CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, X, Y, Z), normalised by sample and channel."""
+        one = [F.batch_norm(sample, None, None, self.weight, self.bias, True, 0.0, self.eps) for sample in x.split(1)]
+        return torch.cat(one)
+
+
 def normalised(convolution: nn.Module, channels: int) -> nn.Sequential:
     """A convolution, instance normalisation, ReLU (section IV.F)."""
-    return nn.Sequential(convolution, nn.InstanceNorm3d(channels, affine=True), nn.ReLU(inplace=True))
+    return nn.Sequential(convolution, InstanceNorm(channels, affine=True), nn.ReLU(inplace=True))
 
 
 class Block(nn.Module):
