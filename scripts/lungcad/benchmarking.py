@@ -35,13 +35,14 @@ SAME_NODULE_MM = 5.0
 """Findings of two paths nearer than this are taken for the same one."""
 
 
-def chain_in_process(root: Path, scan: str, repeats: int) -> dict[str, Any]:
+def chain_in_process(root: Path, scan: str, repeats: int, **overrides: str) -> dict[str, Any]:
     """Run the chain as a user does, in processes of its own: medians of seconds per stage, peak memory of the worst.
 
     Args:
         root: of the chain's bundle.
         scan: what to read.
         repeats: runs.
+        overrides: values of the chain's keys, such as ``detector``.
 
     Returns:
         ``seconds`` by stage and ``wall`` with the start of Python and its imports; ``peak_memory_mb`` (resident).
@@ -54,7 +55,8 @@ def chain_in_process(root: Path, scan: str, repeats: int) -> dict[str, Any]:
             start = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(root / "configs" / "inference.json"),
-                 "--bundle_root", str(root), "--dataset_dir", str(Path(scan).resolve()), "--output_dir", output],
+                 "--bundle_root", str(root), "--dataset_dir", str(Path(scan).resolve()), "--output_dir", output,
+                 *(f"--{key}={value}" for key, value in overrides.items())],
                 env=os.environ | {"PYTHONPATH": path}, cwd=output, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             _, status, usage = os.wait4(process.pid, 0)

@@ -2,13 +2,15 @@
 """What the scorers of an evaluation have in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 
 
 class Collector(ABC):
-    """Ignite handler: collects case by case, and writes at the end.
+    """Collects case by case, and writes at the end; attached to an ignite engine it does so by itself.
 
     Args:
         output_dir: to write to.
@@ -20,15 +22,23 @@ class Collector(ABC):
 
     def attach(self, engine: Engine) -> None:
         """Start afresh, collect, write."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._write)
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add(engine.state.batch, engine.state.output))
+        engine.add_event_handler(Events.COMPLETED, self.write)
 
     @abstractmethod
-    def _start(self, engine: Engine) -> None: ...
+    def start(self) -> None:
+        """Forget what was collected."""
 
     @abstractmethod
-    def _collect(self, engine: Engine) -> None: ...
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """One case.
+
+        Args:
+            batch: what went into the network, and what postprocessing made of it.
+            output: of the engine.
+        """
 
     @abstractmethod
-    def _write(self, engine: Engine) -> None: ...
+    def write(self) -> None:
+        """What was collected."""

@@ -3,11 +3,11 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine
 
 from lungcad.atomic import whole_file
 from lungcad.geometry import to_index, to_world
@@ -22,7 +22,7 @@ HARD_BLOCKS = "hard_blocks.json"
 
 
 class HardBlockMiner(Collector):
-    """Ignite handler: goes over the score volumes of cases and writes ``hard_blocks.json`` with the blocks and counts.
+    """Goes over the score volumes of cases and writes ``hard_blocks.json`` with the blocks and counts.
 
     The network has seen the whole volume at once, not block by block; what a block's edge would change is left out.
 
@@ -40,14 +40,15 @@ class HardBlockMiner(Collector):
         super().__init__(output_dir, data)
         self.size, self.step, self.threshold, self.index_map = block_size, step, threshold, index_map
 
-    def _start(self, engine: Engine) -> None:
+    def start(self) -> None:
+        """Forget what was collected."""
         self.hard: dict[str, list[list[int]]] = {}
         self.all = 0
 
-    def _collect(self, engine: Engine) -> None:
-        batch: dict[str, Any] = engine.state.batch
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """One case."""
         case: Case = batch["case"]
-        above = engine.state.output["pred"][0, 0].cpu() > torch.tensor(self.threshold).logit()
+        above = output["pred"][0, 0].cpu() > torch.tensor(self.threshold).logit()
         cells = self.index_map.to_voxel(above.nonzero().numpy())
         places = to_index(case.to_mm, to_world(batch["grid_affine"], cells))
         inside = np.rint(places).astype(int)
@@ -60,7 +61,8 @@ class HardBlockMiner(Collector):
                 hard.append(first.tolist())
         self.hard[case.name] = hard
 
-    def _write(self, engine: Engine) -> None:
+    def write(self) -> None:
+        """What was collected."""
         count = sum(map(len, self.hard.values()))
         share = count / max(self.all, 1)
         figures = {"data": self.data, "nodule_free_blocks": self.all, "hard_blocks": count, "hard_share": share}

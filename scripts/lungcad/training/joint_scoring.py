@@ -6,13 +6,12 @@ A scored folder gets ``segmentation.csv``, one row per nodule that has a mask, a
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine
 
 from lungcad.atomic import added_files
 from lungcad.finding import Finding
@@ -37,17 +36,19 @@ INDETERMINATE = 3
 class JointScorer(CaseScorer):
     """As :class:`~lungcad.training.scoring.CaseScorer`, and nodule by nodule."""
 
-    def _start(self, engine: Engine) -> None:
-        super()._start(engine)
+    def start(self) -> None:
+        """Forget what was collected."""
+        super().start()
         self.rows: list[dict[str, Any]] = []
 
-    def _collect(self, engine: Engine) -> None:
-        super()._collect(engine)
-        batch = engine.state.batch
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """One case."""
+        super().add(batch, output)
         self.rows += nodule_rows(batch["case"], batch["findings"], batch["masks"])
 
-    def _write(self, engine: Engine) -> None:
-        super()._write(engine)
+    def write(self) -> None:
+        """What was collected."""
+        super().write()
         with added_files(self.folder) as folder:
             with (folder / SEGMENTATION).open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, COLUMNS)

@@ -4,11 +4,10 @@
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine
 
 from lungcad.atomic import added_files
 from lungcad.finding import ATTRIBUTES, Finding
@@ -29,22 +28,25 @@ and the mean absolute difference over the pairs of its readers, empty where ther
 
 
 class NoduleScorer(Collector):
-    """Ignite handler: collects findings nodule by nodule, at the end writes predictions.csv and metrics.json.
+    """Collects findings nodule by nodule, at the end writes predictions.csv and metrics.json.
 
     Args:
         output_dir: receives both.
         data: what was scored on, in words; goes into the figures.
     """
 
-    def _start(self, engine: Engine) -> None:
+    def start(self) -> None:
+        """Forget what was collected."""
         self.rows: list[Sequence[Any]] = []
 
-    def _collect(self, engine: Engine) -> None:
-        (finding,) = engine.state.batch["findings"]
-        logits = engine.state.output["pred"].reshape(-1, 1 + len(ATTRIBUTES))[:, 0].tolist()
-        self.rows.append(_row(engine.state.batch["nodule"], finding, logits))
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """One case."""
+        (finding,) = batch["findings"]
+        logits = output["pred"].reshape(-1, 1 + len(ATTRIBUTES))[:, 0].tolist()
+        self.rows.append(_row(batch["nodule"], finding, logits))
 
-    def _write(self, engine: Engine) -> None:
+    def write(self) -> None:
+        """What was collected."""
         with added_files(self.folder) as folder:
             with (folder / PREDICTIONS).open("w", newline="") as stream:
                 csv.writer(stream).writerows([COLUMNS, *self.rows])

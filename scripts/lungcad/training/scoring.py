@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine
 
 from lungcad.atomic import added_files
 from lungcad.detection_scores import score_detection
@@ -31,25 +30,28 @@ logger = logging.getLogger(__name__)
 
 
 class CaseScorer(Collector):
-    """Ignite handler: collects findings case by case, at the end writes them and their figures.
+    """Collects findings case by case, at the end writes them and their figures.
 
     Args:
         output_dir: becomes a scored folder.
         data: what was scored on, in words; goes into the figures.
     """
 
-    def _start(self, engine: Engine) -> None:
+    def start(self) -> None:
+        """Forget what was collected."""
         self.findings: dict[str, list[Finding]] = {}
         self.nodules: dict[str, np.ndarray] = {}
         self.excluded: dict[str, np.ndarray] = {}
 
-    def _collect(self, engine: Engine) -> None:
-        case: Case = engine.state.batch["case"]
-        self.findings[case.name] = engine.state.batch["findings"]
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """One case."""
+        case: Case = batch["case"]
+        self.findings[case.name] = batch["findings"]
         self.nodules[case.name] = _spheres_mm(case, case.nodules)
         self.excluded[case.name] = _spheres_mm(case, case.ignored)
 
-    def _write(self, engine: Engine) -> None:
+    def write(self) -> None:
+        """What was collected."""
         figures = {"data": self.data} | summarise(self.findings, self.nodules, self.excluded)
         entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
         marks = [[name, *e["center_lps_mm"], reported_score(e)] for name, some in entries.items() for e in some]

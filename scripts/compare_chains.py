@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All chains of detector, reducer and characteriser on the same cases, as one table.
+
+``python scripts/compare_chains.py CASES_DIR OUTPUT_DIR [--scans FOLDER,FOLDER]``; ``--help`` lists the options.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import torch
+
+from lungcad.benchmarking import chain_in_process
+from lungcad.console import guarded
+from lungcad.cpu import tune_allocator
+from lungcad.registry import bundle_root
+from lungcad.training.case_store import load_cases
+from lungcad.training.chain_comparison import Chain, Chains, chains_of, compare
+
+HEADER = (
+    "| detector | reducer | characteriser | found (95 % CI) | marks / scan | CPM (95 % CI) | at 1 false / scan | "
+    "AUC of malignancy (95 % CI), nodules | seconds | memory, GB |\n|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def compare_chains(
+    cases_dir: str, output_dir: str, data: str = "test cases",
+    detectors: Sequence[str] = ("dou2017", "yao2018", "3dag", "jnsc"),
+    reducers: Sequence[str] = ("none", "dou2017", "yao2018"), characterisers: Sequence[str] = ("mtmrnet", "jnsc"),
+    scans: Sequence[str] = (), device: str | None = None,
+) -> None:  # fmt: skip
+    """Run every chain on cases, score it, and print a table; run again, it goes on where it was stopped.
+
+    Args:
+        cases_dir: cases with 1 mm voxels and masks, as scripts/make_cases.py writes them.
+        output_dir: gets the findings, a scored folder for each chain, and chains.md.
+        data: what was scored on, in words.
+        detectors: short names of bundles.
+        reducers: likewise; ``none`` is a chain without.
+        characterisers: likewise.
+        scans: DICOM folders on which each chain is also run as a user does, for the memory that it takes.
+        device: where networks run; a GPU if there is one.
+    """
+    tune_allocator()
+    chains = chains_of(_names(detectors), _names(reducers), _names(characterisers))
+    where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    figures = compare(Chains(chains, where), load_cases(cases_dir), output_dir, data)
+    memory = {chain: _memory(chain, _names(scans)) for chain in chains}
+    table = "\n".join([HEADER, *(_row(chain, figures[chain], memory[chain]) for chain in chains)]) + "\n"
+    (Path(output_dir) / "chains.md").write_text(table)
+    print(table)
+
+
+def _names(given: Sequence[str] | str) -> list[str]:
+    return given.split(",") if isinstance(given, str) else [str(name) for name in given]
+
+
+def _memory(chain: Chain, scans: Sequence[str]) -> float | None:
+    """Peak of the runs on the scans, GB."""
+    keys = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
+    root = bundle_root("lung_nodule_cad")
+    return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
+
+
+def _row(chain: Chain, figures: Mapping[str, Any], memory: float | None) -> str:
+    detection = figures["detection"]
+    one = detection["fp_per_scan"].index(1)
+    cells = [
+        *(f"`{name}`" for name in chain),
+        _interval(detection["sensitivity"], detection["sensitivity_ci"], ".1%"),
+        f"{detection['false_marks_per_scan']:.1f}",
+        _interval(detection["cpm"], detection["cpm_ci"], ".3f"),
+        _interval(detection["sensitivities"][one], detection["sensitivities_ci"][one], ".3f"),
+        _malignancy(figures["joint"]["malignancy_of_found"]),
+        f"{figures['seconds']:.1f}",
+        "-" if memory is None else f"{memory:.1f}",
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _malignancy(figures: Mapping[str, Any] | None) -> str:
+    return "-" if figures is None else f"{_interval(figures['auc'], figures['auc_ci'], '.3f')}, {figures['nodules']}"
+
+
+def _interval(value: float, interval: Sequence[float], form: str) -> str:
+    low, high = interval
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+if __name__ == "__main__":
+    guarded(fire.Fire, compare_chains)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every chain of bundles on the same cases: a stage runs once for all chains that begin alike.
+
+A chain is scored as it is run: its stages get a scan, not the working grid that a bundle's own evaluation takes, and
+malignancy is asked for from the threshold "sensitive" up.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from lungcad.atomic import whole_file
+from lungcad.finding import Finding
+from lungcad.finding_mask import Masks
+from lungcad.grid import Scan
+from lungcad.lungs import LungMask
+from lungcad.registry import stage_bundle
+from lungcad.stage import BundleStage
+from lungcad.training.case import Case
+from lungcad.training.joint_scoring import JointScorer
+from lungcad.volume import Volume
+
+Chain = tuple[str, str, str]
+"""Detector, reducer, characteriser; the last two can be ``none``."""
+
+
+@dataclass
+class Result:
+    """Of a chain, or its beginning, on one case.
+
+    Attributes:
+        findings: of its last stage.
+        seconds: of its stages.
+        masks: of findings.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    masks: Masks = field(default_factory=dict)
+
+
+def chains_of(detectors: Sequence[str], reducers: Sequence[str], characterisers: Sequence[str]) -> list[Chain]:
+    """All combinations."""
+    return list(product(detectors, reducers, characterisers))
+
+
+def scan_of(case: Case) -> Scan:
+    """A case as a chain's stages take it; its lungs are those that it came with."""
+    scan = Scan(Volume(case.hu.astype(np.float32), case.to_mm, case.name))
+    scan.lungs = LungMask(case.lungs, case.to_mm, float(case.lungs.sum() * np.prod(case.spacing_mm) / 1e3))
+    return scan
+
+
+class Chains:
+    """Chains whose stages are loaded once.
+
+    Args:
+        chains: to compare.
+        device: where networks run.
+        bundles_dir: folder of bundles; None for the usual one.
+
+    Raises:
+        InputError: E-CONFIG, an unknown bundle.
+    """
+
+    def __init__(self, chains: Sequence[Chain], device: torch.device, bundles_dir: str | None = None):
+        self.chains, self.device, self.folder = list(chains), device, bundles_dir
+        self.loaded: dict[tuple[Any, ...], BundleStage] = {}
+        for chain in self.chains:
+            self.stages(chain)
+
+    def stages(self, chain: Chain) -> list[BundleStage | None]:
+        """Of a chain; None where one is left out."""
+        detect, reduce = self._stage("detect", chain[0]), self._stage("reduce", chain[1])
+        last = reduce or detect
+        least = None if last is None else last.thresholds["sensitive"]
+        return [detect, reduce, self._stage("characterise", chain[2], least_probability=least)]
+
+    def _stage(self, stage: str, name: str, **overrides: Any) -> BundleStage | None:
+        root = stage_bundle(stage, name, self.folder)
+        if root is None:
+            return None
+        key = (stage, name, *overrides.values())
+        if key not in self.loaded:
+            self.loaded[key] = BundleStage(root, self.device, overrides, stage)
+        return self.loaded[key]
+
+    def __call__(self, case: Case) -> dict[Chain, Result]:
+        """What each chain makes of a case."""
+        scan = scan_of(case)
+        done: dict[tuple[str, ...], Result] = {(): Result()}
+        for chain in self.chains:
+            for length, stage in enumerate(self.stages(chain), start=1):
+                before = done[chain[: length - 1]]
+                if chain[:length] not in done:
+                    done[chain[:length]] = _run(stage, scan, before) if stage else before
+        return {chain: done[chain] for chain in self.chains}
+
+
+def _run(stage: BundleStage, scan: Scan, before: Result) -> Result:
+    scan.masks = dict(before.masks)
+    start = time.perf_counter()
+    findings = stage(scan, before.findings)
+    return Result(findings, before.seconds + time.perf_counter() - start, scan.masks)
+
+
+def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str) -> dict[Chain, dict[str, Any]]:
+    """Run and score all chains; what was run on a case before is not run again.
+
+    Args:
+        chains: to compare.
+        cases: to score on, with cubic voxels of 1 mm and, for malignancy, with masks.
+        output_dir: gets ``cases/<name>.json`` with the findings of all chains, and a scored folder for each chain.
+        data: what was scored on, in words.
+
+    Returns:
+        By chain ``detection`` and ``joint``, the figures of its scored folder, and ``seconds``, the stages' mean.
+    """
+    root = Path(output_dir)
+    (root / "cases").mkdir(parents=True, exist_ok=True)
+    found = {case.name: _known(chains, case, root / "cases" / f"{case.name}.json")
+             for case in tqdm(cases, desc="cases")}  # fmt: skip
+    figures = {}
+    for chain in chains.chains:
+        scorer = JointScorer(str(root / "-".join(chain)), data)
+        scorer.start()
+        for case in cases:
+            entry = found[case.name]["-".join(chain)]
+            findings = [Finding.from_dict(one) for one in entry["findings"]]
+            scorer.add({"case": case, "findings": findings, "masks": {}}, {})
+        scorer.write()
+        seconds = [entries["-".join(chain)]["seconds"] for entries in found.values()]
+        figures[chain] = {"seconds": float(np.mean(seconds))} | {
+            key: json.loads((scorer.folder / f"{file}.json").read_text())
+            for key, file in (("detection", "metrics"), ("joint", "joint"))
+        }
+    return figures
+
+
+def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
+    """Findings and seconds by chain, of this case."""
+    entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if any("-".join(chain) not in entries for chain in chains.chains):
+        entries |= {
+            "-".join(chain): {"findings": [f.as_dict() for f in result.findings], "seconds": result.seconds}
+            for chain, result in chains(case).items()
+        }
+        with whole_file(path) as part:
+            part.write_text(json.dumps(entries))
+    return entries
