@@ -106,7 +106,7 @@ def test_every_detector_and_reducer_has_thresholds_for_the_chain() -> None:
     for bundle in list_bundles():
         if describe(bundle["name"])["stage"] in ("detect", "reduce"):
             thresholds = thresholds_of(Path(bundle["root"]))
-            assert 0 < thresholds["sensitive"] <= thresholds["balanced"] <= thresholds["specific"] < 1
+            assert 0 < thresholds["sensitive"] <= thresholds["balanced"] <= thresholds["conservative"] < 1
 
 
 @pytest.mark.parametrize("reducer", ["dou2017", "yao2018", "none"])

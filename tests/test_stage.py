@@ -102,5 +102,5 @@ def test_a_stage_knows_its_bundle(bundles: Path) -> None:
     metadata = json.loads((bundles / REDUCE / "configs" / "metadata.json").read_text())
     assert (stage.meta["name"], stage.version) == (REDUCE, metadata["version"])
     thresholds = stage.thresholds
-    assert thresholds and 0 < thresholds["sensitive"] < thresholds["balanced"] < thresholds["specific"] < 1
+    assert thresholds and 0 < thresholds["sensitive"] < thresholds["balanced"] < thresholds["conservative"] < 1
     assert not stage.network.training
