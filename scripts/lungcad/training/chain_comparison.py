@@ -25,7 +25,8 @@ from lungcad.lungs import LungMask
 from lungcad.registry import stage_bundle
 from lungcad.stage import BundleStage
 from lungcad.training.case import Case
-from lungcad.training.joint_scoring import JointScorer
+from lungcad.training.joint_scoring import joint_figures, nodule_rows
+from lungcad.training.scoring import CaseScorer
 from lungcad.volume import Volume
 
 Chain = tuple[str, str, str]
@@ -118,11 +119,12 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
     Args:
         chains: to compare.
         cases: to score on, with cubic voxels of 1 mm and, for malignancy, with masks.
-        output_dir: gets ``cases/<name>.json`` with the findings of all chains, and a scored folder for each chain.
+        output_dir: gets ``cases/<name>.json`` with what all chains found, and a scored folder for each chain.
         data: what was scored on, in words.
 
     Returns:
-        By chain ``detection`` and ``joint``, the figures of its scored folder, and ``seconds``, the stages' mean.
+        By chain ``detection``, the figures of its scored folder; ``joint``, those of
+        :func:`~lungcad.training.joint_scoring.joint_figures`; and ``seconds``, the mean of its stages together.
     """
     root = Path(output_dir)
     (root / "cases").mkdir(parents=True, exist_ok=True)
@@ -130,27 +132,31 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
              for case in tqdm(cases, desc="cases")}  # fmt: skip
     figures = {}
     for chain in chains.chains:
-        scorer = JointScorer(str(root / "-".join(chain)), data)
+        entries = {case.name: found[case.name]["-".join(chain)] for case in cases}
+        scorer = CaseScorer(str(root / "-".join(chain)), data)
         scorer.start()
         for case in cases:
-            entry = found[case.name]["-".join(chain)]
-            findings = [Finding.from_dict(one) for one in entry["findings"]]
-            scorer.add({"case": case, "findings": findings, "masks": {}}, {})
+            findings = [Finding.from_dict(one) for one in entries[case.name]["findings"]]
+            scorer.add({"case": case, "findings": findings}, {})
         scorer.write()
-        seconds = [entries["-".join(chain)]["seconds"] for entries in found.values()]
-        figures[chain] = {"seconds": float(np.mean(seconds))} | {
-            key: json.loads((scorer.folder / f"{file}.json").read_text())
-            for key, file in (("detection", "metrics"), ("joint", "joint"))
+        figures[chain] = {
+            "detection": json.loads((scorer.folder / "metrics.json").read_text()),
+            "joint": joint_figures([row for entry in entries.values() for row in entry["nodules"]]),
+            "seconds": float(np.mean([entry["seconds"] for entry in entries.values()])),
         }
     return figures
 
 
 def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
-    """Findings and seconds by chain, of this case."""
+    """By chain its findings, a row per nodule of the case, and seconds."""
     entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     if any("-".join(chain) not in entries for chain in chains.chains):
         entries |= {
-            "-".join(chain): {"findings": [f.as_dict() for f in result.findings], "seconds": result.seconds}
+            "-".join(chain): {
+                "findings": [finding.as_dict() for finding in result.findings],
+                "nodules": nodule_rows(case, result.findings, result.masks),
+                "seconds": result.seconds,
+            }
             for chain, result in chains(case).items()
         }
         with whole_file(path) as part:
