@@ -36,8 +36,8 @@ class Judged:
 class LungJointInferer(Inferer):
     """Regions of the averaged segmentation of overlapping windows, each classified (sections III and V.A).
 
-    The paper averages windows of 64 at steps of 32 voxels. Only windows that touch lung are computed; a region counts
-    that touches the lungs. The paper does not say which window a region's features come from; here it is one with the
+    The paper averages windows of 64 at steps of 32 voxels. Only windows with lung in their middle, as wide as a step, are
+    computed: each voxel of the lungs is in one's middle. A region counts that touches the lungs. The paper does not say which window a region's features come from; here it is one with the
     region in its middle.
 
     Args:
@@ -90,7 +90,7 @@ class LungJointInferer(Inferer):
         own = lungs[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
         starts = [range(0, side - self.window + 1, self.stride) for side in sides]
         windows = [tuple(slice(a, a + self.window) for a in corner) for corner in product(*starts)]
-        windows = [here for here in windows if own[here].any()]
+        windows = [here for here in windows if own[self._middle(here, sides)].any()]
         total, count = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
         for first in tqdm(range(0, len(windows), self.batch_size), desc="detect", unit="batch", file=sys.stderr,
                           leave=False, disable=None if self.progress else True):  # fmt: skip
@@ -106,6 +106,12 @@ class LungJointInferer(Inferer):
         target = whole[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
         target.copy_(mean[tuple(slice(n) for n in target.shape)])
         return whole
+
+    def _middle(self, window: tuple[slice, ...], sides: Sequence[int]) -> tuple[slice, ...]:
+        """The middle of a window, as wide as a step; middles fill the volume, for at its ends they reach them."""
+        edge = (self.window - self.stride) // 2
+        return tuple(slice(a.start + edge * (a.start > 0), a.stop - edge * (a.stop < side))
+                     for a, side in zip(window, sides, strict=True))  # fmt: skip
 
     @torch.inference_mode()
     def classes(self, inputs: Tensor, network: JointNet, regions: Sequence[Region]) -> Tensor:
