@@ -108,6 +108,8 @@ def test_chains_are_scored_and_what_was_run_is_not_run_again(tmp_path: Path) -> 
     before = len(Stage.runs)
     again = compare(Chains(chains, CPU), cases, tmp_path, "three boxes")
     assert len(Stage.runs) == before and again == figures
+    compare(Chains([*chains, ("misses", "none", "none")], CPU), cases, tmp_path, "three boxes")
+    assert Stage.runs[before:] == ["misses"] * len(cases)
 
 
 @pytest.mark.usefixtures("fake")

@@ -36,9 +36,9 @@ class Judged:
 class LungJointInferer(Inferer):
     """Regions of the averaged segmentation of overlapping windows, each classified (sections III and V.A).
 
-    The paper averages windows of 64 at steps of 32 voxels. Only windows with lung in their middle, as wide as a step, are
-    computed: each voxel of the lungs is in one's middle. A region counts that touches the lungs. The paper does not say which window a region's features come from; here it is one with the
-    region in its middle.
+    The paper averages windows of 64 at steps of 32 voxels. Only windows with lung in their middle, as wide as a step,
+    are computed: each voxel of the lungs is in one's middle. A region counts that touches the lungs. The paper does not
+    say which window a region's features come from; here it is one with the region in its middle.
 
     Args:
         window: voxels along a side.

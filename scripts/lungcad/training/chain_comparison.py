@@ -94,16 +94,17 @@ class Chains:
             self.loaded[key] = BundleStage(root, self.device, overrides, stage)
         return self.loaded[key]
 
-    def __call__(self, case: Case) -> dict[Chain, Result]:
-        """What each chain makes of a case."""
+    def __call__(self, case: Case, chains: Sequence[Chain] | None = None) -> dict[Chain, Result]:
+        """What each chain, or each of some of them, makes of a case."""
         scan = scan_of(case)
         done: dict[tuple[str, ...], Result] = {(): Result()}
-        for chain in self.chains:
+        chains = self.chains if chains is None else chains
+        for chain in chains:
             for length, stage in enumerate(self.stages(chain), start=1):
                 before = done[chain[: length - 1]]
                 if chain[:length] not in done:
                     done[chain[:length]] = _run(stage, scan, before) if stage else before
-        return {chain: done[chain] for chain in self.chains}
+        return {chain: done[chain] for chain in chains}
 
 
 def _run(stage: BundleStage, scan: Scan, before: Result) -> Result:
@@ -150,14 +151,14 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
 def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
     """By chain its findings, a row per nodule of the case, and seconds."""
     entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if any("-".join(chain) not in entries for chain in chains.chains):
+    if new := [chain for chain in chains.chains if "-".join(chain) not in entries]:
         entries |= {
             "-".join(chain): {
                 "findings": [finding.as_dict() for finding in result.findings],
                 "nodules": nodule_rows(case, result.findings, result.masks),
                 "seconds": result.seconds,
             }
-            for chain, result in chains(case).items()
+            for chain, result in chains(case, new).items()
         }
         with whole_file(path) as part:
             part.write_text(json.dumps(entries))
