@@ -46,7 +46,7 @@ class Algorithm:
 
     def for_report(self) -> AlgorithmIdentification:
         """As content of a report (TID 4019)."""
-        return AlgorithmIdentification(self.name, self.version, self.settings, concept(NEURAL_NETWORK), MANUFACTURER)
+        return AlgorithmIdentification(self.name, self.version, self.settings)
 
     def for_segment(self) -> AlgorithmIdentificationSequence:
         """As an attribute of a segment."""

@@ -101,7 +101,8 @@ def measurements(nodule: Nodule, source: Source) -> Iterator[tuple[Code, float, 
         yield codes.SHORT_AXIS, round(short, 6), codes.MM
     if entry["volume_mm3"] is not None:
         yield codes.VOLUME, entry["volume_mm3"], codes.MM3
-    for name, probability in ((codes.CERTAINTY, reported_score(entry)), (codes.CANCER, entry["malignancy_probability"])):
+    malignancy = entry["malignancy_probability"]
+    for name, probability in ((codes.CERTAINTY, reported_score(entry)), (codes.CANCER, malignancy)):
         if probability is not None:
             yield name, round(100 * float(probability), 4), codes.PERCENT
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.config import RAISE, disable_value_validation
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, DS, TM, validate_value
@@ -29,8 +29,8 @@ from lungcad.errors import InputError
 from lungcad.geometry import to_index
 
 TYPE_2 = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
-    "ReferringPhysicianName",
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 """What every object must have, if only empty (PS3.3 C.7.1.1, C.7.2.1)."""
 SEXES = ("M", "F", "O")
@@ -118,7 +118,7 @@ def patient_and_study(header: Header) -> Dataset:
         if tag.group in GROUPS:
             with contextlib.suppress(Exception):  # pydicom converts on access and raises many kinds
                 element = whole.dataset[tag]
-                _check_time(element.VR, str(element.value or ""))
+                _check_time(dictionary_VR(tag), str(element.value or ""))
                 known.add(element)
     for keyword in TYPE_2:
         if keyword not in known:

@@ -64,10 +64,9 @@ def on_source(found: FindingMask, source: Source) -> SourceMask | None:
 
 
 def long_and_short_axis_mm(found: SourceMask, source: Source) -> tuple[float, float]:
-    """Measure in the slice with most pixels: the largest distance, and the width square to it, in mm.
+    """Measure in the slice with most pixels: the largest diameter, and the largest square to it, in mm.
 
-    A pixel reaches half its width to each side of its centre. The width is that between two parallels to the long
-    axis that enclose the nodule, which for a convex outline is at least the longest chord.
+    Both are chords of the convex outline; a pixel reaches half its width to each side of its centre.
     """
     level = int(found.mask.sum(axis=(0, 1)).argmax())
     centers = np.argwhere(found.mask[:, :, level])
@@ -76,6 +75,11 @@ def long_and_short_axis_mm(found: SourceMask, source: Source) -> tuple[float, fl
     outline = points[ConvexHull(points).vertices]
     distances = squareform(pdist(outline))
     one, other = np.unravel_index(distances.argmax(), distances.shape)
-    along = (outline[other] - outline[one]) / distances[one, other]
-    across = outline @ np.array([-along[1], along[0]])
-    return float(distances[one, other]), float(np.ptp(across))
+    long = distances[one, other]
+    x, y = (outline[other] - outline[one]) / long
+    along, across = ((outline - outline[one]) @ np.array([[x, -y], [y, x]])).T
+    sides = []
+    for side in (across >= -ROUNDING, across <= ROUNDING):  # both chains run from one end of the long axis to the other
+        order = np.argsort(along[side])
+        sides.append(np.interp(along, along[side][order], across[side][order]))
+    return float(long), float((sides[0] - sides[1]).max())  # of a convex outline the largest chord meets a corner

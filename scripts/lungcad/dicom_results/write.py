@@ -4,6 +4,7 @@
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,12 @@ def _save(dataset: Dataset, path: Path) -> None:
 
 @contextlib.contextmanager
 def _discreet() -> Iterator[None]:
-    """Keep highdicom from logging a patient's name that it finds odd."""
+    """Keep highdicom from telling a patient's name that it finds odd, in a warning or a log line."""
     logger = logging.getLogger("highdicom")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         logger.setLevel(level)
