@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The structured report, read back through highdicom and pydicom and compared with nodules.json."""
 
+import json
 import logging
 import shutil
 import subprocess
@@ -305,3 +306,29 @@ def test_dciodvfy_finds_no_error_in_the_report(tmp_path: Path, findings: list[Fi
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Comprehensive3DSR" in said.stdout + said.stderr
     assert "Error" not in said.stdout + said.stderr
+
+
+@pytest.mark.skipif(shutil.which("tid1500reader") is None, reason="needs tid1500reader (dcmqi)")
+def test_dcmqi_reads_the_same_numbers(tmp_path: Path) -> None:
+    mask = ball_mask(FIRST.center_lps_mm, [3] * 3, np.eye(4))
+    told = write_phantom(tmp_path, masks={FIRST.center_lps_mm: mask})
+    read = by_dcmqi(told, tmp_path)
+    assert read["procedureReported"]["CodeValue"] == "24627-2"
+    assert read["observerContext"]["DeviceObserverName"] == "lung_nodule_cad"
+    assert len(read["imageLibrary"]) == 20
+    groups = [one for one in read["Measurements"] if one["measurementItems"]]
+    assert [one["TrackingIdentifier"] for one in groups] == ["nodule 1", "nodule 2", "nodule 3"]
+    for number, theirs in enumerate(groups, start=1):
+        ours = told.nodule(number)
+        assert theirs["TrackingUniqueIdentifier"] == ours.tracking_uid
+        values = {one["quantity"]["CodeMeaning"]: float(one["value"]) for one in theirs["measurementItems"]}
+        assert values == pytest.approx({name: value for name, (value, _) in numbers(ours).items()})
+    assert groups[0]["segmentationSOPInstanceUID"] == told.segmentation.SOPInstanceUID
+    assert groups[0]["ReferencedSegment"] == 1
+
+
+def by_dcmqi(told: Written, work: Path) -> dict[str, Any]:
+    files = ["--inputDICOM", str(told.folder / REPORT_FILE), "--outputMetadata", str(work / "sr.json")]
+    subprocess.run(["tid1500reader", *files], check=True, capture_output=True)
+    read: dict[str, Any] = json.loads((work / "sr.json").read_text())
+    return read
