@@ -21,7 +21,7 @@ from lungcad import Finding
 from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.dicom_results.codes import attribute_code
 from lungcad.report_words import MALIGNANCY_MEANING
-from test_dicom_enhanced import enhanced
+from test_dicom_enhanced import enhanced, legacy_converted
 
 FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.3"
 
@@ -220,6 +220,31 @@ def test_patient_and_study_are_copied_and_the_rest_is_new(tmp_path: Path) -> Non
         assert one.ContentQualification == "RESEARCH"
     series = {one.SeriesInstanceUID for one in [source, *objects]}
     assert len(series) == 3 and len({one.SOPInstanceUID for one in [source, *objects]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"), ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 144", "Люкceмбypг"),
+    ],
+)  # fmt: skip
+def test_names_in_any_script_survive(tmp_path: Path, character_set: Any, name: str) -> None:
+    def rename(slices: list) -> None:
+        for one in slices:
+            one.SpecificCharacterSet, one.PatientName = character_set, name
+
+    told = write_phantom(tmp_path, change=rename)
+    assert str(pydicom.dcmread(told.folder / REPORT_FILE).PatientName) == name
+
+
+def test_legacy_converted_ct_is_told_about_frame_by_frame(tmp_path: Path) -> None:
+    series = legacy_converted(make_series())
+    series.save_as(tmp_path / "whole.dcm")
+    told = write(tmp_path / "whole.dcm", tmp_path / "out")
+    item = told.region(1).ContentSequence[0].ReferencedSOPSequence[0]
+    assert item.ReferencedSOPInstanceUID == series.SOPInstanceUID
+    assert item.ReferencedFrameNumber == told.document["findings"][0]["slice"]["instance_number"]
 
 
 def test_all_slices_stand_in_the_image_library_and_in_the_evidence(written: Written) -> None:
