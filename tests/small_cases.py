@@ -18,7 +18,7 @@ from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
 from lungcad.training.case import Case, Sphere
 from lungcad.training.trainer import export_weights
 from lungcad.volume import Volume
-from lungcad.weights import sha256_of
+from lungcad.manifest import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
