@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pack a bundle to be run without this repository: ``python scripts/pack_bundle.py BUNDLE [--output_dir dist]``.
 
-The pack is a folder and a zip of it: the bundle as it is, this package as ``lungcad`` beside its configs, of a chain the
-bundles that its stages can be, what to install, and a manifest that is checked on every run.
+The pack is a folder and a zip of it: the bundle as it is, this package as ``lungcad`` beside its configs, for a chain
+the bundles that its stages can be, what to install, and a manifest that is checked on every run.
 """
 
 import json
@@ -48,10 +48,10 @@ All options and outputs: `docs/README.md`. Licences: `LICENSE`, `docs/data_licen
 
 ## What is checked
 
-Every run first compares all files with `SHA256SUMS` and ends with exit code 2, `error[E-WEIGHTS]` or `error[E-CONFIG]`,
-where one was altered, removed or added. That finds broken copies and edits, not an attacker, who would alter the list or
-the code that reads it. Configs are code: run only what you trust. To know that this is what was published, compare the
-list's own checksum with the published one, then the files with the list, before the first run:
+Every run first compares all files with `$manifest` and ends with exit code 2, `error[E-WEIGHTS]` or
+`error[E-CONFIG]`, where one was altered, removed or added. That finds broken copies and edits, not an attacker, who
+would alter the list or the code that reads it. Configs are code: run only what you trust. To know that this is what was
+published, compare the list's own checksum with the published one, then the files with the list, before the first run:
 
     cd $name && sha256sum $manifest && sha256sum --check --quiet $manifest
 """)

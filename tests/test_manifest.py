@@ -74,7 +74,7 @@ def test_a_folder_without_a_manifest_is_no_pack(root: Path) -> None:
 
 
 def test_a_pack_is_not_run_by_another_lungcad(root: Path) -> None:
-    with pytest.raises(InputError, match="E-CONFIG.*another lungcad"):
+    with pytest.raises(InputError, match=r"E-CONFIG.*another lungcad"):
         check_pack([root])
 
 

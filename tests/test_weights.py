@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lungcad.errors import InputError
-from lungcad.training.trainer import export_weights
 from lungcad.manifest import sha256_of
+from lungcad.training.trainer import export_weights
 from lungcad.weights import initialised, load_state, with_weights
 
 CPU = torch.device("cpu")
