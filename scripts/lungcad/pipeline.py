@@ -11,6 +11,7 @@ import torch
 
 from lungcad.console import Stages, findings_table, header_lines
 from lungcad.cpu import tune_allocator
+from lungcad.dicom_results import write_dicom_results
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
@@ -40,6 +41,7 @@ class NoduleCAD:
         stage_overrides: by stage, values for keys of that bundle's inference.json.
         series_uid: which series, where there are several.
         leniency: see :func:`lungcad.dicom.read_series`.
+        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
 
     Raises:
         InputError: E-CONFIG on unknown stages and, when it runs, operating points; what reading and the stages raise.
@@ -49,7 +51,7 @@ class NoduleCAD:
         self, stages: Mapping[str, str | None], bundles_dir: str, device: torch.device, dataset_dir: str,
         output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float] | None = None,
         stage_overrides: Mapping[str, Mapping[str, Any]] | None = None, series_uid: str | None = None,
-        leniency: Mapping[str, Any] | None = None,
+        leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False,
     ):  # fmt: skip
         if unknown := (set(stages) | set(stage_overrides or ())) - set(ORDER):
             raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
@@ -61,6 +63,7 @@ class NoduleCAD:
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
         self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
+        self.dicom_results = str(dicom_results).lower() == "true"  # a command line gives the word
 
     def run(self) -> Path:
         """Read, work through the stages, write; returns the folder with the results."""
@@ -87,14 +90,22 @@ class NoduleCAD:
             with clock(name) as line:
                 findings = stage(scan, findings)
                 line.note = f"{len(findings)} findings"
+        document = nodules_document(volume, sort_findings(findings), thresholds=thresholds,
+                                    operating_point=self.operating_point, bundles=versions)  # fmt: skip
+        notes: list[str] = []
+
+        def write_dicom(folder: Path) -> None:
+            notes.extend(write_dicom_results(folder, document, volume, self.dataset_dir, scan.masks, self.leniency))
+
         with clock("report"):
             folder = write_results(
                 self.output_dir, volume, findings, thresholds=thresholds, operating_point=self.operating_point,
                 bundles=versions, timings=clock.seconds, device=str(self.device), inputs=self.dataset_dir,
                 weights_sha256={s.meta["name"]: s.meta["weights_sha256"] for s in stages.values()},
+                also=[write_dicom] if self.dicom_results else [],
             )  # fmt: skip
-        document = nodules_document(volume, sort_findings(findings), thresholds=thresholds,
-                                    operating_point=self.operating_point, bundles=versions)  # fmt: skip
+        for note in notes:
+            print(f"{'dicom':<14}{note}", file=sys.stderr)
         self._tell(findings, thresholds[self.operating_point], document["summary"], folder)
         return folder
 

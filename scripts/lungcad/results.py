@@ -118,7 +118,7 @@ def nodules_document(
 ) -> dict[str, Any]:
     """Build nodules.json (schemas/nodules.schema.json); ids follow the order of ``findings``, unknown is None."""
     entries = [
-        {"id": number, **_plain(finding.as_dict()), "slice": centre_slice(volume, finding.center_lps_mm)}
+        {"id": number, **plain(finding.as_dict()), "slice": centre_slice(volume, finding.center_lps_mm)}
         for number, finding in enumerate(findings, start=1)
     ]
     threshold = float(thresholds[operating_point])
@@ -133,11 +133,11 @@ def nodules_document(
             "frame_of_reference_uid": volume.frame_of_reference_uid or None,
             "description": volume.description or None,
             "size_vox": list(volume.hu.shape),
-            "spacing_mm": _plain(list(volume.spacing_mm)),
-            "affine_lps_mm": _plain(volume.affine.tolist()),
+            "spacing_mm": plain(list(volume.spacing_mm)),
+            "affine_lps_mm": plain(volume.affine.tolist()),
         },
         "operating_point": operating_point,
-        "thresholds": _plain(dict(thresholds)),
+        "thresholds": plain(dict(thresholds)),
         "findings": entries,
         "warnings": [
             {"code": notice.code, "text": str(notice).removeprefix(notice.code).strip()} for notice in volume.warnings
@@ -195,7 +195,7 @@ def write_csv(path: Path, series_uid: str, findings: Sequence[Finding]) -> None:
         rows = csv.writer(file)
         rows.writerow([*LUNA16_COLUMNS, *OUR_COLUMNS])
         for finding in findings:
-            entry = _plain(finding.as_dict())
+            entry = plain(finding.as_dict())
             values = entry | (entry["attributes"] or {})
             own = [values.get(column) for column in OUR_COLUMNS]
             rows.writerow([series_uid, *entry["center_lps_mm"], reported_score(entry), *own])
@@ -212,12 +212,12 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(numbers_on_one_line + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn NumPy scalars into Python's and round to 1e-6 (a nanometre; keeps files legible)."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return round(value, 6) if isinstance(value, float) else value

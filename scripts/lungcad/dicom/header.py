@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from lungcad.dicom.inflate import inflate
 
@@ -57,7 +57,7 @@ class Header:
 
     Attributes:
         path: the file.
-        dataset: TAGS only.
+        dataset: TAGS only, unless it was read whole.
         transfer_syntax: as stated, or guessed where the file has no meta information.
         body_offset: where the data set begins in the file, after preamble and meta information.
         pixels: None where the file ends without any.
@@ -96,8 +96,8 @@ class Damaged:
     series_uid: str = ""
 
 
-def read_header(path: Path) -> Header | Damaged | None:
-    """Read the header of one file; None where the file is not DICOM."""
+def read_header(path: Path, everything: bool = False) -> Header | Damaged | None:
+    """Read the header of one file, TAGS alone or everything before the pixels; None where the file is not DICOM."""
     try:
         with path.open("rb") as file:
             start = file.read(132)
@@ -107,7 +107,7 @@ def read_header(path: Path) -> Header | Damaged | None:
                     return None
                 file.seek(0)
             try:
-                return _read(file, path, has_preamble)
+                return _read(file, path, has_preamble, everything)
             except OSError:
                 raise
             except Exception as error:  # damaged bytes make pydicom raise almost anything
@@ -119,14 +119,14 @@ def read_header(path: Path) -> Header | Damaged | None:
         return Damaged(path, "E-CORRUPT", f"the file cannot be read ({error.strerror})")
 
 
-def _read(file: BinaryIO, path: Path, has_preamble: bool) -> Header | Damaged | None:
+def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> Header | Damaged | None:
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     stated = str(meta.get("TransferSyntaxUID") or "").strip()
     body, body_offset = file, file.tell()
     if stated == uid.DeflatedExplicitVRLittleEndian:
         body = BytesIO(inflate(file, HEADER_LIMIT_BYTES)[0])
     syntax = stated or _guess_syntax(body)
-    dataset, pixels = _read_body(body, syntax)
+    dataset, pixels = _read_body(body, syntax, None if everything else list(TAGS))
     meta_class = str(meta.get("MediaStorageSOPClassUID") or "")
     if "SOPClassUID" not in dataset and meta_class:
         dataset.SOPClassUID = meta_class
@@ -145,7 +145,7 @@ def _read(file: BinaryIO, path: Path, has_preamble: bool) -> Header | Damaged | 
     return header if sop_class or series_uid else None
 
 
-def _read_body(body: BinaryIO, syntax: str) -> tuple[Dataset, PixelElement | None]:
+def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag] | None) -> tuple[Dataset, PixelElement | None]:
     found: list[PixelElement] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -157,7 +157,7 @@ def _read_body(body: BinaryIO, syntax: str) -> tuple[Dataset, PixelElement | Non
     known = uid.UID(syntax)
     implicit = known == uid.ImplicitVRLittleEndian
     little = known != uid.ExplicitVRBigEndian
-    dataset = read_dataset(body, implicit, little, stop_when=at_pixels, specific_tags=list(TAGS))
+    dataset = read_dataset(body, implicit, little, stop_when=at_pixels, specific_tags=tags)
     return dataset, found[-1] if found else None
 
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nodules that the DICOM objects tell: one list, so that report and segmentation name and number them alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.uid import generate_uid
+
+from lungcad.dicom_results.source import Source
+from lungcad.dicom_results.source_mask import SourceMask, on_source
+from lungcad.finding_mask import Masks
+from lungcad.report import side_of_body
+from lungcad.results import plain, reported_score
+from lungcad.volume import Volume
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """One reported finding.
+
+    Attributes:
+        entry: as in nodules.json.
+        tracking_id, tracking_uid: the same in report and segmentation; the id repeats that of nodules.json.
+        side: ``right`` or ``left``; None near the middle.
+        mask: on the pixels of the series; None where no stage segmented it.
+        segment: its number in the segmentation; None without a mask.
+    """
+
+    entry: Mapping[str, Any]
+    tracking_id: str
+    tracking_uid: str
+    side: str | None
+    mask: SourceMask | None
+    segment: int | None
+
+
+def reported_nodules(document: Mapping[str, Any], volume: Volume, source: Source, masks: Masks) -> list[Nodule]:
+    """Take the findings at or above the operating point, as report.html does; a score that is unknown is reported.
+
+    Args:
+        document: nodules.json.
+        volume: the scan, to tell right from left.
+        source: the series.
+        masks: by a finding's centre; those of other findings do not matter.
+    """
+    threshold = document["thresholds"][document["operating_point"]]
+    rounded = {tuple(plain(list(center))): mask for center, mask in masks.items()}
+    nodules: list[Nodule] = []
+    segments = 0
+    for entry in document["findings"]:
+        score = reported_score(entry)
+        if score is not None and score < threshold:
+            continue
+        found = rounded.get(tuple(entry["center_lps_mm"]))
+        mask = None if found is None else on_source(found, source)
+        segments += mask is not None
+        nodules.append(Nodule(
+            entry, f"nodule {entry['id']}", generate_uid(prefix=None), side_of_body(volume, entry["center_lps_mm"]),
+            mask, None if mask is None else segments,
+        ))  # fmt: skip
+    return nodules

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door to the DICOM results: from nodules.json, and the series that it is about, to files."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+
+from lungcad.errors import InputError
+from lungcad.finding_mask import Masks
+from lungcad.volume import Volume
+
+REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
+
+
+def write_dicom_results(
+    folder: str | os.PathLike[str], document: Mapping[str, Any], volume: Volume, path: str | os.PathLike[str],
+    masks: Masks | None = None, leniency: Mapping[str, Any] | None = None,
+) -> list[str]:  # fmt: skip
+    """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
+
+    Told are the findings at or above the operating point of the document, none as a statement. What is unknown is left
+    out. Patient and study are those of the series; series and instances are new.
+
+    Args:
+        folder: that exists.
+        document: nodules.json as built by :func:`lungcad.results.nodules_document`.
+        volume: the scan that it is about.
+        path: where the scan was read from; its headers are read again.
+        masks: by a finding's centre, such as :attr:`lungcad.grid.Scan.masks`.
+        leniency: with which the scan was read.
+
+    Returns:
+        notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
+    """
+    from lungcad.volumes import volume_suffix
+
+    if volume_suffix(path) and not Path(path).is_dir():
+        return ["no report and no segmentation: the input is not DICOM"]
+
+    from lungcad.dicom_results.equipment import Algorithm
+    from lungcad.dicom_results.nodules import reported_nodules
+    from lungcad.dicom_results.segmentation import make_segmentation, why_no_segmentation
+    from lungcad.dicom_results.source import read_source
+    from lungcad.dicom_results.structured_report import make_report
+
+    try:
+        source = read_source(path, volume.series_uid, **(leniency or {}))
+    except InputError as error:
+        return [f"no report and no segmentation: {error.message}"]
+    algorithm, segmentation = Algorithm.of(document), None
+    nodules = reported_nodules(document, volume, source, masks or {})
+    reason = why_no_segmentation(source, nodules)
+    with disable_value_validation(), _discreet():
+        if not reason:
+            segmentation = make_segmentation(source, nodules, algorithm)
+            _save(segmentation, Path(folder) / SEGMENTATION_FILE)
+        _save(make_report(source, document, nodules, segmentation, algorithm), Path(folder) / REPORT_FILE)
+    return [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    dataset.save_as(path, enforce_file_format=True)
+
+
+@contextlib.contextmanager
+def _discreet() -> Iterator[None]:
+    """Keep highdicom from telling a patient's name that it finds odd, in a warning or a log line."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small DICOM series with findings and masks, written as DICOM results and read back."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from pydicom.dataset import FileDataset
+
+from dicom_phantom import make_series, save
+from lungcad import Finding
+from lungcad.dicom import read_series
+from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
+from lungcad.finding_mask import FindingMask, Masks
+from lungcad.geometry import to_world
+from lungcad.results import nodules_document
+
+ATTRIBUTES = {
+    "subtlety": 4.5, "internalStructure": 1.25, "calcification": 3.5, "sphericity": 4.0,
+    "margin": 4.75, "lobulation": 1.5, "spiculation": 1.2, "texture": 5.0,
+}  # fmt: skip
+FIRST = Finding((1.25, -4.5, -101.7), 6.123456, 0.9, 0.98, 0.801234, ATTRIBUTES, 113.5)
+SECOND = Finding((-3.3, 4.4, -98.2), 4.0, 0.8, 0.75)
+UNSIZED = Finding((3.0, 2.0, -106.0), None, 0.7)
+BELOW = Finding((-2.0, -8.0, -110.0), 5.0, 0.6, 0.25)
+FINDINGS = (FIRST, SECOND, UNSIZED, BELOW)
+
+
+@dataclass
+class Written:
+    """What came of one call."""
+
+    folder: Path
+    document: dict[str, Any]
+    notes: list[str]
+
+    @property
+    def report(self) -> hd.sr.Comprehensive3DSR:
+        return hd.sr.srread(self.folder / REPORT_FILE)
+
+    @property
+    def segmentation(self) -> hd.seg.Segmentation:
+        return hd.seg.segread(self.folder / SEGMENTATION_FILE)
+
+    @property
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+    def nodule(self, number: int) -> Any:
+        """The group of a nodule that holds all that is known of it."""
+        content = self.report.content
+        wanted = f"nodule {number}"
+        groups = content.get_volumetric_roi_measurement_groups() + content.get_planar_roi_measurement_groups()
+        return next(group for group in groups if group.tracking_identifier == wanted)
+
+    def region(self, number: int) -> Any:
+        """The key slice's region of a nodule."""
+        groups = self.report.content.get_planar_roi_measurement_groups()
+        (group,) = [group for group in groups if group.tracking_identifier == f"nodule {number}"]
+        return group.roi
+
+
+def write(
+    series: Path, out: Path, findings: Sequence[Finding] = FINDINGS, masks: Masks | None = None, **leniency: Any
+) -> Written:
+    """Read a series, and write results with these findings."""
+    out.mkdir(parents=True, exist_ok=True)
+    volume = read_series(series, **leniency)
+    document = nodules_document(
+        volume, findings, thresholds={"sensitive": 0.1, "balanced": 0.5}, operating_point="balanced",
+        bundles={"lung_nodule_cad": "0.2.0", "lung_nodule_detection_dou2017": "0.1.0"},
+    )  # fmt: skip
+    document = json.loads(json.dumps(document))
+    return Written(out, document, write_dicom_results(out, document, volume, series, masks, leniency))
+
+
+def write_phantom(
+    tmp_path: Path, findings: Sequence[Finding] = FINDINGS, masks: Masks | None = None,
+    change: Callable[[list[FileDataset]], Any] | None = None, **options: Any,
+) -> Written:  # fmt: skip
+    """Likewise, of a phantom series after a change of its slices."""
+    slices = make_series(**options)
+    slices = (change(slices) if change else None) or slices
+    return write(save(slices, tmp_path / "series"), tmp_path / "out", findings, masks)
+
+
+def ball_mask(center: Sequence[float], radii_mm: Sequence[float], affine: np.ndarray, size: int = 24) -> FindingMask:
+    """An ellipsoid along the axes of the mask's own grid; ``affine`` gives its directions and steps only."""
+    affine = affine.copy()
+    affine[:3, 3] = np.asarray(center) - affine[:3, :3] @ np.full(3, (size - 1) / 2)
+    index = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing="ij"), axis=-1) - (size - 1) / 2
+    step = np.linalg.norm(affine[:3, :3], axis=0)
+    return FindingMask(((index * step / radii_mm) ** 2).sum(axis=-1) <= 1, affine)
+
+
+def segment_points(path: Path, number: int) -> np.ndarray:
+    """Centres (N, 3) in LPS mm of a segment's pixels, by pydicom alone."""
+    dataset = pydicom.dcmread(path)
+    shared, frames = dataset.SharedFunctionalGroupsSequence[0], dataset.pixel_array
+    frames = frames if frames.ndim == 3 else frames[None]
+    row, column = np.reshape(shared.PlaneOrientationSequence[0].ImageOrientationPatient, (2, 3)).astype(float)
+    down, along = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    found = []
+    for pixels, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        holder = groups if "SegmentIdentificationSequence" in groups else shared
+        if holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
+            affine = np.eye(4)
+            affine[:3, 0], affine[:3, 1] = row * along, column * down
+            affine[:3, 3] = groups.PlanePositionSequence[0].ImagePositionPatient
+            j, i = np.nonzero(pixels)
+            found.append(to_world(affine, np.stack([i, j, 0 * i], axis=-1)))
+    return np.concatenate(found)
