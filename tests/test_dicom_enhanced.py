@@ -166,10 +166,10 @@ def test_several_frames_in_a_single_frame_class_are_refused(tmp_path: Path) -> N
     assert refused_as(save(series, tmp_path / "s")) == "E-TAG-MISSING"
 
 
-def test_legacy_converted_ct_is_exact(tmp_path: Path) -> None:
+def legacy_converted(series: list[FileDataset]) -> FileDataset:
+    """One Legacy Converted Enhanced CT Image Storage object of a series."""
     from highdicom.legacy import LegacyConvertedEnhancedCTImage
 
-    series = make_series()
     for one in series:
         one.StudyID, one.StudyDate, one.StudyTime, one.AccessionNumber = "1", "20240101", "120000", "1"
         one.PatientBirthDate, one.PatientSex, one.ReferringPhysicianName = "", "", ""
@@ -177,7 +177,11 @@ def test_legacy_converted_ct_is_exact(tmp_path: Path) -> None:
         one.InstanceCreationDate, one.InstanceCreationTime = "20240101", "120000"
         one.AcquisitionNumber, one.BurnedInAnnotation, one.PositionReferenceIndicator = 1, "NO", ""
         one.ContentDate, one.ContentTime, one.PatientPosition = "20240101", "120000", "HFS"
-    whole = LegacyConvertedEnhancedCTImage(series, "1.2.3.4", 2, "1.2.3.4.5", 1)
-    whole.save_as(tmp_path / "whole.dcm")
+    whole: FileDataset = LegacyConvertedEnhancedCTImage(series, "1.2.3.4", 2, "1.2.3.4.5", 1)
+    return whole
+
+
+def test_legacy_converted_ct_is_exact(tmp_path: Path) -> None:
+    legacy_converted(make_series()).save_as(tmp_path / "whole.dcm")
     assert_exact(read_series(tmp_path / "whole.dcm", allow_derived=True))
     assert_exact(read_series(tmp_path / "whole.dcm"))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The structured report, read back through highdicom and pydicom and compared with nodules.json."""
 
+import json
 import logging
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from lungcad import Finding
 from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.dicom_results.codes import attribute_code
 from lungcad.report_words import MALIGNANCY_MEANING
-from test_dicom_enhanced import enhanced
+from test_dicom_enhanced import enhanced, legacy_converted
 
 FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.3"
 
@@ -221,6 +222,31 @@ def test_patient_and_study_are_copied_and_the_rest_is_new(tmp_path: Path) -> Non
     assert len(series) == 3 and len({one.SOPInstanceUID for one in [source, *objects]}) == 3
 
 
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"), ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 144", "Люкceмбypг"),
+    ],
+)  # fmt: skip
+def test_names_in_any_script_survive(tmp_path: Path, character_set: Any, name: str) -> None:
+    def rename(slices: list) -> None:
+        for one in slices:
+            one.SpecificCharacterSet, one.PatientName = character_set, name
+
+    told = write_phantom(tmp_path, change=rename)
+    assert str(pydicom.dcmread(told.folder / REPORT_FILE).PatientName) == name
+
+
+def test_legacy_converted_ct_is_told_about_frame_by_frame(tmp_path: Path) -> None:
+    series = legacy_converted(make_series())
+    series.save_as(tmp_path / "whole.dcm")
+    told = write(tmp_path / "whole.dcm", tmp_path / "out")
+    item = told.region(1).ContentSequence[0].ReferencedSOPSequence[0]
+    assert item.ReferencedSOPInstanceUID == series.SOPInstanceUID
+    assert item.ReferencedFrameNumber == told.document["findings"][0]["slice"]["instance_number"]
+
+
 def test_all_slices_stand_in_the_image_library_and_in_the_evidence(written: Written) -> None:
     uids = {pydicom.dcmread(path).SOPInstanceUID for path in (written.folder.parent / "series").iterdir()}
     (library,) = [item for item in written.report.ContentSequence if item.name == codes.DCM.ImageLibrary]
@@ -305,3 +331,29 @@ def test_dciodvfy_finds_no_error_in_the_report(tmp_path: Path, findings: list[Fi
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Comprehensive3DSR" in said.stdout + said.stderr
     assert "Error" not in said.stdout + said.stderr
+
+
+@pytest.mark.skipif(shutil.which("tid1500reader") is None, reason="needs tid1500reader (dcmqi)")
+def test_dcmqi_reads_the_same_numbers(tmp_path: Path) -> None:
+    mask = ball_mask(FIRST.center_lps_mm, [3] * 3, np.eye(4))
+    told = write_phantom(tmp_path, masks={FIRST.center_lps_mm: mask})
+    read = by_dcmqi(told, tmp_path)
+    assert read["procedureReported"]["CodeValue"] == "24627-2"
+    assert read["observerContext"]["DeviceObserverName"] == "lung_nodule_cad"
+    assert len(read["imageLibrary"]) == 20
+    groups = [one for one in read["Measurements"] if one["measurementItems"]]
+    assert [one["TrackingIdentifier"] for one in groups] == ["nodule 1", "nodule 2", "nodule 3"]
+    for number, theirs in enumerate(groups, start=1):
+        ours = told.nodule(number)
+        assert theirs["TrackingUniqueIdentifier"] == ours.tracking_uid
+        values = {one["quantity"]["CodeMeaning"]: float(one["value"]) for one in theirs["measurementItems"]}
+        assert values == pytest.approx({name: value for name, (value, _) in numbers(ours).items()})
+    assert groups[0]["segmentationSOPInstanceUID"] == told.segmentation.SOPInstanceUID
+    assert groups[0]["ReferencedSegment"] == 1
+
+
+def by_dcmqi(told: Written, work: Path) -> dict[str, Any]:
+    files = ["--inputDICOM", str(told.folder / REPORT_FILE), "--outputMetadata", str(work / "sr.json")]
+    subprocess.run(["tid1500reader", *files], check=True, capture_output=True)
+    read: dict[str, Any] = json.loads((work / "sr.json").read_text())
+    return read

@@ -3,17 +3,24 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
+import numpy as np
 import pytest
 
 import lungcad
+from dicom_results_case import ball_mask
+from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.errors import InputError
-from lungcad.finding import ATTRIBUTES
+from lungcad.finding import ATTRIBUTES, Finding
+from lungcad.grid import Scan
+from lungcad.phantom import write_series
 from lungcad.pipeline import NoduleCAD, run_bundle
 from lungcad.registry import describe, list_bundles
+from lungcad.stage import BundleStage
 from small_cases import CPU, small_bundles, small_chest, write_image
 
 DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
@@ -77,6 +84,51 @@ def test_chain_reads_works_writes_and_tells(
     assert "report.html" in told.out
     assert "detect" in told.err
     assert str(ct.parent) not in told.err
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    hu, affine = small_chest()
+    folder = tmp_path_factory.mktemp("series")
+    write_series(folder, hu.round(), affine, patient_name="Kept^Secret", patient_id="Hidden")
+    return folder
+
+
+def test_chain_writes_dicom_objects_beside_its_json(
+    bundles: Path, series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_it_is = BundleStage.__call__
+
+    def segmenting(stage: BundleStage, scan: Scan, findings: Sequence[Finding] = ()) -> list[Finding]:
+        found = as_it_is(stage, scan, findings)
+        scan.masks |= {one.center_lps_mm: ball_mask(one.center_lps_mm, (6, 6, 6), np.eye(4)) for one in found}
+        return found
+
+    monkeypatch.setattr(BundleStage, "__call__", segmenting)
+    folder = chain(bundles, series, tmp_path, dicom_results=True, thresholds={"balanced": 0.0}).run()
+    assert {path.name for path in folder.iterdir()} == FILES | {REPORT_FILE, SEGMENTATION_FILE}
+    document = json.loads((folder / "nodules.json").read_text())
+    groups = hd.sr.srread(folder / REPORT_FILE).content.get_volumetric_roi_measurement_groups()
+    segments = hd.seg.segread(folder / SEGMENTATION_FILE).SegmentSequence
+    assert [one.tracking_uid for one in groups] == [one.TrackingUID for one in segments]
+    for entry, group in zip(document["findings"], groups, strict=True):
+        told = {one.name.meaning: one.value for one in group.get_measurements()}
+        assert told["Diameter"] == entry["diameter_mm"]
+        assert told["Certainty of Finding"] == pytest.approx(100 * entry["nodule_probability"])
+    assert str(hd.sr.srread(folder / REPORT_FILE).PatientName) == "Kept^Secret"
+    said = "".join(capsys.readouterr()) + "".join((folder / name).read_text() for name in FILES)
+    assert "Secret" not in said and "Hidden" not in said
+
+
+def test_input_that_is_not_dicom_gives_no_dicom_objects_and_says_so(
+    bundles: Path, ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document_in(chain(bundles, ct, tmp_path, dicom_results="true").run())
+    assert "no report and no segmentation: the input is not DICOM" in capsys.readouterr().err
+
+
+def test_no_dicom_objects_where_none_are_wanted(bundles: Path, series: Path, tmp_path: Path) -> None:
+    document_in(chain(bundles, series, tmp_path, dicom_results="false").run())
 
 
 def test_no_finding_is_a_result(bundles: Path, ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,8 @@ class Commands:
 
         Args:
             input_path: DICOM folder, .mhd, .nii.gz or .nrrd.
-            output_dir: gets a folder named after the series with nodules.json, nodules.csv, report.html, run.json.
+            output_dir: gets a folder named after the series with nodules.json, nodules.csv, report.html, run.json
+                and, of a DICOM series, nodules.sr.dcm and nodules.seg.dcm.
             bundle: a name from ``lungcad list``.
             series_uid: which series, where the folder holds several.
             debug: show tracebacks.

@@ -145,7 +145,7 @@ def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> H
     return header if sop_class or series_uid else None
 
 
-def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag] | None) -> tuple[Dataset, PixelElement | None]:
+def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag | int] | None) -> tuple[Dataset, PixelElement | None]:
     found: list[PixelElement] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:

@@ -170,6 +170,6 @@ def _instance(pieces: list[Slice], patient: Dataset, affine: np.ndarray) -> Data
     return one
 
 
-def decimals(values: Iterable[float]) -> list[DS]:
+def decimals(values: Iterable[float]) -> list[Any]:
     """Numbers as DICOM writes them: text of at most 16 characters."""
     return [DS(float(value), auto_format=True) for value in values]
