@@ -40,7 +40,7 @@ def isolated(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     """Python with the installed packages, but without what .pth files add: an editable lungcad cannot be imported."""
     installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LUNGCAD", "PYTHON"))}
-    environment |= {"PYTHONPATH": os.pathsep.join(installed), "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"PYTHONPATH": os.pathsep.join(installed), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-S", *words], cwd=cwd, env=environment, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
@@ -49,7 +49,8 @@ def run_pack(root: Path, series: Path) -> "subprocess.Popen[str]":
     """``python -m monai.bundle run`` of a pack, in the folder that it was unpacked in."""
     return isolated(
         "-m", "monai.bundle", "run", "--config_file", f"{root.name}/configs/inference.json",
-        "--bundle_root", root.name, "--dataset_dir", str(series), "--output_dir", "out", cwd=root.parent,
+        "--bundle_root", root.name, "--dataset_dir", str(series), "--output_dir", "out",
+        "--stage_overrides", "{'detect': {'max_candidates': 3}}", cwd=root.parent,
     )  # fmt: skip
 
 
