@@ -13,8 +13,8 @@ from pathlib import Path
 import fire
 
 from lungcad.bundle_checks import hash_key, verify
+from lungcad.manifest import sha256_of
 from lungcad.registry import bundle_root, list_bundles
-from lungcad.weights import sha256_of
 
 
 def write_sha256(root: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from lungcad.manifest import sha256_of
 from lungcad.networks.dou2017 import CandidateFCN, HybridLossResNet
 from lungcad.networks.mtmrnet import MTMRNet
 from lungcad.networks.threedag import AggregatedFasterRCNN
@@ -18,7 +19,6 @@ from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
 from lungcad.training.case import Case, Sphere
 from lungcad.training.trainer import export_weights
 from lungcad.volume import Volume
-from lungcad.weights import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from lungcad import InputError
+from lungcad.console import find_input_error
 from lungcad.overrides import MONAI_ARGUMENTS, begin, check_override_values, parse_flags
+from small_cases import ROOT
 
 KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
 
@@ -77,6 +79,23 @@ def test_begin_checks_monais_command_line_against_all_config_files(
     monkeypatch.setattr(sys, "argv", [program, *begin_with, "--epoch", "2"])
     with pytest.raises(InputError, match="Did you mean --epochs"):
         begin()
+
+
+def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from monai.bundle import ConfigWorkflow
+
+    config = ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json"
+    code = f"$open({str(tmp_path / 'evaluated')!r}, 'w')"
+    argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), "--device", code]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    workflow = ConfigWorkflow(str(config), workflow_type="inference", logging_file=False, device=code)
+    workflow.initialize()
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run()
+    refusal = find_input_error(caught.value)
+    assert refusal is not None and refusal.code == "E-CONFIG"
+    assert not (tmp_path / "evaluated").exists()
 
 
 def test_flags_pair_up_as_fire_does() -> None:

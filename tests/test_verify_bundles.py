@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import pack_bundle
 import verify_bundles
 from lungcad.bundle_checks import CHECKS, FILES, STAGE_FILES, Bundle, check_files, check_inference, verify
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 DETECTION = "lung_nodule_detection_dou2017"
 SCHEMA = Path("data", "schema", "meta_schema_20240725.json")
-QUICK = [check for check in CHECKS if check.__name__ not in ("check_metadata", "check_inference")]
+BY_NAME = {check.__name__.removeprefix("check_"): check for check in CHECKS}
+QUICK = [check for name, check in BY_NAME.items() if name not in ("metadata", "inference")]
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def edited(path: Path, change: Callable[[dict], object]) -> None:
 
 def failures(root: Path, tmp_path: Path, schema: Path | None = None) -> list[str]:
     """Names of the failed checks, without those that ask a network (schema) or run a process."""
-    return verify(root, schema, tmp_path, checks=QUICK + ([CHECKS[1]] if schema else []))
+    return verify(root, schema, tmp_path, checks=QUICK + ([BY_NAME["metadata"]] if schema else []))
 
 
 @pytest.mark.parametrize("name", sorted(path.parents[1].name for path in BUNDLES.glob("*/configs/metadata.json")))
@@ -44,15 +46,15 @@ def test_every_bundle_passes(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.shared_data
 def test_metadata_satisfies_monais_schema_and_a_gap_is_seen(copy: Path, tmp_path: Path, shared: Path) -> None:
-    assert verify(copy, shared / SCHEMA, tmp_path, checks=[CHECKS[1]]) == []
+    assert verify(copy, shared / SCHEMA, tmp_path, checks=[BY_NAME["metadata"]]) == []
     edited(copy / "configs" / "metadata.json", lambda meta: meta.pop("authors"))
-    assert verify(copy, shared / SCHEMA, tmp_path, checks=[CHECKS[1]]) == ["metadata"]
+    assert verify(copy, shared / SCHEMA, tmp_path, checks=[BY_NAME["metadata"]]) == ["metadata"]
 
 
 def test_offline_schema_is_skipped_not_failed(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     url = (tmp_path / "nowhere.json").as_uri()
     edited(copy / "configs" / "metadata.json", lambda meta: meta.update(schema=url))
-    assert verify(copy, None, tmp_path, checks=[CHECKS[1]]) == []
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["metadata"]]) == []
     assert "skip" in capsys.readouterr().out
 
 
@@ -120,6 +122,7 @@ def test_torchscript_that_computes_something_else_fails(
         ("inference", lambda c: c.update(prepare_batch=c.pop("prepare_batch")), "skeleton"),
         ("inference", lambda c: c["network_def"].pop("_desc_"), "skeleton"),
         ("inference", lambda c: c.update(output_dir="/home/somebody/eval"), "skeleton"),
+        ("inference", lambda c: c.update(run=["$@evaluator.run()"]), "skeleton"),
         ("inference", lambda c: c.pop("evaluator"), "properties"),
         ("train", lambda c: c["train"]["trainer"].update(epochs="@epoch"), "overlays"),
         ("train", lambda c: c["train"]["loss"].update(hard_part=0.5), "overlays"),
@@ -131,8 +134,61 @@ def test_broken_config_fails_its_check(
     copy: Path, tmp_path: Path, config: str, change: Callable[[dict], object], check: str
 ) -> None:
     edited(copy / "configs" / f"{config}.json", change)
-    one = next(one for one in CHECKS if one.__name__ == f"check_{check}")
-    assert verify(copy, None, tmp_path, checks=[one]) == [check]
+    assert verify(copy, None, tmp_path, checks=[BY_NAME[check]]) == [check]
+
+
+def test_another_licence_and_an_empty_data_licence_fail(copy: Path, tmp_path: Path) -> None:
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["license"]]) == []
+    for name in ("LICENSE", "docs/data_license.txt"):
+        text = (copy / name).read_text()
+        (copy / name).write_text("")
+        assert verify(copy, None, tmp_path, checks=[BY_NAME["license"]]) == ["license"]
+        (copy / name).write_text(text)
+
+
+def test_a_version_that_the_zoo_has_published_fails(copy: Path, tmp_path: Path) -> None:
+    version = json.loads((copy / "configs" / "metadata.json").read_text())["version"]
+    published = copy.parent / "model_info.json"
+    published.write_text(json.dumps({f"{DETECTION}_v0.0.0": {}}))
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["changelog"]]) == []
+    published.write_text(json.dumps({f"{DETECTION}_v{version}": {}}))
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["changelog"]]) == ["changelog"]
+
+
+@pytest.mark.parametrize("change", [
+    lambda meta: meta["required_packages_version"].update(scipy="1.0"),
+    lambda meta: meta["required_packages_version"].update(lungcad="0.1.0"),
+    lambda meta: meta.update(pytorch_version="2.8.0"),
+    lambda meta: meta.update(optional_packages_version={}),
+])  # fmt: skip
+def test_packages_that_were_not_tested_or_that_pip_lacks_fail(
+    copy: Path, tmp_path: Path, change: Callable[[dict], object]
+) -> None:
+    shutil.copy(BUNDLES.parent / "constraints.txt", copy)
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["packages"]]) == []
+    edited(copy / "configs" / "metadata.json", change)
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["packages"]]) == ["packages"]
+
+
+def test_a_large_file_that_was_not_downloaded_fails(copy: Path, tmp_path: Path) -> None:
+    listing = {"large_files": [{"path": "models/model.pt", "url": "https://example.org/model.pt"}]}
+    (copy / "large_files.json").write_text(json.dumps(listing))
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["files"]]) == []
+    listing["large_files"][0]["path"] = "models/model_wide.pt"
+    (copy / "large_files.json").write_text(json.dumps(listing))
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["files"]]) == ["files"]
+
+
+def test_a_broken_torchscript_file_beside_the_weights_fails(copy: Path, tmp_path: Path) -> None:
+    (copy / "models" / "model.ts").write_text("no TorchScript")
+    assert verify(copy, None, tmp_path, checks=[BY_NAME["torchscript"]]) == ["torchscript"]
+
+
+def test_a_packed_chain_passes_as_the_chain_does(tmp_path: Path) -> None:
+    pack_bundle.pack("lung_nodule_cad", tmp_path / "lung_nodule_cad")
+    with verify_bundles.quiet():
+        assert failures(tmp_path / "lung_nodule_cad", tmp_path) == []
+    assert (tmp_path / "lung_nodule_cad" / "models" / "model.pt").is_file()
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from lungcad.errors import InputError
+from lungcad.manifest import sha256_of
 from lungcad.training.trainer import export_weights
-from lungcad.weights import initialised, load_state, sha256_of, with_weights
+from lungcad.weights import initialised, load_state, with_weights
 
 CPU = torch.device("cpu")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from lungcad.console import one_line_errors
 from lungcad.errors import InputError
+from lungcad.manifest import check_pack
 
 MONAI_ARGUMENTS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
@@ -26,24 +27,39 @@ _EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]""")
 
 
 def begin() -> None:
-    """First line of a bundle's ``initialize``: failures in one line, and no override that is unknown or carries code.
+    """First line of a bundle's ``run``: failures in one line, no altered pack, no override that is unknown or is code.
 
-    Refers to nothing in the config, because a reference would evaluate what it is there to refuse. Does nothing but
-    the former where the process is not ``python -m monai.bundle``.
+    Of ``run``, not of ``initialize``, because MONAI puts the bundle's folder, where a packed bundle has its lungcad, on
+    Python's path between the two. Refers to nothing in the config, because a reference would evaluate what it is
+    there to refuse. An override of ``run`` or ``initialize`` itself comes before it: let users of a service choose
+    values, never keys. Looks at overrides only where the process is ``python -m monai.bundle``.
+
+    Raises:
+        InputError: E-CONFIG; E-WEIGHTS.
     """
     program = Path(sys.argv[0]).parts[-3:]
     flags = parse_flags(sys.argv[1:]) if program == ("monai", "bundle", "__main__.py") else {}
     one_line_errors(flags.get("debug", False))
-    if "config_file" in flags:
-        check_override_values(flags, config_keys(flags["config_file"]))
+    files = config_files(flags.get("config_file", "[]"))
+    check_pack(bundle_of(file) for file in files)
+    if files:
+        from monai.bundle import ConfigParser
+
+        check_override_values(flags, ConfigParser.load_config_files(files))
 
 
-def config_keys(config_file: str) -> list[str]:
-    """Top-level keys of a config file, or of several as ``['a.json', 'b.json']``."""
+def config_files(config_file: str) -> list[str]:
+    """The value of ``--config_file`` as a list: one name, or several as ``['a.json', 'b.json']``."""
     from fire.parser import DefaultParseValue
-    from monai.bundle import ConfigParser
 
-    return list(ConfigParser.load_config_files(DefaultParseValue(config_file)))
+    value = DefaultParseValue(config_file)
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def bundle_of(config_file: str) -> Path:
+    """The bundle that a config file belongs to, as MONAI sees it."""
+    folder = Path(config_file).parent
+    return folder.parent if folder.name == "configs" else folder
 
 
 def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[str]) -> None:

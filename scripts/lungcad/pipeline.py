@@ -15,6 +15,7 @@ from lungcad.dicom_results import write_dicom_results
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
+from lungcad.manifest import check_pack
 from lungcad.reader import read_volume
 from lungcad.registry import stage_bundle
 from lungcad.results import nodules_document, sort_findings, write_results
@@ -136,9 +137,14 @@ class NoduleCAD:
 
 
 def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
-    """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does."""
+    """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
+
+    Raises:
+        InputError: what the bundle refuses; an altered pack, before any of it is read.
+    """
     from monai.bundle import ConfigWorkflow
 
+    check_pack([Path(bundle_root)])
     configs = Path(bundle_root) / "configs"
     workflow = ConfigWorkflow(
         str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),

@@ -86,6 +86,12 @@ def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None)
     return found
 
 
+def stages_folder(chain: str | Path) -> str:
+    """Return the folder with the bundles of a chain: ``stages`` within it, if it is packed, or the folder around it."""
+    own = Path(chain) / "stages"
+    return str(own if own.is_dir() else Path(chain) / "..")
+
+
 def stages_of(metadata: Mapping[str, Any]) -> list[str]:
     """Return what a bundle can be in a chain, by its metadata; first what its inference.json alone is."""
     first = metadata.get("stage")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights are data from outside: checked before they are used."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,9 @@ import torch
 from torch import nn
 
 from lungcad.errors import InputError
+from lungcad.manifest import sha256_of
 
 _ADVICE = "Get the bundle's models/model.pt again."
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_state(path: str | Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
