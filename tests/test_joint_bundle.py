@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from lungcad.bundle_checks import CHECKS, verify
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
@@ -23,8 +22,6 @@ from small_cases import CPU, ROOT, edit_json, export_weights_to, small_chest, sm
 NAME = "lung_nodule_joint_jnsc"
 CONFIGS = ROOT / "bundles" / NAME / "configs"
 NARROW = {"channels": [2, 3, 4, 5, 6], "depth": [1, 1, 1, 1, 1], "features": 3}
-WITH_WEIGHTS = ("check_weights", "check_properties", "check_torchscript")
-WITH_MORE = ("check_files", "check_inference", "check_metadata")
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +38,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / NAME / "configs" / "inference.json", lambda c: (c.update(knobs), c["network_def"].update(NARROW))
     )
     return folder
-
-
-def test_configs_hold_what_every_bundle_must_but_for_the_weights(tmp_path: Path) -> None:
-    checks = [check for check in CHECKS if check.__name__ not in (*WITH_WEIGHTS, *WITH_MORE)]
-    assert verify(CONFIGS.parent, None, tmp_path, checks=checks) == []
-
-
-def test_configs_hold_what_every_bundle_must_with_weights(bundles: Path, tmp_path: Path) -> None:
-    checks = [check for check in CHECKS if check.__name__ in WITH_WEIGHTS]
-    assert verify(bundles / NAME, None, tmp_path, checks=checks) == []
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("recipe*.json")), ids=lambda path: path.stem)
