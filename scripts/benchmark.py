@@ -14,8 +14,12 @@ import torch
 
 from lungcad.benchmarking import OVERLAP, ROI, chain_in_process, fast_against_reference, ours, stock
 from lungcad.reader import read_volume
-from lungcad.registry import bundles_folder, stage_bundle
+from lungcad.registry import bundle_root, bundles_folder
 from lungcad.stage import BundleStage
+
+NETWORKS = {"detect": "lung_nodule_detection_dou2017", "reduce": "lung_nodule_fpr_dou2017"}
+"""Whose detection is compared with the stock inferer, and whose fast path with float32: its network gives a volume of
+scores, as a stock sliding window wants it."""
 
 
 def report(figures: dict[str, Any]) -> str:
@@ -59,9 +63,7 @@ def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, jso
     """
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     root = bundles_folder().resolve()
-    chain_config = _config(root / "lung_nodule_cad")
-    keys = (("detect", "detector"), ("reduce", "reducer"))
-    roots = {stage: found for stage, key in keys if (found := stage_bundle(stage, chain_config[key]))}
+    roots = {stage: bundle_root(name) for stage, name in NETWORKS.items()}
     chain = chain_in_process(root / "lung_nodule_cad", scan, repeats)
     volume = read_volume(scan)
     stage = BundleStage(roots["detect"], device)

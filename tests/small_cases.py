@@ -106,6 +106,7 @@ def small_bundles(folder: Path) -> Path:
             network, widths = networks[name]
             export_weights_to(folder / name, network)
             edit_json(target / "inference.json", lambda c, widths=widths: c["network_def"].update(widths))
+    edit_json(folder / "lung_nodule_cad" / "configs" / "inference.json", lambda c: c.update(detector="dou2017"))
     return folder
 
 
