@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The joint network over the lungs of a scan and over crops, and what becomes of its regions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -174,6 +176,21 @@ def test_without_the_classification_only_the_segmentation_speaks() -> None:
     assert all(f.nodule_probability is None and f.malignancy_probability is None for f in found)
     only = RegionsToFindingsd("pred", [1.0], 1)({"pred": judged, "grid_affine": AFFINE})
     assert len(only["findings"]) == len(only["masks"]) == 1
+
+
+def test_a_mask_threshold_narrows_place_size_and_mask_but_not_the_scores() -> None:
+    probability = np.full((5, 5, 5), 0.5)
+    probability[3:, 3:, 3:] = 0.95
+    region = replace(a_region((10, 20, 30), 5, 0.7), probability=probability)
+    judged = Judged([region], torch.tensor([[0.2, 0.6, 0.2]]))
+    wide, narrow = (
+        RegionsToFindingsd("pred", [1.0], 5, threshold)({"pred": judged, "grid_affine": AFFINE})["findings"][0]
+        for threshold in (0.0, 0.9)
+    )
+    assert (wide.volume_mm3, narrow.volume_mm3) == (125, 8)
+    assert narrow.diameter_mm == pytest.approx(np.cbrt(6 / np.pi * 8))
+    assert np.subtract(narrow.center_lps_mm, wide.center_lps_mm).tolist() == [1.5, 1.5, 1.5]
+    assert (narrow.detection_score, narrow.nodule_probability) == (wide.detection_score, wide.nodule_probability)
 
 
 def test_masks_of_a_chain_are_kept_by_its_scan() -> None:

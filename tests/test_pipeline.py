@@ -10,6 +10,7 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 
 import lungcad
 from dicom_results_case import ball_mask
@@ -19,9 +20,9 @@ from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.grid import Scan
 from lungcad.phantom import write_series
 from lungcad.pipeline import NoduleCAD, run_bundle
-from lungcad.registry import describe, list_bundles
+from lungcad.registry import describe, list_bundles, stage_bundle
 from lungcad.stage import BundleStage
-from small_cases import CPU, small_bundles, small_chest, write_image
+from small_cases import CPU, ROOT, small_bundles, small_chest, write_image
 
 DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 CHARACTERISE = "lung_nodule_malignancy_mtmrnet"
@@ -159,6 +160,20 @@ def test_every_detector_and_reducer_has_thresholds_for_the_chain() -> None:
         if describe(bundle["name"])["stage"] in ("detect", "reduce"):
             thresholds = thresholds_of(Path(bundle["root"]))
             assert 0 < thresholds["sensitive"] <= thresholds["balanced"] <= thresholds["conservative"] < 1
+
+
+def test_the_chain_takes_the_thresholds_of_its_pair_else_those_of_its_stages() -> None:
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json"))
+    pairs = parser["thresholds_of"]
+    for pair, thresholds in pairs.items():
+        detector, reducer = pair.split()
+        assert stage_bundle("detect", detector) and stage_bundle("reduce", reducer)
+        assert 0 < thresholds["sensitive"] < thresholds["balanced"] < thresholds["conservative"] < 1
+    assert parser.get_parsed_content("thresholds") == pairs[f"{parser['detector']} {parser['reducer']}"]
+    for reducer in (None, "none"):
+        parser["reducer"] = reducer
+        assert parser.get_parsed_content("thresholds") is None
 
 
 @pytest.mark.parametrize("reducer", ["dou2017", "yao2018", "none"])

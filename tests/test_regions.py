@@ -35,6 +35,17 @@ def test_the_centre_of_mass_is_not_the_centre_of_the_box() -> None:
     assert bent.mask.sum() < bent.mask.size
 
 
+def test_the_core_of_a_region_is_what_is_above_a_higher_threshold_or_all_of_it() -> None:
+    probability = np.zeros((12, 12, 12))
+    probability[2:8, 2:8, 2:8], probability[4:6, 4:6, 5:8] = 0.5, 0.95
+    (region,) = find_regions(probability, 0.4)
+    core = region.core(0.9)
+    assert (region.voxels, core.voxels, core.score) == (216, 12, region.score)
+    assert core.center.tolist() == [4.5, 4.5, 6]
+    assert core.moved((1, 0, 0)).center.tolist() == [5.5, 4.5, 6]
+    assert region.core(0.96).voxels == 216
+
+
 def test_the_threshold_is_the_papers_and_corners_join() -> None:
     assert len(find_regions(volume((BLOCK, 0.39), (ROW, 0.41)))) == 1
     assert len(find_regions(volume((BLOCK, 0.39), (ROW, 0.41)), 0.3)) == 2

@@ -2,7 +2,7 @@
 """Nodule-specific regions: connected parts of a thresholded probability map (Liu and Chan 2020, sections IV.C, V.A)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,11 +21,13 @@ class Region:
         first: (3,) int, first voxel of its bounding box.
         mask: (a, b, c) bool, the region within that box.
         score: mean probability of its voxels; the paper does not say how a region is scored.
+        probability: (a, b, c) in that box; None where it was drawn, not found.
     """
 
     first: np.ndarray
     mask: np.ndarray
     score: float
+    probability: np.ndarray | None = None
 
     @property
     def voxels(self) -> int:
@@ -49,7 +51,13 @@ class Region:
 
     def moved(self, shift: Sequence[int] | np.ndarray) -> "Region":
         """The same region in a volume that begins so many voxels earlier."""
-        return Region(self.first + np.asarray(shift), self.mask, self.score)
+        return replace(self, first=self.first + np.asarray(shift))
+
+    def core(self, threshold: float) -> "Region":
+        """Its voxels above a higher threshold, in the same box; all of it where there is none."""
+        if self.probability is None or not (inner := self.mask & (self.probability > threshold)).any():
+            return self
+        return replace(self, mask=inner)
 
 
 def find_regions(probability: np.ndarray, threshold: float = 0.4, most: int | None = None) -> list[Region]:
@@ -67,7 +75,8 @@ def find_regions(probability: np.ndarray, threshold: float = 0.4, most: int | No
     regions = []
     for number, here in enumerate(ndimage.find_objects(labels), start=1):
         mask = labels[here] == number
-        regions.append(Region(np.array([side.start for side in here]), mask, float(probability[here][mask].mean())))
+        inside = probability[here]
+        regions.append(Region(np.array([side.start for side in here]), mask, float(inside[mask].mean()), inside))
     regions.sort(key=lambda region: -region.score * region.voxels)
     return regions[:most]
 
