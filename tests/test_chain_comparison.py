@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
 from lungcad.grid import Scan
@@ -39,10 +40,12 @@ class Stage:
     """
 
     runs: ClassVar[list[str]] = []
+    weights: ClassVar[str] = "a"
     thresholds: ClassVar[Mapping[str, float]] = {"sensitive": 0.25}
 
     def __init__(self, root: Path, device: torch.device, overrides: Mapping[str, Any], stage: str):
         self.name, self.stage, self.overrides = root.name, stage, overrides
+        self.meta = {"name": root.name, "weights_sha256": Stage.weights}
 
     def __call__(self, scan: Scan, findings: Sequence[Finding]) -> list[Finding]:
         Stage.runs.append(self.name)
@@ -113,7 +116,25 @@ def test_chains_are_scored_and_what_was_run_is_not_run_again(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("fake")
+def test_other_weights_are_run_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chains = chains_of(["finds"], ["none"], ["none"])
+    compare(Chains(chains, CPU), [lung_case("a")], tmp_path, "a box")
+    monkeypatch.setattr(Stage, "weights", "b")
+    compare(Chains(chains, CPU), [lung_case("a")], tmp_path, "a box")
+    assert Stage.runs == ["finds", "finds"]
+
+
+@pytest.mark.usefixtures("fake")
 def test_the_characteriser_is_asked_from_the_sensitive_threshold_up() -> None:
     stages = Chains([("finds", "none", "right")], CPU).stages(("finds", "none", "right"))
     assert isinstance(stages[2], Stage) and stages[1] is None
     assert stages[2].overrides == {"least_probability": 0.25}
+    chains = Chains([("3dag", "dou2017", "right")], CPU)  # a pair with thresholds of its own in the chain's config
+    own = chains.thresholds_of["3dag dou2017"]["sensitive"]
+    assert own != 0.25 and chains.stages(("3dag", "dou2017", "right"))[2].overrides == {"least_probability": own}
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_chain_needs_a_detector() -> None:
+    with pytest.raises(InputError, match="none-doubts-right has no detector"):
+        Chains([("none", "doubts", "right")], CPU)

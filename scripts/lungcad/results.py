@@ -47,7 +47,7 @@ def write_results(
     device: str,
     weights_sha256: Mapping[str, str],
     inputs: str | Path = "",
-    also: Sequence[Callable[[Path], None]] = (),
+    also: Sequence[Callable[[Path, Mapping[str, Any]], None]] = (),
 ) -> Path:
     """Write the four result files to ``<output_dir>/<series uid>/``, replacing an earlier result as a whole.
 
@@ -62,7 +62,7 @@ def write_results(
         device: as told to the user, such as ``cpu`` or ``cuda:0 (NVIDIA H200)``.
         weights_sha256: bundle name to the SHA-256 of its weights.
         inputs: the path that was read; only its kind is kept, since folders are often named after patients.
-        also: further writers (DICOM objects ...), each called with the unfinished folder.
+        also: further writers (DICOM objects ...), each called with the unfinished folder and what will be nodules.json.
 
     Returns:
         The result folder.
@@ -86,7 +86,7 @@ def write_results(
         write_csv(folder / "nodules.csv", volume.series_uid, ranked)
         (folder / "report.html").write_text(render_report(volume, document, run), encoding="utf-8")
         for write in also:
-            write(folder)
+            write(folder, document)
         run["seconds"]["report"] = round(time.perf_counter() - start, 3)
         _write_json(folder / "run.json", run)
         _write_json(folder / "nodules.json", document)

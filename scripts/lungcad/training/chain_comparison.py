@@ -2,7 +2,7 @@
 """Every chain of bundles on the same cases: a stage runs once for all chains that begin alike.
 
 A chain is scored as it is run: its stages get a scan, not the working grid that a bundle's own evaluation takes, and
-malignancy is asked for from the threshold "sensitive" up.
+malignancy is asked for from the chain's threshold "sensitive" up.
 """
 
 import json
@@ -18,11 +18,12 @@ import torch
 from tqdm import tqdm
 
 from lungcad.atomic import whole_file
+from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.finding_mask import Masks
 from lungcad.grid import Scan
 from lungcad.lungs import LungMask
-from lungcad.registry import stage_bundle
+from lungcad.registry import bundle_root, stage_bundle
 from lungcad.stage import BundleStage
 from lungcad.training.case import Case
 from lungcad.training.joint_scoring import joint_figures, nodule_rows
@@ -69,11 +70,13 @@ class Chains:
         bundles_dir: folder of bundles; None for the usual one.
 
     Raises:
-        InputError: E-CONFIG, an unknown bundle.
+        InputError: E-CONFIG, an unknown bundle, or a chain without a detector.
     """
 
     def __init__(self, chains: Sequence[Chain], device: torch.device, bundles_dir: str | None = None):
         self.chains, self.device, self.folder = list(chains), device, bundles_dir
+        config = bundle_root("lung_nodule_cad", bundles_dir) / "configs" / "inference.json"
+        self.thresholds_of: dict[str, dict[str, float]] = json.loads(config.read_text())["thresholds_of"]
         self.loaded: dict[tuple[Any, ...], BundleStage] = {}
         for chain in self.chains:
             self.stages(chain)
@@ -81,9 +84,16 @@ class Chains:
     def stages(self, chain: Chain) -> list[BundleStage | None]:
         """Of a chain; None where one is left out."""
         detect, reduce = self._stage("detect", chain[0]), self._stage("reduce", chain[1])
-        last = reduce or detect
-        least = None if last is None else last.thresholds["sensitive"]
-        return [detect, reduce, self._stage("characterise", chain[2], least_probability=least)]
+        if detect is None:
+            raise InputError("E-CONFIG", f"chain {'-'.join(chain)} has no detector (expected one).")
+        thresholds = self.thresholds_of.get(" ".join(chain[:2])) or (reduce or detect).thresholds
+        return [detect, reduce, self._stage("characterise", chain[2], least_probability=thresholds["sensitive"])]
+
+    def made_of(self, chain: Chain) -> dict[str, Any]:
+        """What a chain's findings depend on: by stage its weights, and from which probability malignancy is told."""
+        stages = [stage for stage in self.stages(chain) if stage]
+        weights = {stage.meta["name"]: stage.meta["weights_sha256"] for stage in stages}
+        return weights | {"sensitive": self.thresholds_of.get(" ".join(chain[:2]), {}).get("sensitive")}
 
     def _stage(self, stage: str, name: str, **overrides: Any) -> BundleStage | None:
         root = stage_bundle(stage, name, self.folder)
@@ -115,7 +125,7 @@ def _run(stage: BundleStage, scan: Scan, before: Result) -> Result:
 
 
 def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str) -> dict[Chain, dict[str, Any]]:
-    """Run and score all chains; what was run on a case before is not run again.
+    """Run and score all chains; what was run on a case before, with the same weights, is not run again.
 
     Args:
         chains: to compare.
@@ -151,12 +161,13 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
 def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
     """By chain its findings, a row per nodule of the case, and seconds."""
     entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if new := [chain for chain in chains.chains if "-".join(chain) not in entries]:
+    if new := [chain for chain in chains.chains if entries.get("-".join(chain), {}).get("of") != chains.made_of(chain)]:
         entries |= {
             "-".join(chain): {
                 "findings": [finding.as_dict() for finding in result.findings],
                 "nodules": nodule_rows(case, result.findings, result.masks),
                 "seconds": result.seconds,
+                "of": chains.made_of(chain),
             }
             for chain, result in chains(case, new).items()
         }

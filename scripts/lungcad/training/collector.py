@@ -32,7 +32,7 @@ class Collector(ABC):
 
     @abstractmethod
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """One case.
+        """Take in one case, or one nodule.
 
         Args:
             batch: what went into the network, and what postprocessing made of it.
@@ -41,4 +41,4 @@ class Collector(ABC):
 
     @abstractmethod
     def write(self) -> None:
-        """What was collected."""
+        """Write what was collected."""

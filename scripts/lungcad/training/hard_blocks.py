@@ -46,7 +46,7 @@ class HardBlockMiner(Collector):
         self.all = 0
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """One case."""
+        """Take in one case."""
         case: Case = batch["case"]
         above = output["pred"][0, 0].cpu() > torch.tensor(self.threshold).logit()
         cells = self.index_map.to_voxel(above.nonzero().numpy())
@@ -62,7 +62,7 @@ class HardBlockMiner(Collector):
         self.hard[case.name] = hard
 
     def write(self) -> None:
-        """What was collected."""
+        """Write what was collected."""
         count = sum(map(len, self.hard.values()))
         share = count / max(self.all, 1)
         figures = {"data": self.data, "nodule_free_blocks": self.all, "hard_blocks": count, "hard_share": share}

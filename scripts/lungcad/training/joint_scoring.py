@@ -42,12 +42,12 @@ class JointScorer(CaseScorer):
         self.rows: list[dict[str, Any]] = []
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """One case."""
+        """Take in one case."""
         super().add(batch, output)
         self.rows += nodule_rows(batch["case"], batch["findings"], batch["masks"])
 
     def write(self) -> None:
-        """What was collected."""
+        """Write what was collected."""
         super().write()
         with added_files(self.folder) as folder:
             with (folder / SEGMENTATION).open("w", newline="") as stream:

@@ -40,13 +40,13 @@ class NoduleScorer(Collector):
         self.rows: list[Sequence[Any]] = []
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """One case."""
+        """Take in one case, or one nodule."""
         (finding,) = batch["findings"]
         logits = output["pred"].reshape(-1, 1 + len(ATTRIBUTES))[:, 0].tolist()
         self.rows.append(_row(batch["nodule"], finding, logits))
 
     def write(self) -> None:
-        """What was collected."""
+        """Write what was collected."""
         with added_files(self.folder) as folder:
             with (folder / PREDICTIONS).open("w", newline="") as stream:
                 csv.writer(stream).writerows([COLUMNS, *self.rows])

@@ -44,14 +44,14 @@ class CaseScorer(Collector):
         self.excluded: dict[str, np.ndarray] = {}
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """One case."""
+        """Take in one case."""
         case: Case = batch["case"]
         self.findings[case.name] = batch["findings"]
         self.nodules[case.name] = _spheres_mm(case, case.nodules)
         self.excluded[case.name] = _spheres_mm(case, case.ignored)
 
     def write(self) -> None:
-        """What was collected."""
+        """Write what was collected."""
         figures = {"data": self.data} | summarise(self.findings, self.nodules, self.excluded)
         entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
         marks = [[name, *e["center_lps_mm"], reported_score(e)] for name, some in entries.items() for e in some]
