@@ -18,6 +18,9 @@ from lungcad.dicom_results.source import read_source
 from lungcad.dicom_results.source_mask import SourceMask, long_and_short_axis_mm, on_source
 from lungcad.finding_mask import FindingMask
 from lungcad.geometry import scaled_affine, to_world
+from lungcad.grid import Scan
+from lungcad.transforms import WriteFindingsd
+from small_cases import CPU
 from test_dicom_enhanced import enhanced
 
 ONE_MM = np.eye(4)
@@ -61,6 +64,21 @@ def test_mask_on_the_grid_of_the_series_comes_back_voxel_by_voxel(tmp_path: Path
     expected = to_world(mask.affine, np.argwhere(mask.mask))
     found = segment_points(told.folder / SEGMENTATION_FILE, 1)
     assert same_points(expected, found)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_bundle_on_its_own_writes_the_masks_that_its_case_holds(tmp_path: Path, wanted: bool) -> None:
+    series = save(make_series(), tmp_path / "series")
+    scan = Scan(read_series(series))
+    scan.masks = two_masks()
+    meta = {"name": "lung_nodule_joint_jnsc", "version": "0.1.0", "weights_sha256": "0" * 64}
+    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, str(series), dicom_results=str(wanted))
+    write({"scan": scan, "findings": [FIRST, SECOND]})
+    folder = tmp_path / scan.volume.series_uid
+    assert (folder / "nodules.json").is_file()
+    assert (folder / REPORT_FILE).is_file() == (folder / SEGMENTATION_FILE).is_file() == wanted
+    if wanted:
+        assert len(pydicom.dcmread(folder / SEGMENTATION_FILE).SegmentSequence) == 2
 
 
 def test_highdicom_reads_the_same_voxels(written: Written, tmp_path: Path) -> None:

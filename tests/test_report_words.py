@@ -75,8 +75,9 @@ def test_finding_without_malignancy_is_not_assessed(render: Render) -> None:
     assert 'class="scales' not in _card(page, 4)
 
 
-def test_no_finding_assessed_is_told_where_a_malignancy_bundle_ran(render: Render) -> None:
-    page = render(_without_malignancy(), "lung_nodule_malignancy_mtmrnet")
+@pytest.mark.parametrize("bundle", ["lung_nodule_malignancy_mtmrnet", "lung_nodule_joint_jnsc"])
+def test_no_finding_assessed_is_told_where_a_bundle_that_judges_malignancy_ran(render: Render, bundle: str) -> None:
+    page = render(_without_malignancy(), bundle)
     assert page.count("not assessed") == 2 * 3  # table and cards
     assert MALIGNANCY_MEANING not in page and MALIGNANCY_LIMITATION not in page  # no number needs them
 

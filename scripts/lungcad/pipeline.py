@@ -12,7 +12,7 @@ import torch
 
 from lungcad.console import Stages, findings_table, header_lines
 from lungcad.cpu import tune_allocator
-from lungcad.dicom_results import write_dicom_results
+from lungcad.dicom_results import DicomWriter
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
@@ -64,7 +64,7 @@ class NoduleCAD:
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
         self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
-        self.dicom_results = str(dicom_results).lower() == "true"  # a command line gives the word
+        self.dicom_results = dicom_results
 
     def run(self) -> Path:
         """Read, work through the stages, write; returns the folder with the results."""
@@ -91,20 +91,15 @@ class NoduleCAD:
             with clock(name) as line:
                 findings = stage(scan, findings)
                 line.note = f"{len(findings)} findings"
-        notes: list[str] = []
-
-        def write_dicom(folder: Path, document: Mapping[str, Any]) -> None:
-            notes.extend(write_dicom_results(folder, document, volume, self.dataset_dir, scan.masks, self.leniency))
-
+        dicom = DicomWriter(volume, self.dataset_dir, scan.masks, self.leniency, self.dicom_results)
         with clock("report"):
             folder = write_results(
                 self.output_dir, volume, findings, thresholds=thresholds, operating_point=self.operating_point,
                 bundles=versions, timings=clock.seconds, device=str(self.device), inputs=self.dataset_dir,
                 weights_sha256={s.meta["name"]: s.meta["weights_sha256"] for s in stages.values()},
-                also=[write_dicom] if self.dicom_results else [],
+                also=[dicom],
             )  # fmt: skip
-        for note in notes:
-            print(f"{'dicom':<14}{note}", file=sys.stderr)
+        dicom.tell()
         self._tell(findings, thresholds[self.operating_point], folder)
         return folder
 

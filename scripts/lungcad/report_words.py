@@ -41,10 +41,10 @@ def characterised(entries: Sequence[Mapping[str, Any]], bundles: Mapping[str, st
 
     Args:
         entries: all findings; one with a malignancy is enough.
-        bundles: name to version; a malignancy bundle may have run and left every finding out.
+        bundles: name to version; one that judges malignancy may have run and left every finding out.
     """
     known = any(one["malignancy_probability"] is not None for one in entries)
-    return known or any("malignancy" in name for name in bundles)
+    return known or any(task in name for name in bundles for task in ("malignancy", "joint"))
 
 
 def limitations(shown: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -214,24 +214,28 @@ class WriteFindingsd(Transform):
         thresholds: by name.
         device: where the network ran.
         inputs: what was read.
+        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
     """
 
     def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
-                 device: torch.device, inputs: str):  # fmt: skip
+                 device: torch.device, inputs: str, dicom_results: bool | str = False):  # fmt: skip
         name = meta["name"]
         self.arguments: dict[str, Any] = {
             "thresholds": dict(thresholds), "operating_point": operating_point, "bundles": {name: meta["version"]},
             "weights_sha256": {name: meta["weights_sha256"]}, "device": str(device), "inputs": inputs, "timings": {},
         }  # fmt: skip
-        self.output_dir = output_dir
+        self.output_dir, self.dicom_results = output_dir, dicom_results
 
     def __call__(self, data: Data) -> Data:
         """Write, and hand the case on."""
+        from lungcad.dicom_results import DicomWriter
         from lungcad.results import write_results
 
         scan = data["scan"]
         volume = replace(scan.volume, warnings=list(scan.warnings))
-        write_results(self.output_dir, volume, data["findings"], **self.arguments)
+        dicom = DicomWriter(volume, self.arguments["inputs"], scan.masks, wanted=self.dicom_results)
+        write_results(self.output_dir, volume, data["findings"], **self.arguments, also=[dicom])
+        dicom.tell()
         return data
 
 

@@ -4,8 +4,10 @@
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,34 @@ from lungcad.finding_mask import Masks
 from lungcad.volume import Volume
 
 REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
+
+
+@dataclass
+class DicomWriter:
+    """Adds the DICOM objects to the other result files; ``also`` of :func:`lungcad.results.write_results`.
+
+    Attributes:
+        volume, path, masks, leniency: see :func:`write_dicom_results`.
+        wanted: ``False`` writes nothing; a command line gives the word.
+        notes: why an object is missing, once it was called.
+    """
+
+    volume: Volume
+    path: str | os.PathLike[str]
+    masks: Masks
+    leniency: Mapping[str, Any] = field(default_factory=dict)
+    wanted: bool | str = True
+    notes: list[str] = field(default_factory=list)
+
+    def __call__(self, folder: Path, document: Mapping[str, Any]) -> None:
+        """Write into the folder what the document tells."""
+        if str(self.wanted).lower() == "true":
+            self.notes += write_dicom_results(folder, document, self.volume, self.path, self.masks, self.leniency)
+
+    def tell(self) -> None:
+        """Print the notes where progress is shown."""
+        for note in self.notes:
+            print(f"{'dicom':<14}{note}", file=sys.stderr)
 
 
 def write_dicom_results(
