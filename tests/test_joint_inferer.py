@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from lungcad.finding import Finding
 from lungcad.geometry import scaled_affine, to_index, to_world
 from lungcad.grid import Scan
-from lungcad.joint_inferer import CropJointInferer, Judged, LungJointInferer, nearest, sphere_diameter
+from lungcad.joint_inferer import CropJointInferer, Judged, LungJointInferer, nearest
 from lungcad.joint_transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd
 from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions
+from lungcad.regions import Region, find_regions, sphere_diameter
 from small_cases import small_volume
 
 WINDOW = 32
@@ -103,6 +103,25 @@ def test_regions_in_the_lungs_are_found_where_they_are_and_small_ones_are_not() 
     torch.testing.assert_close(judged.classes, torch.tensor([0.0, 4.0, 2.0]).softmax(0).expand(2, 3))
 
 
+def test_what_one_region_joins_is_told_apart_by_its_cores() -> None:
+    """As weights of 99 to 1 leave it: two nodules in one region, one of which makes the network sure."""
+
+    class Halo(Bright):
+        def segment(self, maps: list[Tensor]) -> Tensor:
+            return torch.where(maps[0] > 0.9, 5.0, torch.where(maps[0] > 0.5, 0.2, -5.0))
+
+    image = 0.7 * balls(((20.0, 20, 20), 14.0), ((30.0, 20, 20), 14.0))
+    for place, diameter in (((18.0, 20, 20), 7.0), ((31.0, 20, 20), 5.0)):
+        image = torch.maximum(image, balls((place, diameter)))
+    regions = inferer(core=0.9)(image, Halo(), everywhere(image)).regions
+    assert [tuple(region.center) for region in regions] == [(18, 20, 20), (31, 20, 20)]
+    assert len(inferer()(image, Halo(), everywhere(image)).regions) == 1
+    crop = image[..., 8:40, 4:36, 4:36]  # its middle is within the first
+    given = CropJointInferer(core=0.9, progress=False, precision="float32")
+    (region,) = given(crop, Halo(), diameters=torch.tensor([12.0])).regions
+    assert region.voxels == regions[0].voxels
+
+
 def test_a_region_at_the_edge_is_classified_in_a_window_inside() -> None:
     image = balls(((2.0, 3, 2), 7.0), size=(24, 48, 40))
     judged = inferer()(image, Bright(), everywhere(image))
@@ -176,21 +195,6 @@ def test_without_the_classification_only_the_segmentation_speaks() -> None:
     assert all(f.nodule_probability is None and f.malignancy_probability is None for f in found)
     only = RegionsToFindingsd("pred", [1.0], 1)({"pred": judged, "grid_affine": AFFINE})
     assert len(only["findings"]) == len(only["masks"]) == 1
-
-
-def test_a_mask_threshold_narrows_place_size_and_mask_but_not_the_scores() -> None:
-    probability = np.full((5, 5, 5), 0.5)
-    probability[3:, 3:, 3:] = 0.95
-    region = replace(a_region((10, 20, 30), 5, 0.7), probability=probability)
-    judged = Judged([region], torch.tensor([[0.2, 0.6, 0.2]]))
-    wide, narrow = (
-        RegionsToFindingsd("pred", [1.0], 5, threshold)({"pred": judged, "grid_affine": AFFINE})["findings"][0]
-        for threshold in (0.0, 0.9)
-    )
-    assert (wide.volume_mm3, narrow.volume_mm3) == (125, 8)
-    assert narrow.diameter_mm == pytest.approx(np.cbrt(6 / np.pi * 8))
-    assert np.subtract(narrow.center_lps_mm, wide.center_lps_mm).tolist() == [1.5, 1.5, 1.5]
-    assert (narrow.detection_score, narrow.nodule_probability) == (wide.detection_score, wide.nodule_probability)
 
 
 def test_masks_of_a_chain_are_kept_by_its_scan() -> None:

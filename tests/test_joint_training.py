@@ -62,12 +62,39 @@ def test_regions_come_from_where_they_are_asked_for(source: str, expected: list[
     assert chosen[0][0].voxels == (216 if source == "truth" else 144)
 
 
-def test_false_positives_are_bounded_and_the_largest_stay() -> None:
+def test_false_positives_are_some_of_those_that_use_asks_about_and_whole_ones_first() -> None:
     probability = np.zeros((SIDE,) * 3)
-    for n in range(5):
-        probability[6 * n : 6 * n + 1 + n // 2, 2, 2] = 0.9
-    chosen = training(most=2).chosen(probability, label())
-    assert [region.voxels for region, _ in chosen] == [3, 2]
+    for first in range(1, 31, 5):
+        probability[first : first + 3, 2:5, 2:5] = 0.9  # six of 27 voxels, as a sphere 3.7 wide
+    probability[0:3, 20:23, 20:23] = 0.9  # cut by a face
+    probability[20:22, 20:22, 20:22] = 0.9  # too small
+
+    def drawn(most: int) -> list[list[int]]:
+        chosen = training(most=most, least_diameter=3.0).chosen(probability, label())
+        assert all(nodule == FALSE_POSITIVE for _, nodule in chosen)
+        return [region.first.tolist() for region, _ in chosen]
+
+    assert len(drawn(20)) == 7
+    assert drawn(7)[-1] == [0, 20, 20]
+    assert {tuple(first) for _ in range(40) for first in drawn(2)} == {(n, 2, 2) for n in range(1, 31, 5)}
+
+
+def test_training_takes_cores_apart_as_use_does() -> None:
+    probability = np.where(label(np.s_[2:20, 2:12, 2:12]) > 0, 0.5, 0.0)
+    probability[NODULE], probability[14:19, 4:9, 4:9] = 0.95, 0.95
+    sorted_out = [nodule for _, nodule in training(core=0.9, overlap=0.2).chosen(probability, label(NODULE))]
+    assert sorted_out == [0, FALSE_POSITIVE]
+    (one,) = training(overlap=0.2, regions="predicted").chosen(probability, label(NODULE)) or [None]
+    assert one is None  # 216 of 1800 voxels are neither the nodule nor nothing of it
+
+
+def test_a_batch_without_regions_trains_on() -> None:
+    network = training(training="classification")
+    output = network(torch.zeros(1, 1, SIDE, SIDE, SIDE), torch.zeros(1, 1, SIDE, SIDE, SIDE, dtype=torch.long))
+    loss = JointLoss(PseudoLabels(torch.zeros(1), torch.zeros(1, dtype=torch.bool)), "classification")
+    value = loss(output, torch.zeros(1, 1, SIDE, SIDE, SIDE))
+    value.backward()
+    assert value == 0
 
 
 class Drawn(nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lungcad.networks.jnsc_classifier import size_feature
-from lungcad.regions import Region, find_regions, stacked
+from lungcad.regions import Region, find_regions, sphere_diameter, stacked
 
 
 def volume(*parts: tuple[tuple[slice, ...], float]) -> np.ndarray:
@@ -35,15 +35,29 @@ def test_the_centre_of_mass_is_not_the_centre_of_the_box() -> None:
     assert bent.mask.sum() < bent.mask.size
 
 
-def test_the_core_of_a_region_is_what_is_above_a_higher_threshold_or_all_of_it() -> None:
+def test_a_region_is_its_cores_or_where_none_is_large_enough_itself() -> None:
     probability = np.zeros((12, 12, 12))
-    probability[2:8, 2:8, 2:8], probability[4:6, 4:6, 5:8] = 0.5, 0.95
+    probability[2:10, 2:8, 2:8] = 0.5
+    probability[2:5, 3:6, 3:6], probability[7:10, 3:6, 3:6] = 0.95, 0.99  # two of 27 voxels, as a sphere 3.7 wide
+    probability[6, 7, 7] = 0.95
     (region,) = find_regions(probability, 0.4)
-    core = region.core(0.9)
-    assert (region.voxels, core.voxels, core.score) == (216, 12, region.score)
-    assert core.center.tolist() == [4.5, 4.5, 6]
-    assert core.moved((1, 0, 0)).center.tolist() == [5.5, 4.5, 6]
-    assert region.core(0.96).voxels == 216
+    assert region.voxels == 8 * 6 * 6
+    second, first = find_regions(probability, 0.4, core=0.9, least_core=3.0)
+    assert [core.box.tolist() for core in (first, second)] == [[2, 3, 3, 5, 6, 6], [7, 3, 3, 10, 6, 6]]
+    assert (first.voxels, first.score, second.score) == pytest.approx((27, 0.95, 0.99))
+    assert [core.voxels for core in find_regions(probability, 0.4, core=0.9, least_core=1.0)] == [27, 27, 1]
+    (whole,) = find_regions(probability, 0.4, core=0.9, least_core=4.0)
+    assert whole.box.tolist() == region.box.tolist()
+
+
+def test_regions_with_and_without_cores_stand_side_by_side() -> None:
+    bright, faint = np.s_[1:4, 1:4, 1:4], np.s_[7:11, 7:11, 7:9]
+    regions = find_regions(volume((bright, 0.95), (faint, 0.6)), 0.4, core=0.9)
+    assert [region.here for region in regions] == [bright, faint]
+
+
+def test_diameter_of_a_sphere() -> None:
+    assert sphere_diameter(np.pi / 6 * 7**3) == pytest.approx(7)
 
 
 def test_the_threshold_is_the_papers_and_corners_join() -> None:

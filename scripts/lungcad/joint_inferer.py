@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
 from lungcad.inferers import lung_box
 from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions
+from lungcad.regions import Region, find_regions, sphere_diameter
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class LungJointInferer(Inferer):
         window: voxels along a side.
         stride: voxels between windows, a divisor of ``window``.
         threshold: least probability of a region's voxels.
+        core: see :func:`~lungcad.regions.find_regions`.
         least_diameter: voxels; of the sphere as large as a region. Smaller ones are left out.
         most: regions at most, the largest by summed probability; bounds the work on an untrained network.
         classify: with the classification path.
@@ -52,11 +53,11 @@ class LungJointInferer(Inferer):
         progress: bar on stderr if that is a terminal.
     """
 
-    def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, least_diameter: float = 3.0,
-                 most: int = 300, classify: bool = True, batch_size: int = 4, precision: str = "auto",
-                 progress: bool = True):  # fmt: skip
+    def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core: float = 1.0,
+                 least_diameter: float = 3.0, most: int = 300, classify: bool = True, batch_size: int = 4,
+                 precision: str = "auto", progress: bool = True):  # fmt: skip
         super().__init__()
-        self.window, self.stride, self.threshold = window, stride, threshold
+        self.window, self.stride, self.threshold, self.core = window, stride, threshold, core
         self.least_diameter, self.most, self.classify = least_diameter, most, classify
         self.batch_size, self.precision, self.progress = batch_size, precision, progress
 
@@ -75,7 +76,7 @@ class LungJointInferer(Inferer):
         inside = lungs.cpu().numpy()
         regions = [
             region
-            for region in find_regions(probability, self.threshold)
+            for region in find_regions(probability, self.threshold, self.core, self.least_diameter)
             if sphere_diameter(region.voxels) >= self.least_diameter and inside[region.here][region.mask].any()
         ][: self.most]
         return Judged(list(regions), self.classes(inputs, network, regions))
@@ -147,14 +148,17 @@ class CropJointInferer(Inferer):
 
     Args:
         threshold: least probability of a region's voxels.
+        core: see :func:`~lungcad.regions.find_regions`.
         reach: a region is the finding's if it comes as near to the middle, in voxels, where the diameter is unknown.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         progress: bar on stderr if that is a terminal.
     """
 
-    def __init__(self, threshold: float = 0.4, reach: float = 3.0, precision: str = "auto", progress: bool = True):
+    def __init__(self, threshold: float = 0.4, core: float = 1.0, reach: float = 3.0, precision: str = "auto",
+                 progress: bool = True):  # fmt: skip
         super().__init__()
-        self.threshold, self.reach, self.precision, self.progress = threshold, reach, precision, progress
+        self.threshold, self.core, self.reach = threshold, core, reach
+        self.precision, self.progress = precision, progress
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: JointNet, *args: Any, diameters: Tensor, **kwargs: Any) -> Judged:
@@ -176,7 +180,7 @@ class CropJointInferer(Inferer):
                 maps = network.features(channels_last(inputs[number : number + 1]))
                 probability = network.segment(maps)[0, 0].float().sigmoid().cpu().numpy()
                 radius = diameter / 2 if np.isfinite(diameter) else self.reach
-                region = nearest(find_regions(probability, self.threshold), radius, probability.shape)
+                region = nearest(find_regions(probability, self.threshold, self.core), radius, probability.shape)
                 box, voxels = (region.box, region.voxels) if region is not None else _cube(diameter, probability.shape)
                 if box is not None:
                     asked = (torch.from_numpy(box.astype(np.int64)).to(inputs.device)[None],
@@ -197,11 +201,6 @@ def nearest(regions: Sequence[Region], radius: float, size: Sequence[int]) -> Re
     near = [(distance(region), n) for n, region in enumerate(regions)]
     far, best = min(near, default=(np.inf, 0))
     return regions[best] if far <= max(radius, 1.0) else None
-
-
-def sphere_diameter(voxels: float) -> float:
-    """Diameter of the sphere of so many voxels, in voxels."""
-    return float((6 * voxels / np.pi) ** (1 / 3))
 
 
 def _cube(diameter: float, size: Sequence[int]) -> tuple[np.ndarray | None, float]:

@@ -12,8 +12,8 @@ from monai.transforms import MapTransform, Transform
 from lungcad.finding import Finding
 from lungcad.finding_mask import FindingMask, Masks
 from lungcad.geometry import scaled_affine, to_world
-from lungcad.joint_inferer import Judged, sphere_diameter
-from lungcad.regions import Region
+from lungcad.joint_inferer import Judged
+from lungcad.regions import Region, sphere_diameter
 from lungcad.results import reported_score
 from lungcad.score_volume import merge_spheres
 
@@ -49,12 +49,11 @@ class RegionsToFindingsd(MapTransform):
         keys: of what :class:`~lungcad.joint_inferer.LungJointInferer` gives.
         spacing_mm: of the cubic voxels.
         most: findings at most, the most probable.
-        mask_threshold: place, size and mask are those of a region's voxels above it; 0 for the region, as in the paper.
     """
 
-    def __init__(self, keys: Any, spacing_mm: Sequence[float], most: int, mask_threshold: float = 0.0):
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], most: int):
         super().__init__(keys)
-        self.spacing_mm, self.most, self.mask_threshold = spacing_mm[0], most, mask_threshold
+        self.spacing_mm, self.most = spacing_mm[0], most
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """See the class."""
@@ -62,14 +61,13 @@ class RegionsToFindingsd(MapTransform):
         for key in self.keys:
             judged: Judged = d[key]
             regions = [region for region in judged.regions if region is not None]
-            cores = [region.core(self.mask_threshold) for region in regions]
-            center = to_world(d["grid_affine"], np.array([core.center for core in cores]).reshape(-1, 3))
-            diameter = np.array([sphere_diameter(core.voxels) * self.spacing_mm for core in cores])
+            center = to_world(d["grid_affine"], np.array([region.center for region in regions]).reshape(-1, 3))
+            diameter = np.array([sphere_diameter(region.voxels) * self.spacing_mm for region in regions])
             classified = bool(judged.classes.isfinite().all())
             score = 1 - judged.classes[:, 2].numpy() if classified else np.array([r.score for r in regions])
             d["findings"], masks = [], masks_of(d)
             for n in merge_spheres(center, diameter, score)[: self.most]:
-                mask = region_mask(cores[n], d["grid_affine"])
+                mask = region_mask(regions[n], d["grid_affine"])
                 place = (float(center[n, 0]), float(center[n, 1]), float(center[n, 2]))
                 d["findings"].append(Finding(
                     place, float(diameter[n]), regions[n].score, float(score[n]) if classified else None,
@@ -108,14 +106,11 @@ class JudgedFindingsd(MapTransform):
         patch_size: of the crops, in voxels.
         least_probability: of findings that get a malignancy; their detection score where no stage gave a nodule
             probability.
-        mask_threshold: see :class:`RegionsToFindingsd`.
     """
 
-    def __init__(self, keys: Any, patch_size: Sequence[int], least_probability: float = 0.0,
-                 mask_threshold: float = 0.0):  # fmt: skip
+    def __init__(self, keys: Any, patch_size: Sequence[int], least_probability: float = 0.0):
         super().__init__(keys)
         self.middle, self.least_probability = (np.array(patch_size) - 1) / 2, least_probability
-        self.mask_threshold = mask_threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """See the class."""
@@ -132,7 +127,7 @@ class JudgedFindingsd(MapTransform):
                               volume_mm3=None)  # fmt: skip
                 if region is not None:
                     first = np.rint(place - self.middle).astype(int)
-                    mask = region_mask(region.core(self.mask_threshold).moved(first), d["grid_affine"])
+                    mask = region_mask(region.moved(first), d["grid_affine"])
                     masks[finding.center_lps_mm] = mask
                     new = replace(new, volume_mm3=mask.volume_mm3)
                 found.append(new)

@@ -21,13 +21,11 @@ class Region:
         first: (3,) int, first voxel of its bounding box.
         mask: (a, b, c) bool, the region within that box.
         score: mean probability of its voxels; the paper does not say how a region is scored.
-        probability: (a, b, c) in that box; None where it was drawn, not found.
     """
 
     first: np.ndarray
     mask: np.ndarray
     score: float
-    probability: np.ndarray | None = None
 
     @property
     def voxels(self) -> int:
@@ -53,32 +51,46 @@ class Region:
         """The same region in a volume that begins so many voxels earlier."""
         return replace(self, first=self.first + np.asarray(shift))
 
-    def core(self, threshold: float) -> "Region":
-        """Its voxels above a higher threshold, in the same box; all of it where there is none."""
-        if self.probability is None or not (inner := self.mask & (self.probability > threshold)).any():
-            return self
-        return replace(self, mask=inner)
+
+def sphere_diameter(voxels: float) -> float:
+    """Diameter of the sphere of so many voxels, in voxels."""
+    return float((6 * voxels / np.pi) ** (1 / 3))
 
 
-def find_regions(probability: np.ndarray, threshold: float = 0.4, most: int | None = None) -> list[Region]:
-    """All regions above a threshold.
+def find_regions(
+    probability: np.ndarray, threshold: float = 0.4, core: float = 1.0, least_core: float = 3.0, most: int | None = None
+) -> list[Region]:
+    """All regions above a threshold, those that hold cores as their cores.
+
+    A loss in which nodule voxels weigh 99 times as much leaves a nodule's surroundings above 0.4 too, and what lies near
+    it in the same region; the cores are apart.
 
     Args:
         probability: (X, Y, Z) of nodule.
         threshold: 0.4 in the paper.
+        core: a region's connected parts above it are its cores; 1 for whole regions, as in the paper.
+        least_core: diameter in voxels of a sphere as large as the smallest core; smaller parts are none.
         most: the largest so many by summed probability; None for all.
 
     Returns:
         Largest first.
     """
+    regions: list[Region] = []
+    for region in _connected(probability, threshold):
+        parts = _connected(np.where(region.mask, probability[region.here], 0), core)
+        cores = [part.moved(region.first) for part in parts if sphere_diameter(part.voxels) >= least_core]
+        regions += cores or [region]
+    regions.sort(key=lambda region: -region.score * region.voxels)
+    return regions[:most]
+
+
+def _connected(probability: np.ndarray, threshold: float) -> list[Region]:
     labels, _ = ndimage.label(probability > threshold, CONNECTIVITY)
     regions = []
     for number, here in enumerate(ndimage.find_objects(labels), start=1):
         mask = labels[here] == number
-        inside = probability[here]
-        regions.append(Region(np.array([side.start for side in here]), mask, float(inside[mask].mean()), inside))
-    regions.sort(key=lambda region: -region.score * region.voxels)
-    return regions[:most]
+        regions.append(Region(np.array([side.start for side in here]), mask, float(probability[here][mask].mean())))
+    return regions
 
 
 def stacked(regions: Sequence[Region], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ class RegionClassifier(nn.Module):
     def forward(self, maps: list[Tensor], image: Tensor, boxes: Tensor, voxels: Tensor) -> Tensor:
         """Logits (R, 3)."""
         if boxes.shape[0] == 0:
-            return torch.zeros(0, 3, device=boxes.device)
+            return self.linear(self.linear.weight.new_zeros(0, self.linear.in_features)).float()
         columns: list[Tensor] = []
         for level, reduce in enumerate(self.reduce):
             rows: list[Tensor] = []

@@ -9,7 +9,7 @@ from lungcad.cpu import channels_last, fast_dtype
 from lungcad.errors import InputError
 from lungcad.losses.jnsc import TRAININGS
 from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions, stacked
+from lungcad.regions import Region, find_regions, sphere_diameter, stacked
 
 FALSE_POSITIVE = -1
 """Number of the nodule of a region that is none."""
@@ -27,7 +27,10 @@ class JointTraining(nn.Module):
         training: of :data:`lungcad.losses.jnsc.TRAININGS`; ``classification`` takes the true regions.
         regions: of :data:`REGIONS`.
         threshold: of the segmentation's probability; 0.4 in the paper.
-        most: false positives per block at most, the largest; not stated in the paper.
+        core: see :func:`~lungcad.regions.find_regions`.
+        least_diameter: voxels; of the sphere as large as a false positive, since smaller ones are none in use either.
+        most: false positives per block at most, drawn anew every time, those that a face of the block cuts last; not
+            stated in the paper.
         overlap: a region with less of its voxels in a nodule, but some, is neither that nodule nor a false positive;
             not stated in the paper.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
@@ -43,12 +46,14 @@ class JointTraining(nn.Module):
     """
 
     def __init__(self, module: JointNet, training: str = "joint", regions: str = "both", threshold: float = 0.4,
-                 most: int = 8, overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
+                 core: float = 1.0, least_diameter: float = 0.0, most: int = 8, overlap: float = 0.1,
+                 precision: str = "auto"):  # fmt: skip
         super().__init__()
         for given, known in ((training, TRAININGS), (regions, REGIONS)):
             if given not in known:
                 raise InputError("E-CONFIG", f"unknown: {given} (expected {', '.join(known)}).")
-        self.module, self.stage, self.threshold, self.most = module, training, threshold, most
+        self.module, self.stage, self.threshold, self.core = module, training, threshold, core
+        self.least_diameter, self.most = least_diameter, most
         self.source = "truth" if training == "classification" else regions
         self.overlap, self.precision = overlap, precision
 
@@ -87,17 +92,26 @@ class JointTraining(nn.Module):
             label: (X, Y, Z).
         """
         hits: list[tuple[Region, int]] = []
-        false: list[tuple[Region, int]] = []
+        false: list[Region] = []
         if self.source != "truth" and probability is not None:
-            for region in find_regions(probability, self.threshold):
+            for region in find_regions(probability, self.threshold, self.core, self.least_diameter):
                 nodule = owner(region, label, self.overlap)
-                if nodule is not None:
-                    (false if nodule == FALSE_POSITIVE else hits).append((region, nodule))
+                if nodule == FALSE_POSITIVE:
+                    false.append(region)
+                elif nodule is not None:
+                    hits.append((region, nodule))
         if self.source != "predicted":
             known = {nodule for _, nodule in hits}
             missed = [row - 1 for row in np.unique(label[label > 0]).tolist() if row - 1 not in known]
             hits += [(region, nodule) for nodule in missed for region in find_regions(label == nodule + 1, 0.5, most=1)]
-        return hits + false[: self.most]
+        return hits + [(region, FALSE_POSITIVE) for region in self._drawn(false, label.shape)]
+
+    def _drawn(self, false: list[Region], size: tuple[int, ...]) -> list[Region]:
+        """Some false positives of a block of that size."""
+        large = [region for region in false if sphere_diameter(region.voxels) >= self.least_diameter]
+        drawn = [large[n] for n in torch.randperm(len(large)).tolist()]
+        drawn.sort(key=lambda region: bool((region.box[:3] == 0).any() or (region.box[3:] == size).any()))
+        return drawn[: self.most]
 
 
 def owner(region: Region, label: np.ndarray, overlap: float) -> int | None:
