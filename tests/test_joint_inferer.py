@@ -13,7 +13,7 @@ from lungcad.finding import Finding
 from lungcad.geometry import scaled_affine, to_index, to_world
 from lungcad.grid import Scan
 from lungcad.joint_inferer import CropJointInferer, Judged, LungJointInferer, nearest
-from lungcad.joint_transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd
+from lungcad.joint_transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
 from lungcad.networks.jnsc import JointNet
 from lungcad.regions import Region, find_regions, sphere_diameter
 from small_cases import small_volume
@@ -163,6 +163,15 @@ def test_crops_give_the_region_nearest_to_their_middle() -> None:
     assert nearest([], 3.0, (8, 8, 8)) is None
 
 
+def test_without_a_classification_nothing_is_judged() -> None:
+    crop, diameters = torch.rand(1, 1, WINDOW, WINDOW, WINDOW), torch.tensor([6.0])
+    with_path, without = (JointNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3, classify=c) for c in (True, False))
+    for network, asked in ((with_path, False), (without, True)):
+        given = CropJointInferer(progress=False, precision="float32", classify=asked)
+        assert given(crop, network, diameters=diameters).classes.isnan().all()
+    assert inferer(threshold=0.0)(crop, without, everywhere(crop)).classes.isnan().all()
+
+
 def a_region(first: tuple[int, int, int], side: int, score: float) -> Region:
     return Region(np.array(first), np.ones((side,) * 3, bool), score)
 
@@ -212,6 +221,7 @@ def test_given_findings_get_malignancy_volume_and_a_mask_at_their_place() -> Non
     assert FindingDiametersd([2.0])(data)["diameters"].tolist() == pytest.approx([3.0, np.nan], nan_ok=True)
     region = a_region((14, 14, 14), 4, 0.9)  # its middle is the crop's
     data["pred"] = Judged([region, None], torch.tensor([[0.3, 0.1, 0.6], [torch.nan] * 3]))
+    data["masks"] = {f.center_lps_mm: region_mask(region, AFFINE) for f in findings}  # of a stage before
     made = JudgedFindingsd("pred", size)(data)
     first, second = made["findings"]
     assert (first.center_lps_mm, first.diameter_mm, first.nodule_probability) == ((1.0, 2.0, 3.0), 6.0, 0.8)

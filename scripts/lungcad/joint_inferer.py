@@ -150,14 +150,15 @@ class CropJointInferer(Inferer):
         threshold: least probability of a region's voxels.
         core: see :func:`~lungcad.regions.find_regions`.
         reach: a region is the finding's if it comes as near to the middle, in voxels, where the diameter is unknown.
+        classify: with the classification path.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         progress: bar on stderr if that is a terminal.
     """
 
-    def __init__(self, threshold: float = 0.4, core: float = 1.0, reach: float = 3.0, precision: str = "auto",
-                 progress: bool = True):  # fmt: skip
+    def __init__(self, threshold: float = 0.4, core: float = 1.0, reach: float = 3.0, classify: bool = True,
+                 precision: str = "auto", progress: bool = True):  # fmt: skip
         super().__init__()
-        self.threshold, self.core, self.reach = threshold, core, reach
+        self.threshold, self.core, self.reach, self.classify = threshold, core, reach, classify
         self.precision, self.progress = precision, progress
 
     @torch.inference_mode()
@@ -182,7 +183,7 @@ class CropJointInferer(Inferer):
                 radius = diameter / 2 if np.isfinite(diameter) else self.reach
                 region = nearest(find_regions(probability, self.threshold, self.core), radius, probability.shape)
                 box, voxels = (region.box, region.voxels) if region is not None else _cube(diameter, probability.shape)
-                if box is not None:
+                if box is not None and self.classify:
                     asked = (torch.from_numpy(box.astype(np.int64)).to(inputs.device)[None],
                              torch.tensor([voxels], device=inputs.device))  # fmt: skip
                     first = torch.zeros(1, dtype=torch.long, device=inputs.device)

@@ -130,6 +130,8 @@ class JudgedFindingsd(MapTransform):
                     mask = region_mask(region.moved(first), d["grid_affine"])
                     masks[finding.center_lps_mm] = mask
                     new = replace(new, volume_mm3=mask.volume_mm3)
+                else:
+                    masks.pop(finding.center_lps_mm, None)
                 found.append(new)
             d["findings"] = found
         return d

@@ -147,8 +147,8 @@ class JointNet(nn.Module):
             voxels: (R,) voxels in each region.
 
         Returns:
-            (R, 3) float32, logits of benign, malignant, non-nodule; zeros without the classification path.
+            (R, 3) float32, logits of benign, malignant, non-nodule; NaN without the classification path.
         """
         if self.classifier is None:
-            return torch.zeros(boxes.shape[0], 3, device=boxes.device)
+            return torch.full((boxes.shape[0], 3), float("nan"), device=boxes.device)
         return self.classifier(features, image, boxes, voxels)
