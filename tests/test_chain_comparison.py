@@ -45,7 +45,8 @@ class Stage:
 
     def __init__(self, root: Path, device: torch.device, overrides: Mapping[str, Any], stage: str):
         self.name, self.stage, self.overrides = root.name, stage, overrides
-        self.meta = {"name": root.name, "weights_sha256": Stage.weights}
+        self.meta = {"name": root.name}
+        self.fingerprint = f"{root.name} {Stage.weights} {overrides}"
 
     def __call__(self, scan: Scan, findings: Sequence[Finding]) -> list[Finding]:
         Stage.runs.append(self.name)

@@ -3,11 +3,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
@@ -16,8 +19,10 @@ from lungcad.networks.jnsc import JointNet
 from lungcad.pipeline import NoduleCAD
 from lungcad.registry import stage_bundle, stages_of
 from lungcad.stage import BundleStage
+from lungcad.training.case import Sphere
+from lungcad.training.case_store import save_case
 from lungcad.training.recipe import load_recipe
-from small_cases import CPU, ROOT, edit_json, export_weights_to, small_chest, small_volume, write_image
+from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, small_chest, small_volume, write_image
 
 NAME = "lung_nodule_joint_jnsc"
 CONFIGS = ROOT / "bundles" / NAME / "configs"
@@ -33,7 +38,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = JointNet(**NARROW, prior=0.5)
     torch.nn.init.normal_(network.out.weight)
     export_weights_to(folder / NAME, network)
-    knobs = {"spacing_mm": [3.0] * 3, "patch_size": [32] * 3, "window_stride": 16, "score_threshold": 0.6}
+    knobs = {
+        "spacing_mm": [3.0] * 3, "patch_size": [32] * 3, "window_stride": 16, "score_threshold": 0.6,
+        "least_diameter_mm": 6.0,
+    }  # fmt: skip
     edit_json(
         folder / NAME / "configs" / "inference.json", lambda c: (c.update(knobs), c["network_def"].update(NARROW))
     )
@@ -64,7 +72,7 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     assert found
     assert all(f.volume_mm3 == pytest.approx(scan.masks[f.center_lps_mm].volume_mm3) for f in found)
     assert all(0 <= p <= 1 for f in found for p in (f.detection_score, f.nodule_probability, f.malignancy_probability))
-    assert min(f.diameter_mm for f in found) >= 3
+    assert min(f.diameter_mm for f in found) >= 6  # a single voxel is 3.7
     scan.masks.clear()
     given = [Finding((-58.0, 0.0, -230.0), 12.0, 0.9, 0.8), Finding((56.0, 10.0, -230.0), None, 0.5, 0.4)]
     judged = BundleStage(bundles / NAME, CPU, stage="characterise")(scan, given)
@@ -75,6 +83,26 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     for finding in judged:
         assert (finding.volume_mm3 is None) == (finding.center_lps_mm not in scan.masks)
     assert BundleStage(bundles / NAME, CPU, stage="characterise")(scan, []) == []
+
+
+def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path, tmp_path: Path) -> None:
+    case = dark_case(nodules=[Sphere(np.array([16.0, 16.0, 16.0]), 6.0, "p_1", (5.0, 4.0, 5.0))])
+    masks = np.zeros(case.hu.shape, np.uint8)
+    masks[14:19, 14:19, 14:19] = 1
+    cases, out = tmp_path / "cases", tmp_path / "out"
+    cases.mkdir()
+    save_case(cases, replace(case, masks=masks, affine=np.eye(4)))
+    configs = bundles / NAME / "configs"
+    workflow = ConfigWorkflow(
+        [str(configs / "inference.json"), str(configs / "evaluate.json")], meta_file=str(configs / "metadata.json"),
+        bundle_root=str(bundles / NAME), cases_dir=str(cases), output_dir=str(out), data="one",
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    detection, joint = (json.loads((out / f"{name}.json").read_text()) for name in ("metrics", "joint"))
+    assert (detection["scans"], detection["nodules"], joint["nodules"]) == (1, 1, 1)
+    assert detection["hits"] == joint["found"]
+    assert len((out / "segmentation.csv").read_text().splitlines()) == 2
 
 
 def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nodules(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The joint network over the lungs of a scan and over crops, and what becomes of its regions."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest

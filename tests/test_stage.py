@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,3 +107,15 @@ def test_a_stage_knows_its_bundle(bundles: Path) -> None:
     thresholds = stage.thresholds
     assert thresholds and 0 < thresholds["sensitive"] < thresholds["balanced"] < thresholds["conservative"] < 1
     assert not stage.network.training
+
+
+def test_a_fingerprint_is_that_of_what_findings_depend_on(bundles: Path, tmp_path: Path) -> None:
+    def fingerprint(change: Callable[[dict[str, Any]], None], **overrides: Any) -> str:
+        folder = shutil.copytree(bundles / DETECT, tmp_path / "bundle", dirs_exist_ok=True)
+        edit_json(folder / "configs" / "inference.json", change)
+        return BundleStage(folder, CPU, overrides).fingerprint
+
+    same = fingerprint(lambda c: None)
+    assert fingerprint(lambda c: c["thresholds"].update(balanced=0.123)) == same
+    assert fingerprint(lambda c: None, max_candidates=7) != same
+    assert fingerprint(lambda c: c.update(max_candidates=7)) != same

@@ -62,8 +62,8 @@ def find_regions(
 ) -> list[Region]:
     """All regions above a threshold, those that hold cores as their cores.
 
-    A loss in which nodule voxels weigh 99 times as much leaves a nodule's surroundings above 0.4 too, and what lies near
-    it in the same region; the cores are apart.
+    A loss in which nodule voxels weigh 99 times as much leaves a nodule's surroundings above 0.4 too, and what lies
+    near it in the same region; the cores are apart.
 
     Args:
         probability: (X, Y, Z) of nodule.

@@ -5,6 +5,7 @@ What a stage takes from a bundle is what MONAI Deploy takes: reading and writing
 """
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,14 +42,18 @@ class BundleStage:
     def __init__(self, bundle_root: str | Path, device: torch.device, overrides: Mapping[str, Any] | None = None,
                  stage: str | None = None):  # fmt: skip
         root = Path(bundle_root)
-        config, metadata = root / "configs" / "inference.json", root / "configs" / "metadata.json"
-        if not config.is_file():
+        inference, metadata = root / "configs" / "inference.json", root / "configs" / "metadata.json"
+        if not inference.is_file():
             raise InputError("E-CONFIG", f"no bundle at {root.name}: configs/inference.json is missing.",
                              "Name a bundle that `lungcad list` shows, or null to leave the stage out.")  # fmt: skip
         self.meta: dict[str, Any] = json.loads(metadata.read_text())
         parser = ConfigParser()
         overlay = root / "configs" / f"{stage}.json"
-        parser.read_config([str(config), *([str(overlay)] if stage in stages_of(self.meta)[1:] else [])])
+        parser.read_config([str(inference), *([str(overlay)] if stage in stages_of(self.meta)[1:] else [])])
+        config = {key: value for key, value in parser.config.items() if key not in ("thresholds", "operating_point")}
+        made_of = json.dumps([config, overrides, self.meta["weights_sha256"]], default=str)
+        self.fingerprint = hashlib.sha256(made_of.encode()).hexdigest()
+        """Of configs, overrides and weights: what the findings of a scan depend on, but for the code."""
         parser.read_meta(str(metadata))
         for key, value in {"bundle_root": str(root), "device": device, **(overrides or {})}.items():
             if key not in parser.config:

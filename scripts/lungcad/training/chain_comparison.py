@@ -40,7 +40,7 @@ class Result:
 
     Attributes:
         findings: of its last stage.
-        seconds: of its stages.
+        seconds: of its stages; resampling the scan counts for the first stage that needs it.
         masks: of findings.
     """
 
@@ -89,11 +89,9 @@ class Chains:
         thresholds = self.thresholds_of.get(" ".join(chain[:2])) or (reduce or detect).thresholds
         return [detect, reduce, self._stage("characterise", chain[2], least_probability=thresholds["sensitive"])]
 
-    def made_of(self, chain: Chain) -> dict[str, Any]:
-        """What a chain's findings depend on: by stage its weights, and from which probability malignancy is told."""
-        stages = [stage for stage in self.stages(chain) if stage]
-        weights = {stage.meta["name"]: stage.meta["weights_sha256"] for stage in stages}
-        return weights | {"sensitive": self.thresholds_of.get(" ".join(chain[:2]), {}).get("sensitive")}
+    def made_of(self, chain: Chain) -> list[str]:
+        """What a chain's findings depend on: the fingerprints of its stages."""
+        return [stage.fingerprint for stage in self.stages(chain) if stage]
 
     def _stage(self, stage: str, name: str, **overrides: Any) -> BundleStage | None:
         root = stage_bundle(stage, name, self.folder)
@@ -125,7 +123,7 @@ def _run(stage: BundleStage, scan: Scan, before: Result) -> Result:
 
 
 def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str) -> dict[Chain, dict[str, Any]]:
-    """Run and score all chains; what was run on a case before, with the same weights, is not run again.
+    """Run and score all chains; what the same stages were run on before is not run again.
 
     Args:
         chains: to compare.
