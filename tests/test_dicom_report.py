@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom.spatial import ImageToReferenceTransformer
+from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -236,6 +237,24 @@ def test_names_in_any_script_survive(tmp_path: Path, character_set: Any, name: s
 
     told = write_phantom(tmp_path, change=rename)
     assert str(pydicom.dcmread(told.folder / REPORT_FILE).PatientName) == name
+
+
+@pytest.mark.parametrize("name", ["許^大明".encode("big5"), b"Doe^Jane\\Roe^Jane"])
+def test_a_name_with_a_backslash_stays_what_readers_make_of_it(tmp_path: Path, name: bytes) -> None:
+    assert b"\\" in name
+
+    def rename(slices: list) -> None:
+        for one in slices:
+            one.SpecificCharacterSet = "ISO_IR 100"
+            one.PatientName = MultiValue(str, name.decode("latin-1").split("\\"))
+
+    masks = {FIRST.center_lps_mm: ball_mask(FIRST.center_lps_mm, [3] * 3, np.eye(4))}
+    told = write_phantom(tmp_path, masks=masks, change=rename)
+    source = pydicom.dcmread(tmp_path / "series" / "IM000.dcm")
+    assert source.get_item("PatientName").value.strip() == name
+    assert told.notes == []
+    for file in (REPORT_FILE, SEGMENTATION_FILE):
+        assert pydicom.dcmread(told.folder / file).PatientName == source.PatientName
 
 
 def test_legacy_converted_ct_is_told_about_frame_by_frame(tmp_path: Path) -> None:

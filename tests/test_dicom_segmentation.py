@@ -66,19 +66,36 @@ def test_mask_on_the_grid_of_the_series_comes_back_voxel_by_voxel(tmp_path: Path
     assert same_points(expected, found)
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_bundle_on_its_own_writes_the_masks_that_its_case_holds(tmp_path: Path, wanted: bool) -> None:
+def run_bundle_on_its_own(tmp_path: Path, dicom_results: bool | str) -> Path:
+    """Write what a bundle's case with two masks holds; returns the result folder."""
     series = save(make_series(), tmp_path / "series")
     scan = Scan(read_series(series))
     scan.masks = two_masks()
     meta = {"name": "lung_nodule_joint_jnsc", "version": "0.1.0", "weights_sha256": "0" * 64}
-    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, str(series), dicom_results=str(wanted))
+    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, str(series), dicom_results=dicom_results)
     write({"scan": scan, "findings": [FIRST, SECOND]})
-    folder = tmp_path / scan.volume.series_uid
+    return tmp_path / scan.volume.series_uid
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_bundle_on_its_own_writes_the_masks_that_its_case_holds(tmp_path: Path, wanted: bool) -> None:
+    folder = run_bundle_on_its_own(tmp_path, str(wanted))
     assert (folder / "nodules.json").is_file()
     assert (folder / REPORT_FILE).is_file() == (folder / SEGMENTATION_FILE).is_file() == wanted
     if wanted:
         assert len(pydicom.dcmread(folder / SEGMENTATION_FILE).SegmentSequence) == 2
+
+
+def test_a_failure_takes_no_other_result_with_it_and_is_told_without_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("Secret^Person is no name")
+
+    monkeypatch.setattr("lungcad.dicom_results.structured_report.make_report", fail)  # the segmentation is written
+    folder = run_bundle_on_its_own(tmp_path, dicom_results=True)
+    assert {path.name for path in folder.iterdir()} == {"nodules.json", "nodules.csv", "report.html", "run.json"}
+    assert capsys.readouterr().err == "dicom         no report and no segmentation: internal error TypeError\n"
 
 
 def test_highdicom_reads_the_same_voxels(written: Written, tmp_path: Path) -> None:

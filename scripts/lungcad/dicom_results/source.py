@@ -15,8 +15,9 @@ import numpy as np
 from pydicom.config import RAISE, disable_value_validation
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
-from pydicom.valuerep import DA, DS, TM, validate_value
+from pydicom.valuerep import DA, DS, TM, PersonName, validate_value
 
 from lungcad.dicom.discover import find_objects
 from lungcad.dicom.enhanced import is_enhanced
@@ -109,7 +110,8 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
 def patient_and_study(header: Header) -> Dataset:
     """Read an object's header whole: patient, study, series and equipment, with what must be there filled up.
 
-    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there.
+    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there. A patient's
+    name with a backslash stays one name: in Big5, which is found undeclared, half of a character can be one.
     """
     whole = read_header(header.path, everything=True)
     assert isinstance(whole, Header)  # it was read a moment ago
@@ -123,6 +125,8 @@ def patient_and_study(header: Header) -> Dataset:
     for keyword in TYPE_2:
         if keyword not in known:
             setattr(known, keyword, "")
+    if isinstance(known.PatientName, MultiValue):
+        known.PatientName = PersonName("\\".join(map(str, known.PatientName)))
     if known.PatientSex not in SEXES:
         known.PatientSex = ""
     return known

@@ -39,9 +39,15 @@ class DicomWriter:
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, folder: Path, document: Mapping[str, Any]) -> None:
-        """Write into the folder what the document tells."""
-        if str(self.wanted).lower() == "true":
+        """Write into the folder what the document tells; a failure takes no other result with it."""
+        if str(self.wanted).lower() != "true":
+            return
+        try:
             self.notes += write_dicom_results(folder, document, self.volume, self.path, self.masks, self.leniency)
+        except Exception as error:  # its text could name the patient
+            for name in (REPORT_FILE, SEGMENTATION_FILE):
+                (folder / name).unlink(missing_ok=True)
+            self.notes.append(f"no report and no segmentation: internal error {type(error).__name__}")
 
     def tell(self) -> None:
         """Print the notes where progress is shown."""
