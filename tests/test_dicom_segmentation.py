@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
 from dicom_results_case import BELOW, FIRST, SECOND, Written, ball_mask, segment_points, write_phantom
+from lungcad import Finding
 from lungcad.dicom import read_series
 from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.dicom_results.source import read_source
@@ -187,6 +188,22 @@ def test_axes_are_measured_where_there_is_a_mask_and_only_there(tmp_path: Path) 
     assert lengths["Short axis"] == pytest.approx(7.0, abs=BETWEEN_ROWS_MM)
     assert lengths["Diameter"] == FIRST.diameter_mm  # the finding's own, not the mask's
     assert not any("axis" in one.name.meaning for one in told.nodule(2).get_measurements())
+
+
+@pytest.mark.parametrize("off", [0.0, 0.25, 0.5], ids=["on a slice", "off it", "between two"])
+@pytest.mark.parametrize("step_mm", [2.5, 5.0])
+def test_axes_do_not_shrink_with_the_thickness_of_slices(tmp_path: Path, step_mm: float, off: float) -> None:
+    affine = read_source(save(make_series(step_mm=step_mm), tmp_path / "native")).affine
+    findings, masks = [], {}
+    for diameter, column, row in ((3.0, 8, 10), (4.0, 29, 10), (5.0, 8, 35), (6.0, 29, 35)):
+        x, y, z = to_world(affine, (column, row, 10 + off)).tolist()
+        findings.append(Finding((x, y, z), diameter, 0.9, 0.9))
+        masks[x, y, z] = ball_mask((x, y, z), [diameter / 2] * 3, np.diag([0.5, 0.5, 0.5, 1.0]))
+    told = write_phantom(tmp_path, findings, masks, step_mm=step_mm)
+    for number, finding in enumerate(findings, start=1):
+        lengths = {one.name.meaning: one.value for one in told.nodule(number).get_measurements()}
+        assert lengths["Long axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
+        assert lengths["Short axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
 
 
 def test_axes_of_a_rectangle_and_of_a_single_pixel(tmp_path: Path) -> None:
