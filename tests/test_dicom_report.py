@@ -19,7 +19,8 @@ from pydicom.sr.coding import Code
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
 from dicom_results_case import FINDINGS, FIRST, SECOND, UNSIZED, Written, ball_mask, write, write_phantom
 from lungcad import Finding
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
+from lungcad.dicom import read_series
+from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
 from lungcad.dicom_results.codes import attribute_code
 from lungcad.report_words import MALIGNANCY_MEANING
 from test_dicom_enhanced import enhanced, legacy_converted
@@ -318,6 +319,18 @@ def test_without_a_study_uid_nothing_is_written(tmp_path: Path) -> None:
     told = write_phantom(tmp_path, change=forget)
     assert told.files == set()
     assert told.notes == ["no report and no segmentation: the series has no StudyInstanceUID or SOPInstanceUID."]
+
+
+@pytest.mark.parametrize(("late", "suffix"), [(1, ""), (0, ".1")], ids=["one came later", "others by now"])
+def test_images_that_were_not_analysed_are_not_told_of(tmp_path: Path, late: int, suffix: str) -> None:
+    slices = make_series()
+    series = save(slices[: len(slices) - late], tmp_path / "series")
+    volume, document = read_series(series), write(series, tmp_path / "first").document
+    for one in slices:
+        one.SOPInstanceUID += suffix
+    notes = write_dicom_results(tmp_path, document, volume, save(slices, series))
+    assert notes == ["no report and no segmentation: the series is no longer the one that was analysed"]
+    assert not list(tmp_path.glob("*.dcm"))
 
 
 def test_no_log_line_names_the_patient(

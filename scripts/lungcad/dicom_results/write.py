@@ -90,6 +90,8 @@ def write_dicom_results(
         source = read_source(path, volume.series_uid, **(leniency or {}))
     except InputError as error:
         return [f"no report and no segmentation: {error.message}"]
+    if volume.sop_instance_uids and list(volume.sop_instance_uids) != [one.SOPInstanceUID for one, _ in source.slices]:
+        return ["no report and no segmentation: the series is no longer the one that was analysed"]
     algorithm, segmentation = Algorithm.of(document), None
     nodules = reported_nodules(document, volume, source, masks or {})
     reason = why_no_segmentation(source, nodules)
