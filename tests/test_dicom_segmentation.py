@@ -4,6 +4,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -12,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
 from dicom_results_case import BELOW, FIRST, SECOND, Written, ball_mask, segment_points, write_phantom
-from lungcad import Finding
+from lungcad import Finding, InputError
 from lungcad.dicom import read_series
 from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.dicom_results.source import read_source
@@ -67,7 +68,7 @@ def test_mask_on_the_grid_of_the_series_comes_back_voxel_by_voxel(tmp_path: Path
     assert same_points(expected, found)
 
 
-def run_bundle_on_its_own(tmp_path: Path, dicom_results: bool | str) -> Path:
+def run_bundle_on_its_own(tmp_path: Path, dicom_results: Any) -> Path:
     """Write what a bundle's case with two masks holds; returns the result folder."""
     series = save(make_series(), tmp_path / "series")
     scan = Scan(read_series(series))
@@ -85,6 +86,13 @@ def test_a_bundle_on_its_own_writes_the_masks_that_its_case_holds(tmp_path: Path
     assert (folder / REPORT_FILE).is_file() == (folder / SEGMENTATION_FILE).is_file() == wanted
     if wanted:
         assert len(pydicom.dcmread(folder / SEGMENTATION_FILE).SegmentSequence) == 2
+
+
+@pytest.mark.parametrize("word", ["yes", 1, "treu", None])
+def test_dicom_results_are_true_or_false_and_no_other_word(tmp_path: Path, word: object) -> None:
+    with pytest.raises(InputError, match=rf"E-CONFIG.*dicom_results is {word} \(expected true or false\)"):
+        run_bundle_on_its_own(tmp_path, word)
+    assert list(tmp_path.iterdir()) == [tmp_path / "series"]
 
 
 def test_a_failure_takes_no_other_result_with_it_and_is_told_without_its_text(

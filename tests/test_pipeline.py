@@ -224,6 +224,7 @@ def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
     ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected 3dag, dou2017, yao2018"),
     ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
+    ({"dicom_results": "treu"}, "dicom_results is treu .expected true or false"),
 ])  # fmt: skip
 def test_a_wrong_set_up_is_refused_at_once(
     bundles: Path, ct: Path, tmp_path: Path, change: dict[str, Any], text: str

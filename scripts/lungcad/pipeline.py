@@ -17,6 +17,7 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.manifest import check_pack
+from lungcad.options import switch
 from lungcad.reader import read_volume
 from lungcad.registry import stage_bundle
 from lungcad.results import sort_findings, write_results
@@ -45,7 +46,8 @@ class NoduleCAD:
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
 
     Raises:
-        InputError: E-CONFIG on unknown stages and, when it runs, operating points; what reading and the stages raise.
+        InputError: E-CONFIG on unknown stages, a switch that is neither true nor false and, when it runs, operating
+            points; what reading and the stages raise.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class NoduleCAD:
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
         self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
-        self.dicom_results = dicom_results
+        self.dicom_results = switch("dicom_results", dicom_results)
 
     def run(self) -> Path:
         """Read, work through the stages, write; returns the folder with the results."""

@@ -27,7 +27,7 @@ class DicomWriter:
 
     Attributes:
         volume, path, masks, leniency: see :func:`write_dicom_results`.
-        wanted: ``False`` writes nothing; a command line gives the word.
+        wanted: ``False`` writes nothing.
         notes: why an object is missing, once it was called.
     """
 
@@ -35,12 +35,12 @@ class DicomWriter:
     path: str | os.PathLike[str]
     masks: Masks
     leniency: Mapping[str, Any] = field(default_factory=dict)
-    wanted: bool | str = True
+    wanted: bool = True
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, folder: Path, document: Mapping[str, Any]) -> None:
         """Write into the folder what the document tells; a failure takes no other result with it."""
-        if str(self.wanted).lower() != "true":
+        if not self.wanted:
             return
         try:
             self.notes += write_dicom_results(folder, document, self.volume, self.path, self.masks, self.leniency)
