@@ -20,7 +20,7 @@ from lungcad.manifest import check_pack
 from lungcad.options import switch
 from lungcad.reader import read_volume
 from lungcad.registry import stage_bundle
-from lungcad.results import sort_findings, write_results
+from lungcad.results import reported_score, sort_findings, write_results
 from lungcad.stage import BundleStage
 
 ORDER = ("detect", "reduce", "characterise")
@@ -127,8 +127,8 @@ class NoduleCAD:
     def _tell(self, findings: list[Finding], least: float, folder: Path) -> None:
         """The result on stdout: what is above the operating point, and where the rest is."""
         summary = json.loads((folder / "nodules.json").read_text(encoding="utf-8"))["summary"]
-        shown = [f for f in sort_findings(findings) if (f.nodule_probability if f.nodule_probability is not None
-                                       else f.detection_score or 0.0) >= least]  # fmt: skip
+        scores = [(one, reported_score(one.as_dict())) for one in sort_findings(findings)]
+        shown = [one for one, score in scores if score is None or score >= least]
         print(findings_table(shown, summary))
         print(f"report: {folder / 'report.html'}")
 
