@@ -321,6 +321,17 @@ def test_without_a_study_uid_nothing_is_written(tmp_path: Path) -> None:
     assert told.notes == ["no report and no segmentation: the series has no StudyInstanceUID or SOPInstanceUID."]
 
 
+def test_images_that_share_a_uid_cannot_be_told_about(tmp_path: Path) -> None:
+    def share(slices: list) -> None:
+        slices[4].SOPInstanceUID = slices[12].SOPInstanceUID
+
+    told = write_phantom(tmp_path, change=share)
+    assert told.files == set()
+    assert told.notes == [
+        "no report and no segmentation: several instances of the series have the same SOPInstanceUID."
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("late", "suffix"), [(1, ""), (0, ".1")], ids=["one came later", "others by now"])
 def test_images_that_were_not_analysed_are_not_told_of(tmp_path: Path, late: int, suffix: str) -> None:
     slices = make_series()

@@ -84,7 +84,8 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
 
     Raises:
         DicomSeriesError: the series would be refused.
-        InputError: E-TAG-MISSING, where study or instances have no UID, so that nothing could refer to them.
+        InputError: E-TAG-MISSING, E-TAG-VALUE, where study or instances have no UID or instances share one, so that
+            nothing could refer to them.
     """
     options = Leniency.of(leniency)
     found = find_objects(path)
@@ -102,6 +103,8 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
         }
     if not patient.get("StudyInstanceUID") or not all(one.get("SOPInstanceUID") for one in instances.values()):
         raise InputError("E-TAG-MISSING", "the series has no StudyInstanceUID or SOPInstanceUID.")
+    if len({one.SOPInstanceUID for one in instances.values()}) < len(instances):
+        raise InputError("E-TAG-VALUE", "several instances of the series have the same SOPInstanceUID.")
     slices = [(instances[id(p.header)], p.frame + 1 if is_enhanced(p.header) else None) for p in pieces]
     layout = pieces[0].format
     return Source(list(instances.values()), slices, stack.affine, layout.columns, layout.rows, common)
