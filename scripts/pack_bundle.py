@@ -49,9 +49,10 @@ All options and outputs: `docs/README.md`. Licences: `LICENSE`, `docs/data_licen
 ## What is checked
 
 Every run first compares all files with `$manifest` and ends with exit code 2, `error[E-WEIGHTS]` or
-`error[E-CONFIG]`, where one was altered, removed or added. That finds broken copies and edits, not an attacker, who
-would alter the list or the code that reads it. Configs are code: run only what you trust. To know that this is what was
-published, compare the list's own checksum with the published one, then the files with the list, before the first run:
+`error[E-CONFIG]`, where one was altered or removed, or one was added where configs, weights or code are looked for.
+That finds broken copies and edits, not an attacker, who would alter the list or the code that reads it. Configs are
+code: run only what you trust. To know that this is what was published, compare the list's own checksum with the
+published one, then the files with the list, before the first run:
 
     cd $name && sha256sum $manifest && sha256sum --check --quiet $manifest
 """)

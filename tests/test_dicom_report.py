@@ -12,13 +12,15 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom.spatial import ImageToReferenceTransformer
+from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
 from dicom_results_case import FINDINGS, FIRST, SECOND, UNSIZED, Written, ball_mask, write, write_phantom
 from lungcad import Finding
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
+from lungcad.dicom import read_series
+from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
 from lungcad.dicom_results.codes import attribute_code
 from lungcad.report_words import MALIGNANCY_MEANING
 from test_dicom_enhanced import enhanced, legacy_converted
@@ -238,6 +240,24 @@ def test_names_in_any_script_survive(tmp_path: Path, character_set: Any, name: s
     assert str(pydicom.dcmread(told.folder / REPORT_FILE).PatientName) == name
 
 
+@pytest.mark.parametrize("name", ["許^大明".encode("big5"), b"Doe^Jane\\Roe^Jane"])
+def test_a_name_with_a_backslash_stays_what_readers_make_of_it(tmp_path: Path, name: bytes) -> None:
+    assert b"\\" in name
+
+    def rename(slices: list) -> None:
+        for one in slices:
+            one.SpecificCharacterSet = "ISO_IR 100"
+            one.PatientName = MultiValue(str, name.decode("latin-1").split("\\"))
+
+    masks = {FIRST.center_lps_mm: ball_mask(FIRST.center_lps_mm, [3] * 3, np.eye(4))}
+    told = write_phantom(tmp_path, masks=masks, change=rename)
+    source = pydicom.dcmread(tmp_path / "series" / "IM000.dcm")
+    assert source.get_item("PatientName").value.strip() == name
+    assert told.notes == []
+    for file in (REPORT_FILE, SEGMENTATION_FILE):
+        assert pydicom.dcmread(told.folder / file).PatientName == source.PatientName
+
+
 def test_legacy_converted_ct_is_told_about_frame_by_frame(tmp_path: Path) -> None:
     series = legacy_converted(make_series())
     series.save_as(tmp_path / "whole.dcm")
@@ -299,6 +319,29 @@ def test_without_a_study_uid_nothing_is_written(tmp_path: Path) -> None:
     told = write_phantom(tmp_path, change=forget)
     assert told.files == set()
     assert told.notes == ["no report and no segmentation: the series has no StudyInstanceUID or SOPInstanceUID."]
+
+
+def test_images_that_share_a_uid_cannot_be_told_about(tmp_path: Path) -> None:
+    def share(slices: list) -> None:
+        slices[4].SOPInstanceUID = slices[12].SOPInstanceUID
+
+    told = write_phantom(tmp_path, change=share)
+    assert told.files == set()
+    assert told.notes == [
+        "no report and no segmentation: several instances of the series have the same SOPInstanceUID."
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("late", "suffix"), [(1, ""), (0, ".1")], ids=["one came later", "others by now"])
+def test_images_that_were_not_analysed_are_not_told_of(tmp_path: Path, late: int, suffix: str) -> None:
+    slices = make_series()
+    series = save(slices[: len(slices) - late], tmp_path / "series")
+    volume, document = read_series(series), write(series, tmp_path / "first").document
+    for one in slices:
+        one.SOPInstanceUID += suffix
+    notes = write_dicom_results(tmp_path, document, volume, save(slices, series))
+    assert notes == ["no report and no segmentation: the series is no longer the one that was analysed"]
+    assert not list(tmp_path.glob("*.dcm"))
 
 
 def test_no_log_line_names_the_patient(

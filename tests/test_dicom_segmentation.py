@@ -4,6 +4,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -12,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
 from dicom_results_case import BELOW, FIRST, SECOND, Written, ball_mask, segment_points, write_phantom
+from lungcad import Finding, InputError
 from lungcad.dicom import read_series
 from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.dicom_results.source import read_source
@@ -66,19 +68,43 @@ def test_mask_on_the_grid_of_the_series_comes_back_voxel_by_voxel(tmp_path: Path
     assert same_points(expected, found)
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_bundle_on_its_own_writes_the_masks_that_its_case_holds(tmp_path: Path, wanted: bool) -> None:
+def run_bundle_on_its_own(tmp_path: Path, dicom_results: Any) -> Path:
+    """Write what a bundle's case with two masks holds; returns the result folder."""
     series = save(make_series(), tmp_path / "series")
     scan = Scan(read_series(series))
     scan.masks = two_masks()
     meta = {"name": "lung_nodule_joint_jnsc", "version": "0.1.0", "weights_sha256": "0" * 64}
-    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, str(series), dicom_results=str(wanted))
+    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, str(series), dicom_results=dicom_results)
     write({"scan": scan, "findings": [FIRST, SECOND]})
-    folder = tmp_path / scan.volume.series_uid
+    return tmp_path / scan.volume.series_uid
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_bundle_on_its_own_writes_the_masks_that_its_case_holds(tmp_path: Path, wanted: bool) -> None:
+    folder = run_bundle_on_its_own(tmp_path, str(wanted))
     assert (folder / "nodules.json").is_file()
     assert (folder / REPORT_FILE).is_file() == (folder / SEGMENTATION_FILE).is_file() == wanted
     if wanted:
         assert len(pydicom.dcmread(folder / SEGMENTATION_FILE).SegmentSequence) == 2
+
+
+@pytest.mark.parametrize("word", ["yes", 1, "treu", None])
+def test_dicom_results_are_true_or_false_and_no_other_word(tmp_path: Path, word: object) -> None:
+    with pytest.raises(InputError, match=rf"E-CONFIG.*dicom_results is {word} \(expected true or false\)"):
+        run_bundle_on_its_own(tmp_path, word)
+    assert list(tmp_path.iterdir()) == [tmp_path / "series"]
+
+
+def test_a_failure_takes_no_other_result_with_it_and_is_told_without_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("Secret^Person is no name")
+
+    monkeypatch.setattr("lungcad.dicom_results.structured_report.make_report", fail)  # the segmentation is written
+    folder = run_bundle_on_its_own(tmp_path, dicom_results=True)
+    assert {path.name for path in folder.iterdir()} == {"nodules.json", "nodules.csv", "report.html", "run.json"}
+    assert capsys.readouterr().err == "dicom         no report and no segmentation: internal error TypeError\n"
 
 
 def test_highdicom_reads_the_same_voxels(written: Written, tmp_path: Path) -> None:
@@ -170,6 +196,22 @@ def test_axes_are_measured_where_there_is_a_mask_and_only_there(tmp_path: Path) 
     assert lengths["Short axis"] == pytest.approx(7.0, abs=BETWEEN_ROWS_MM)
     assert lengths["Diameter"] == FIRST.diameter_mm  # the finding's own, not the mask's
     assert not any("axis" in one.name.meaning for one in told.nodule(2).get_measurements())
+
+
+@pytest.mark.parametrize("off", [0.0, 0.25, 0.5], ids=["on a slice", "off it", "between two"])
+@pytest.mark.parametrize("step_mm", [2.5, 5.0])
+def test_axes_do_not_shrink_with_the_thickness_of_slices(tmp_path: Path, step_mm: float, off: float) -> None:
+    affine = read_source(save(make_series(step_mm=step_mm), tmp_path / "native")).affine
+    findings, masks = [], {}
+    for diameter, column, row in ((3.0, 8, 10), (4.0, 29, 10), (5.0, 8, 35), (6.0, 29, 35)):
+        x, y, z = to_world(affine, (column, row, 10 + off)).tolist()
+        findings.append(Finding((x, y, z), diameter, 0.9, 0.9))
+        masks[x, y, z] = ball_mask((x, y, z), [diameter / 2] * 3, np.diag([0.5, 0.5, 0.5, 1.0]))
+    told = write_phantom(tmp_path, findings, masks, step_mm=step_mm)
+    for number, finding in enumerate(findings, start=1):
+        lengths = {one.name.meaning: one.value for one in told.nodule(number).get_measurements()}
+        assert lengths["Long axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
+        assert lengths["Short axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
 
 
 def test_axes_of_a_rectangle_and_of_a_single_pixel(tmp_path: Path) -> None:

@@ -140,6 +140,19 @@ def test_no_finding_is_a_result(bundles: Path, ct: Path, tmp_path: Path, capsys:
     assert "no nodule" in capsys.readouterr().out
 
 
+def test_a_finding_of_unknown_score_is_told_like_any_other_that_is_reported(
+    bundles: Path, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [Finding((1.0, 2.0, 3.0)), Finding((4.0, 5.0, 6.0), None, 0.5), Finding((7.0, 8.0, 9.0), None, 0.99)]
+    monkeypatch.setattr(BundleStage, "__call__", lambda *_: found)
+    chain(bundles, ct, tmp_path, thresholds={"balanced": 0.6}).run()
+    summary, _, *rows, _ = capsys.readouterr().out.splitlines()
+    assert summary == "2 nodules at or above 0.6 (balanced)"
+    assert sorted(row.split()[1:] for row in rows) == [
+        ["1.0", "2.0", "3.0", "-", "-"], ["7.0", "8.0", "9.0", "-", "0.99"],
+    ]  # fmt: skip
+
+
 def test_later_stages_may_be_null(bundles: Path, ct: Path, tmp_path: Path) -> None:
     stages = {"detect": DETECT, "reduce": None, "characterise": "none"}
     folder = chain(bundles, ct, tmp_path, stages=stages, stage_overrides={"detect": ANYTHING["detect"]}).run()
@@ -224,6 +237,7 @@ def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
     ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected 3dag, dou2017, yao2018"),
     ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
+    ({"dicom_results": "treu"}, "dicom_results is treu .expected true or false"),
 ])  # fmt: skip
 def test_a_wrong_set_up_is_refused_at_once(
     bundles: Path, ct: Path, tmp_path: Path, change: dict[str, Any], text: str

@@ -104,6 +104,15 @@ def test_no_file_names_the_patient(written: Path) -> None:
         assert "DOE" not in path.read_text()  # the folder that was read is named after the patient
 
 
+@pytest.mark.parametrize(("name", "kind"), [
+    ("Doe.Jane.mhd", ".mhd file"), ("Doe.Jane.1970.NII.GZ", ".nii.gz file"), ("Doe.Jane", "file"),
+])  # fmt: skip
+def test_of_the_name_of_a_file_only_its_kind_is_kept(tmp_path: Path, name: str, kind: str) -> None:
+    volume = ball_volume(sop_instance_uids=(), instance_numbers=())
+    folder = write_results(tmp_path, volume, [], **RUN | {"inputs": f"scans/{name}"})
+    assert json.loads((folder / "run.json").read_text())["inputs"]["kind"] == kind
+
+
 def test_failure_midway_leaves_the_earlier_result_whole(tmp_path: Path) -> None:
     earlier = write_results(tmp_path, ball_volume(), some_findings(), **RUN)
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
+from lungcad.results import reported_score
 from lungcad.volume import Volume
 
 T = TypeVar("T")
@@ -161,7 +162,7 @@ def _row(number: int, finding: Finding, graded: bool) -> str:
     def cell(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
-    score = finding.detection_score if finding.nodule_probability is None else finding.nodule_probability
     x, y, z = finding.center_lps_mm
+    score = reported_score(finding.as_dict())
     row = f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
     return row + f"  {cell(finding.malignancy_probability, 2):>10}" if graded else row

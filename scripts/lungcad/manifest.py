@@ -8,6 +8,7 @@ SHA256SUMS itself helps, compared with one that was published elsewhere; ``scrip
 
 import hashlib
 from collections.abc import Iterable
+from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from lungcad.errors import InputError
@@ -16,6 +17,9 @@ MANIFEST = "SHA256SUMS"
 
 _WHOLE = ("configs", "lungcad", "models", "stages")
 """Folders of a packed bundle to which nothing may be added: what is run is in them."""
+
+_COMPILED = "__pycache__/*.pyc*"
+"""What Python leaves in them by itself; while it writes, a number follows the suffix."""
 
 _ADVICE = "Unpack the bundle again, from where you trust it; keep configs of your own outside of it."
 
@@ -73,13 +77,27 @@ def check_manifest(root: Path) -> None:
 
 def _read(path: Path) -> dict[str, str]:
     """SHA-256 by name."""
-    lines = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
-    if not lines or any(len(line) != 2 for line in lines):
+    text = path.read_text(encoding="utf-8", errors="replace")  # a byte that is no UTF-8 makes a name that is missing
+    lines = [line.split("  ", 1) for line in text.splitlines()]
+    if not lines or any(len(line) != 2 or not _is_inside(line[1]) for line in lines):
         raise InputError("E-CONFIG", f"{MANIFEST} is no list of SHA-256 and names.", _ADVICE)
     return {name: digest for digest, name in lines}
 
 
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
 def _present(root: Path) -> set[str]:
-    """Files in the folders to which nothing may be added, less what Python leaves there by itself."""
-    files = (path for folder in _WHOLE for path in (root / folder).rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix() for path in files if path.parent.name != "__pycache__"}
+    """Files in the folders to which nothing may be added, and what can be imported beside them.
+
+    MONAI puts ``root`` on Python's path before the installed packages: a module in it would be taken for one of theirs.
+    A folder that is a link counts as a file, since what is behind it is listed nowhere.
+    """
+    whole = (
+        path for folder in _WHOLE for path in (root / folder).rglob("*")
+        if (path.is_file() or path.is_symlink()) and not path.match(_COMPILED)
+    )  # fmt: skip
+    beside = (path for pattern in ("*", "*/__init__.*") for path in root.glob(pattern) if path.is_file())
+    importable = (path for path in beside if path.name.endswith(tuple(all_suffixes())))
+    return {path.relative_to(root).as_posix() for path in (*whole, *importable)}

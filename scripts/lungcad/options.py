@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers given on the command line: what fire made of them, checked."""
+"""Values given on the command line: what fire made of them, checked."""
 
 import math
 from typing import Any
@@ -12,6 +12,14 @@ def whole(name: str, value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError("E-USAGE", f"--{name} is {value} (expected a whole number from {least}).")
     return value
+
+
+def switch(name: str, value: Any) -> bool:
+    """A config's key that is true or false, in any case; raises InputError E-CONFIG for any other word."""
+    word = str(value).lower()
+    if word not in ("true", "false"):
+        raise InputError("E-CONFIG", f"{name} is {value} (expected true or false).")
+    return word == "true"
 
 
 def probability(name: str, value: Any) -> float:

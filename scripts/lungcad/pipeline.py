@@ -17,9 +17,10 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.manifest import check_pack
+from lungcad.options import switch
 from lungcad.reader import read_volume
 from lungcad.registry import stage_bundle
-from lungcad.results import sort_findings, write_results
+from lungcad.results import reported_score, sort_findings, write_results
 from lungcad.stage import BundleStage
 
 ORDER = ("detect", "reduce", "characterise")
@@ -45,7 +46,8 @@ class NoduleCAD:
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
 
     Raises:
-        InputError: E-CONFIG on unknown stages and, when it runs, operating points; what reading and the stages raise.
+        InputError: E-CONFIG on unknown stages, a switch that is neither true nor false and, when it runs, operating
+            points; what reading and the stages raise.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class NoduleCAD:
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
         self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
-        self.dicom_results = dicom_results
+        self.dicom_results = switch("dicom_results", dicom_results)
 
     def run(self) -> Path:
         """Read, work through the stages, write; returns the folder with the results."""
@@ -125,8 +127,8 @@ class NoduleCAD:
     def _tell(self, findings: list[Finding], least: float, folder: Path) -> None:
         """The result on stdout: what is above the operating point, and where the rest is."""
         summary = json.loads((folder / "nodules.json").read_text(encoding="utf-8"))["summary"]
-        shown = [f for f in sort_findings(findings) if (f.nodule_probability if f.nodule_probability is not None
-                                       else f.detection_score or 0.0) >= least]  # fmt: skip
+        scores = [(one, reported_score(one.as_dict())) for one in sort_findings(findings)]
+        shown = [one for one, score in scores if score is None or score >= least]
         print(findings_table(shown, summary))
         print(f"report: {folder / 'report.html'}")
 

@@ -173,7 +173,9 @@ def run_document(
     weights_sha256: Mapping[str, str],
 ) -> dict[str, Any]:
     """Build run.json: what ran on what, how long. Holds no path and nothing about the patient."""
-    kind = "DICOM series" if volume.sop_instance_uids else f"{''.join(Path(inputs).suffixes[-2:])} file".strip()
+    from lungcad.volumes import volume_suffix
+
+    kind = "DICOM series" if volume.sop_instance_uids else f"{volume_suffix(inputs)} file".strip()
     return {
         "inputs": {"kind": kind, "series_uid": volume.series_uid, "slices": volume.hu.shape[2]},
         "versions": {"python": platform.python_version(), "lungcad": _version("lungcad")}

@@ -21,6 +21,7 @@ from lungcad.geometry import swap_lps_ras, to_index, to_world
 from lungcad.grid import Grid, Scan
 from lungcad.isolation import BLANK_HU, far_from_lungs
 from lungcad.localisation import decode
+from lungcad.options import switch
 from lungcad.score_volume import IndexMap, merge_spheres, suppress_score_volume
 from lungcad.training.case import cut, patch_center
 from lungcad.volume import Volume
@@ -215,6 +216,9 @@ class WriteFindingsd(Transform):
         device: where the network ran.
         inputs: what was read.
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
+
+    Raises:
+        InputError: E-CONFIG, ``dicom_results`` is neither true nor false.
     """
 
     def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
@@ -224,7 +228,7 @@ class WriteFindingsd(Transform):
             "thresholds": dict(thresholds), "operating_point": operating_point, "bundles": {name: meta["version"]},
             "weights_sha256": {name: meta["weights_sha256"]}, "device": str(device), "inputs": inputs, "timings": {},
         }  # fmt: skip
-        self.output_dir, self.dicom_results = output_dir, dicom_results
+        self.output_dir, self.dicom_results = output_dir, switch("dicom_results", dicom_results)
 
     def __call__(self, data: Data) -> Data:
         """Write, and hand the case on."""

@@ -14,7 +14,7 @@ from typing import Any
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-MISSING = {"nodules.seg.dcm": "no reported nodule has a mask, which only a bundle that segments makes"}
+MISSING = {"nodules.seg.dcm": "no reported nodule has a mask, unless the chain says otherwise above"}
 """What it means that a file is not there."""
 
 

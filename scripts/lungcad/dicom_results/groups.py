@@ -35,7 +35,6 @@ from lungcad.dicom_results.codes import attribute_code, concept
 from lungcad.dicom_results.equipment import Algorithm
 from lungcad.dicom_results.nodules import Nodule
 from lungcad.dicom_results.source import Source
-from lungcad.dicom_results.source_mask import long_and_short_axis_mm
 from lungcad.finding import ATTRIBUTES
 from lungcad.report_words import MALIGNANCY_MEANING
 from lungcad.results import reported_score
@@ -60,7 +59,7 @@ def nodule_groups(nodule: Nodule, source: Source, segmentation: Segmentation | N
     known: dict[str, Any] = about | {
         "algorithm_id": algorithm.for_report(),
         "measurements": [Measurement(concept(name), value, concept(unit)) for name, value, unit in
-                         measurements(nodule, source)],
+                         measurements(nodule)],
         "qualitative_evaluations": [QualitativeEvaluation(concept(name), concept(value)) for name, value in
                                     attributes(nodule.entry)],
     }  # fmt: skip
@@ -90,13 +89,13 @@ def no_nodule_group(document: Mapping[str, Any], algorithm: Algorithm) -> Measur
     return group
 
 
-def measurements(nodule: Nodule, source: Source) -> Iterator[tuple[Code, float, Code]]:
+def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
     """Give name, value and unit of what is known; the axes only where a mask was measured."""
     entry = nodule.entry
     if entry["diameter_mm"] is not None:
         yield codes.DIAMETER, entry["diameter_mm"], codes.MM
-    if nodule.mask is not None:
-        long, short = long_and_short_axis_mm(nodule.mask, source)
+    if nodule.axes_mm is not None:
+        long, short = nodule.axes_mm
         yield codes.LONG_AXIS, round(long, 6), codes.MM
         yield codes.SHORT_AXIS, round(short, 6), codes.MM
     if entry["volume_mm3"] is not None:

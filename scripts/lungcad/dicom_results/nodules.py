@@ -8,7 +8,7 @@ from typing import Any
 from pydicom.uid import generate_uid
 
 from lungcad.dicom_results.source import Source
-from lungcad.dicom_results.source_mask import SourceMask, on_source
+from lungcad.dicom_results.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
 from lungcad.finding_mask import Masks
 from lungcad.report import side_of_body
 from lungcad.results import plain, reported_score
@@ -25,6 +25,7 @@ class Nodule:
         side: ``right`` or ``left``; None near the middle.
         mask: on the pixels of the series; None where no stage segmented it.
         segment: its number in the segmentation; None without a mask.
+        axes_mm: long and short axis of the mask; None without one.
     """
 
     entry: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Nodule:
     side: str | None
     mask: SourceMask | None
     segment: int | None
+    axes_mm: tuple[float, float] | None
 
 
 def reported_nodules(document: Mapping[str, Any], volume: Volume, source: Source, masks: Masks) -> list[Nodule]:
@@ -52,11 +54,14 @@ def reported_nodules(document: Mapping[str, Any], volume: Volume, source: Source
         score = reported_score(entry)
         if score is not None and score < threshold:
             continue
+        mask = axes_mm = None
         found = rounded.get(tuple(entry["center_lps_mm"]))
-        mask = None if found is None else on_source(found, source)
+        if found is not None:
+            mask, thin = on_source(found, source), on_thin_slices(found, source)
+            axes_mm = None if thin is None else long_and_short_axis_mm(thin, source)
         segments += mask is not None
         nodules.append(Nodule(
             entry, f"nodule {entry['id']}", generate_uid(prefix=None), side_of_body(volume, entry["center_lps_mm"]),
-            mask, None if mask is None else segments,
+            mask, None if mask is None else segments, axes_mm,
         ))  # fmt: skip
     return nodules

@@ -15,8 +15,9 @@ import numpy as np
 from pydicom.config import RAISE, disable_value_validation
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
-from pydicom.valuerep import DA, DS, TM, validate_value
+from pydicom.valuerep import DA, DS, TM, PersonName, validate_value
 
 from lungcad.dicom.discover import find_objects
 from lungcad.dicom.enhanced import is_enhanced
@@ -83,7 +84,8 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
 
     Raises:
         DicomSeriesError: the series would be refused.
-        InputError: E-TAG-MISSING, where study or instances have no UID, so that nothing could refer to them.
+        InputError: E-TAG-MISSING, E-TAG-VALUE, where study or instances have no UID or instances share one, so that
+            nothing could refer to them.
     """
     options = Leniency.of(leniency)
     found = find_objects(path)
@@ -101,6 +103,8 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
         }
     if not patient.get("StudyInstanceUID") or not all(one.get("SOPInstanceUID") for one in instances.values()):
         raise InputError("E-TAG-MISSING", "the series has no StudyInstanceUID or SOPInstanceUID.")
+    if len({one.SOPInstanceUID for one in instances.values()}) < len(instances):
+        raise InputError("E-TAG-VALUE", "several instances of the series have the same SOPInstanceUID.")
     slices = [(instances[id(p.header)], p.frame + 1 if is_enhanced(p.header) else None) for p in pieces]
     layout = pieces[0].format
     return Source(list(instances.values()), slices, stack.affine, layout.columns, layout.rows, common)
@@ -109,7 +113,8 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
 def patient_and_study(header: Header) -> Dataset:
     """Read an object's header whole: patient, study, series and equipment, with what must be there filled up.
 
-    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there.
+    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there. A patient's
+    name with a backslash stays one name: in Big5, which is found undeclared, half of a character can be one.
     """
     whole = read_header(header.path, everything=True)
     assert isinstance(whole, Header)  # it was read a moment ago
@@ -123,6 +128,8 @@ def patient_and_study(header: Header) -> Dataset:
     for keyword in TYPE_2:
         if keyword not in known:
             setattr(known, keyword, "")
+    if isinstance(known.PatientName, MultiValue):
+        known.PatientName = PersonName("\\".join(map(str, known.PatientName)))
     if known.PatientSex not in SEXES:
         known.PatientSex = ""
     return known

@@ -27,7 +27,7 @@ class DicomWriter:
 
     Attributes:
         volume, path, masks, leniency: see :func:`write_dicom_results`.
-        wanted: ``False`` writes nothing; a command line gives the word.
+        wanted: ``False`` writes nothing.
         notes: why an object is missing, once it was called.
     """
 
@@ -35,13 +35,19 @@ class DicomWriter:
     path: str | os.PathLike[str]
     masks: Masks
     leniency: Mapping[str, Any] = field(default_factory=dict)
-    wanted: bool | str = True
+    wanted: bool = True
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, folder: Path, document: Mapping[str, Any]) -> None:
-        """Write into the folder what the document tells."""
-        if str(self.wanted).lower() == "true":
+        """Write into the folder what the document tells; a failure takes no other result with it."""
+        if not self.wanted:
+            return
+        try:
             self.notes += write_dicom_results(folder, document, self.volume, self.path, self.masks, self.leniency)
+        except Exception as error:  # its text could name the patient
+            for name in (REPORT_FILE, SEGMENTATION_FILE):
+                (folder / name).unlink(missing_ok=True)
+            self.notes.append(f"no report and no segmentation: internal error {type(error).__name__}")
 
     def tell(self) -> None:
         """Print the notes where progress is shown."""
@@ -84,6 +90,8 @@ def write_dicom_results(
         source = read_source(path, volume.series_uid, **(leniency or {}))
     except InputError as error:
         return [f"no report and no segmentation: {error.message}"]
+    if volume.sop_instance_uids and list(volume.sop_instance_uids) != [one.SOPInstanceUID for one, _ in source.slices]:
+        return ["no report and no segmentation: the series is no longer the one that was analysed"]
     algorithm, segmentation = Algorithm.of(document), None
     nodules = reported_nodules(document, volume, source, masks or {})
     reason = why_no_segmentation(source, nodules)
