@@ -9,12 +9,12 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
 from lungcad.finding import Finding
-from lungcad.geometry import scaled_affine, to_index, to_world
+from lungcad.geometry import scaled_affine, sphere_diameter, to_index, to_world
 from lungcad.grid import Scan
 from lungcad.joint_inferer import CropJointInferer, Judged, LungJointInferer, nearest
 from lungcad.joint_transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
 from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions, sphere_diameter
+from lungcad.regions import Region, find_regions
 from small_cases import small_volume
 
 WINDOW = 32

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
+from lungcad.geometry import sphere_diameter
 from lungcad.lidc.readings import RATINGS, Contour, Reading
-from lungcad.lidc.size import extent_mm, inside, sphere_diameter_mm, volume_and_centre
+from lungcad.lidc.size import extent_mm, inside, volume_and_centre
 from small_lidc import reading, square
 
 
@@ -47,8 +48,8 @@ def test_an_outline_too_small_to_enclose_a_pixel_is_somewhere() -> None:
 
 
 def test_sphere_of_equal_volume() -> None:
-    assert sphere_diameter_mm(np.pi / 6 * 7**3) == pytest.approx(7)
-    assert sphere_diameter_mm(0) == 0
+    assert sphere_diameter(np.pi / 6 * 7**3) == pytest.approx(7)
+    assert sphere_diameter(0) == 0
 
 
 def test_extent_is_the_longest_diagonal_of_one_slice() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lungcad.networks.jnsc_classifier import size_feature
-from lungcad.regions import Region, find_regions, sphere_diameter, stacked
+from lungcad.regions import Region, find_regions, stacked
 
 
 def volume(*parts: tuple[tuple[slice, ...], float]) -> np.ndarray:
@@ -54,10 +54,6 @@ def test_regions_with_and_without_cores_stand_side_by_side() -> None:
     bright, faint = np.s_[1:4, 1:4, 1:4], np.s_[7:11, 7:11, 7:9]
     regions = find_regions(volume((bright, 0.95), (faint, 0.6)), 0.4, core=0.9)
     assert [region.here for region in regions] == [bright, faint]
-
-
-def test_diameter_of_a_sphere() -> None:
-    assert sphere_diameter(np.pi / 6 * 7**3) == pytest.approx(7)
 
 
 def test_the_threshold_is_the_papers_and_corners_join() -> None:

@@ -33,6 +33,11 @@ def scaled_affine(affine: np.ndarray, first_index: Sequence[float], step: Sequen
     return affine @ inner
 
 
+def sphere_diameter(volume: float) -> float:
+    """Diameter of the sphere of a volume: mm of mm^3, voxels of a number of voxels."""
+    return float((6 * volume / np.pi) ** (1 / 3))
+
+
 def enclosing_slices(center: float, radius: float, count: int, most: int) -> list[int]:
     """Which slices a nodule is in: those no farther than its radius, at least the nearest one.
 

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
+from lungcad.geometry import sphere_diameter
 from lungcad.inferers import lung_box
 from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions, sphere_diameter
+from lungcad.regions import Region, find_regions
 
 
 @dataclass(frozen=True)
@@ -143,22 +144,23 @@ class LungJointInferer(Inferer):
 class CropJointInferer(Inferer):
     """The region of each finding, in a crop with the finding in its middle, and its class.
 
-    Where the segmentation has nothing within the finding's radius, the box of its diameter is classified; where that is
-    unknown too, nothing is.
+    Where no region comes within the finding's radius, the box of its diameter is classified; where that is unknown too,
+    nothing is.
 
     Args:
         threshold: least probability of a region's voxels.
-        core: see :func:`~lungcad.regions.find_regions`.
+        core, least_core: see :func:`~lungcad.regions.find_regions`.
         reach: a region is the finding's if it comes as near to the middle, in voxels, where the diameter is unknown.
         classify: with the classification path.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         progress: bar on stderr if that is a terminal.
     """
 
-    def __init__(self, threshold: float = 0.4, core: float = 1.0, reach: float = 3.0, classify: bool = True,
-                 precision: str = "auto", progress: bool = True):  # fmt: skip
+    def __init__(self, threshold: float = 0.4, core: float = 1.0, least_core: float = 3.0, reach: float = 3.0,
+                 classify: bool = True, precision: str = "auto", progress: bool = True):  # fmt: skip
         super().__init__()
-        self.threshold, self.core, self.reach, self.classify = threshold, core, reach, classify
+        self.threshold, self.core, self.least_core = threshold, core, least_core
+        self.reach, self.classify = reach, classify
         self.precision, self.progress = precision, progress
 
     @torch.inference_mode()
@@ -181,7 +183,8 @@ class CropJointInferer(Inferer):
                 maps = network.features(channels_last(inputs[number : number + 1]))
                 probability = network.segment(maps)[0, 0].float().sigmoid().cpu().numpy()
                 radius = diameter / 2 if np.isfinite(diameter) else self.reach
-                region = nearest(find_regions(probability, self.threshold, self.core), radius, probability.shape)
+                around = find_regions(probability, self.threshold, self.core, self.least_core)
+                region = nearest(around, radius, probability.shape)
                 box, voxels = (region.box, region.voxels) if region is not None else _cube(diameter, probability.shape)
                 if box is not None and self.classify:
                     asked = (torch.from_numpy(box.astype(np.int64)).to(inputs.device)[None],

@@ -11,9 +11,9 @@ from monai.transforms import MapTransform, Transform
 
 from lungcad.finding import Finding
 from lungcad.finding_mask import FindingMask, Masks
-from lungcad.geometry import scaled_affine, to_world
+from lungcad.geometry import scaled_affine, sphere_diameter, to_world
 from lungcad.joint_inferer import Judged
-from lungcad.regions import Region, sphere_diameter
+from lungcad.regions import Region
 from lungcad.results import reported_score
 from lungcad.score_volume import merge_spheres
 

@@ -9,6 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from lungcad.geometry import sphere_diameter
+
 CONNECTIVITY = np.ones((3, 3, 3))
 """Voxels that touch at a side, an edge or a corner belong together; the paper says "voxel connectivity"."""
 
@@ -50,11 +52,6 @@ class Region:
     def moved(self, shift: Sequence[int] | np.ndarray) -> "Region":
         """The same region in a volume that begins so many voxels earlier."""
         return replace(self, first=self.first + np.asarray(shift))
-
-
-def sphere_diameter(voxels: float) -> float:
-    """Diameter of the sphere of so many voxels, in voxels."""
-    return float((6 * voxels / np.pi) ** (1 / 3))
 
 
 def find_regions(

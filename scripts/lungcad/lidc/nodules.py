@@ -8,9 +8,10 @@ from statistics import fmean, median
 
 import numpy as np
 
+from lungcad.geometry import sphere_diameter
 from lungcad.lidc.clustering import MOST_READINGS, cluster
 from lungcad.lidc.readings import CATEGORIES, RATINGS, LidcScan, Reading
-from lungcad.lidc.size import extent_mm, sphere_diameter_mm, volume_and_centre
+from lungcad.lidc.size import extent_mm, volume_and_centre
 
 
 @dataclass(frozen=True)
@@ -107,4 +108,4 @@ def most_frequent(values: Iterable[int]) -> int:
 def _sphere(reading: Reading, pixel_mm: float, slice_mm: float) -> list[float]:
     """Column, row, z in mm and diameter in mm."""
     volume, centre = volume_and_centre(reading, pixel_mm, slice_mm)
-    return [*centre.tolist(), sphere_diameter_mm(volume)]
+    return [*centre.tolist(), sphere_diameter(volume)]

@@ -56,11 +56,6 @@ def volume_and_centre(reading: Reading, pixel_mm: float, slice_mm: float) -> tup
     return count * pixel_mm**2 * slice_mm, np.asarray(total / count)
 
 
-def sphere_diameter_mm(volume: float) -> float:
-    """Diameter in mm of the sphere of so many mm^3."""
-    return float((6 * volume / np.pi) ** (1 / 3))
-
-
 def extent_mm(reading: Reading, pixel_mm: float) -> float:
     """Largest distance of two outline points in one slice: the in-plane diameter; the outline's own pixels count."""
     spans = [pdist(one.points).max() for one in reading.contours if one.inclusion and len(one.points) > 1]

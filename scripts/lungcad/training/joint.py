@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from lungcad.cpu import channels_last, fast_dtype
 from lungcad.errors import InputError
+from lungcad.geometry import sphere_diameter
 from lungcad.losses.jnsc import TRAININGS
 from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions, sphere_diameter, stacked
+from lungcad.regions import Region, find_regions, stacked
 
 FALSE_POSITIVE = -1
 """Number of the nodule of a region that is none."""

@@ -16,9 +16,8 @@ import numpy as np
 from lungcad.atomic import added_files
 from lungcad.finding import Finding
 from lungcad.finding_mask import FindingMask
-from lungcad.geometry import to_index
+from lungcad.geometry import sphere_diameter, to_index
 from lungcad.malignancy_scores import Predictions, score_malignancy
-from lungcad.regions import sphere_diameter
 from lungcad.results import reported_score
 from lungcad.tables import read_table
 from lungcad.training.case import Case, cut
