@@ -19,7 +19,7 @@ from lungcad.training.case_store import load_cases
 from lungcad.training.chain_comparison import Chain, Chains, chains_of, compare
 
 HEADER = (
-    "| detector | reducer | characteriser | found (95 % CI) | marks / scan | CPM (95 % CI) | at 1 false / scan | "
+    "| detector | reducer | characteriser | found (95 % CI) | false marks / scan | CPM (95 % CI) | at 1 false / scan | "
     "AUC of malignancy (95 % CI), nodules | seconds | memory, GB |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -45,7 +45,7 @@ def compare_chains(
     tune_allocator()
     chains = chains_of(_names(detectors), _names(reducers), _names(characterisers))
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    figures = compare(Chains(chains, where), load_cases(cases_dir), output_dir, data)
+    figures = compare(Chains(chains, where), load_cases(cases_dir, (1.0, 1.0, 1.0)), output_dir, data)
     memory = {chain: _memory(chain, _names(scans)) for chain in chains}
     table = "\n".join([HEADER, *(_row(chain, figures[chain], memory[chain]) for chain in chains)]) + "\n"
     (Path(output_dir) / "chains.md").write_text(table)

@@ -9,8 +9,8 @@
 #   TORCH_SPEC  pip's words for torch, to choose a build yourself: TORCH_SPEC="torch==2.13.0 --index-url <see pytorch.org>"
 #
 # Which torch: the one already in .venv; else TORCH_SPEC; else, beside an NVIDIA GPU, the interpreter's own torch if it
-# sees the GPU, or pip's default build (CUDA); else the CPU build. It goes in first and is pinned from then on, because
-# any package that asks for "torch" would otherwise pull the newest CUDA build, gigabytes that nothing here would use.
+# sees the GPU, or pip's default build (CUDA); else the CPU build, if pip finds one. It goes in first and is pinned from
+# then on, because any package that asks for "torch" would otherwise pull the newest CUDA build, gigabytes for nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 extras=${1:-}

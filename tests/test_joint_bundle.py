@@ -91,7 +91,7 @@ def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path,
     masks[14:19, 14:19, 14:19] = 1
     cases, out = tmp_path / "cases", tmp_path / "out"
     cases.mkdir()
-    save_case(cases, replace(case, masks=masks, affine=np.eye(4)))
+    save_case(cases, replace(case, masks=masks, affine=np.eye(4), spacing_mm=(3.0, 3.0, 3.0)))
     configs = bundles / NAME / "configs"
     workflow = ConfigWorkflow(
         [str(configs / "inference.json"), str(configs / "evaluate.json")], meta_file=str(configs / "metadata.json"),

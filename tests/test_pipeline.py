@@ -184,6 +184,8 @@ def test_the_chain_takes_the_thresholds_of_its_pair_else_those_of_its_stages() -
         assert stage_bundle("detect", detector) and stage_bundle("reduce", reducer)
         assert 0 < thresholds["sensitive"] < thresholds["balanced"] < thresholds["conservative"] < 1
     assert parser.get_parsed_content("thresholds") == pairs[f"{parser['detector']} {parser['reducer']}"]
+    parser["detector"], parser["reducer"] = DETECT.replace("dou2017", "3dag"), REDUCE
+    assert parser.get_parsed_content("thresholds") == pairs["3dag dou2017"]
     for reducer in (None, "none"):
         parser["reducer"] = reducer
         assert parser.get_parsed_content("thresholds") is None

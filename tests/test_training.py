@@ -52,6 +52,9 @@ def test_case_store_gives_back_what_it_got(tmp_path: Path) -> None:
     assert load_case(tmp_path / "b.npz").nodules == []
     with pytest.raises(InputError, match="no case in"):
         load_cases(tmp_path / "nothing")
+    assert len(load_cases(tmp_path, case.spacing_mm)) == 2
+    with pytest.raises(InputError, match=r"case a has voxels of .* \(expected 1 x 1 x 1\)"):
+        load_cases(tmp_path, (1.0, 1.0, 1.0))
 
 
 def test_case_store_keeps_masks_and_ratings_and_reads_files_without_them(tmp_path: Path) -> None:

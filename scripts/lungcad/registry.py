@@ -77,13 +77,18 @@ def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None)
     if name is None or str(name).lower() == "none":
         return None
     fit = {root.name: root for root in _roots(folder) if stage in stages_of(_metadata(root))}
-    short = {root.name.rpartition("_")[2]: root for root in fit.values()}
+    short = {_short(root.name): root for root in fit.values()}
     found = fit.get(name) or short.get(name)
     if found is None:
         known = ", ".join([*sorted(short), *(["none"] if stage != "detect" else [])])
         raise InputError("E-CONFIG", f"no bundle {name} for the stage {stage} (expected {known}).",
                          "See `lungcad list`.")  # fmt: skip
     return found
+
+
+def pair_name(detector: str | None, reducer: str | None) -> str:
+    """Return how a chain's config calls a detector with a reducer, "3dag dou2017", from their whole or short names."""
+    return f"{_short(detector)} {_short(reducer)}"
 
 
 def stages_folder(chain: str | Path) -> str:
@@ -106,6 +111,10 @@ def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
 def config_keys(root: Path, config: str = "inference.json") -> list[str]:
     """Return the top-level keys of one of a bundle's configs."""
     return list(_json(root / "configs" / config))
+
+
+def _short(name: str | None) -> str:
+    return str(name).rpartition("_")[2]
 
 
 def _roots(folder: str | Path | None) -> list[Path]:

@@ -59,14 +59,26 @@ def load_case(path: str | Path) -> Case:
     return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)
 
 
-def load_cases(folder: str | Path | Sequence[str | Path]) -> list[Case]:
+def load_cases(
+    folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None
+) -> list[Case]:
     """All cases of a folder, or of several, by name.
 
+    Args:
+        folder: of cases.
+        spacing_mm: that they must have, x, y, z; None takes any.
+
     Raises:
-        InputError: E-CONFIG, no case there; names the command that makes them.
+        InputError: E-CONFIG, no case there, or one on another grid; names the command that makes them.
     """
     folders = [folder] if isinstance(folder, str | Path) else folder
     paths = [path for one in folders for path in sorted(Path(one).glob("*.npz"))]
     if not paths:
         raise InputError("E-CONFIG", f"no case in {folder} (expected *.npz).", "Make them with scripts/make_cases.py.")
-    return [load_case(path) for path in paths]
+    cases = [load_case(path) for path in paths]
+    for case in cases:
+        if spacing_mm is not None and not np.allclose(case.spacing_mm, spacing_mm, atol=1e-3):
+            x, y, z = spacing_mm
+            text = f"case {case.name} has voxels of {case.spacing_mm} mm (expected {x:g} x {y:g} x {z:g})."
+            raise InputError("E-CONFIG", text, f"Make others with scripts/make_cases.py --slice_mm {z:g}.")
+    return cases

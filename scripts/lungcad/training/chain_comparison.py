@@ -23,7 +23,7 @@ from lungcad.finding import Finding
 from lungcad.finding_mask import Masks
 from lungcad.grid import Scan
 from lungcad.lungs import LungMask
-from lungcad.registry import bundle_root, stage_bundle
+from lungcad.registry import bundle_root, pair_name, stage_bundle
 from lungcad.stage import BundleStage
 from lungcad.training.case import Case
 from lungcad.training.joint_scoring import joint_figures, nodule_rows
@@ -86,7 +86,7 @@ class Chains:
         detect, reduce = self._stage("detect", chain[0]), self._stage("reduce", chain[1])
         if detect is None:
             raise InputError("E-CONFIG", f"chain {'-'.join(chain)} has no detector (expected one).")
-        thresholds = self.thresholds_of.get(" ".join(chain[:2])) or (reduce or detect).thresholds
+        thresholds = self.thresholds_of.get(pair_name(*chain[:2])) or (reduce or detect).thresholds
         return [detect, reduce, self._stage("characterise", chain[2], least_probability=thresholds["sensitive"])]
 
     def made_of(self, chain: Chain) -> list[str]:
