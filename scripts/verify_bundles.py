@@ -13,7 +13,9 @@ from pathlib import Path
 import fire
 
 from lungcad.bundle_checks import hash_key, verify
+from lungcad.console import guarded
 from lungcad.manifest import sha256_of
+from lungcad.options import switch
 from lungcad.registry import bundle_root, list_bundles
 
 
@@ -37,11 +39,6 @@ def write_small_series(folder: Path) -> tuple[Path, Path]:
     table = folder / "candidates.csv"
     table.write_text("\n".join(["seriesuid,coordX,coordY,coordZ,probability,diameter_mm", *rows]) + "\n")
     return folder / "ct", table
-
-
-def _yes(value: bool | str) -> bool:
-    """A flag as fire gives it: True, or the word."""
-    return str(value).lower() in ("true", "1", "yes")
 
 
 @contextlib.contextmanager
@@ -69,9 +66,9 @@ def main(*bundles: str, schema: str | None = None, inference: bool = True, write
     found = schema or os.environ.get("LUNGCAD_META_SCHEMA") or (beside if beside.is_file() else None)
     failed = 0
     with quiet(), tempfile.TemporaryDirectory() as work:
-        series, candidates = write_small_series(Path(work)) if _yes(inference) else (None, None)
+        series, candidates = write_small_series(Path(work)) if switch("inference", inference) else (None, None)
         for root in roots:
-            if _yes(write_hash):
+            if switch("write_hash", write_hash):
                 write_sha256(root)
             failed += len(verify(root, Path(found) if found else None, Path(work), series, candidates))
     print(f"{len(roots)} bundles, {failed} failed checks")
@@ -79,4 +76,4 @@ def main(*bundles: str, schema: str | None = None, inference: bool = True, write
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    guarded(fire.Fire, main)

@@ -100,6 +100,10 @@ def test_run_hands_over_paths_as_text_and_further_keys(
         (["run", "in", "out", "--threshold", "$1"], "expression"),
         (["run", "in", "out", "--bundle", "lung_nodule_cat"], "Did you mean lung_nodule_cad?"),
         (["run", "in", "out", "--series_uid", "1.2"], "unknown option --series_uid"),
+        (["run", "in", "out", "--bundle_root", "x"], "unknown option --bundle_root"),
+        (["run", "in", "out", "--dataset_dir", "other"], "unknown option --dataset_dir"),
+        (["run", "in", "out", "--debug", "maybe"], "expected true or false"),
+        (["list", "--json", "maybe"], "expected true or false"),
         (["describe", "nothing"], "error[E-BUNDLE]"),
         (["inspekt", "in"], "Did you mean inspect?"),
     ],
@@ -124,6 +128,8 @@ def test_bug_exits_with_1_and_debug_shows_where(
     monkeypatch.setattr(sys.modules["lungcad.pipeline"], "run_bundle", lambda *_: 1 / 0)
     _fails(1, "run", "in", "out")
     assert capsys.readouterr().err.startswith("internal error ZeroDivisionError")
+    _fails(1, "run", "in", "out", "--debug", "false")
+    assert "Traceback" not in capsys.readouterr().err
     _fails(1, "run", "in", "out", "--debug")
     assert "Traceback" in capsys.readouterr().err
 

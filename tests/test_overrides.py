@@ -32,14 +32,14 @@ def test_knows_monais_own_arguments() -> None:
         "run -- --help",
     ],
 )
-def test_accepts_what_the_config_knows(argv: str) -> None:
-    check_override_values(parse_flags(argv.split()), KEYS)
+def test_accepts_what_the_config_and_monai_know(argv: str) -> None:
+    check_override_values(parse_flags(argv.split()), [*KEYS, *MONAI_ARGUMENTS])
 
 
 def test_names_the_nearest_key() -> None:
     with pytest.raises(InputError, match=r"E-CONFIG.*--datset_dir.*Did you mean --dataset_dir\?"):
         check_override_values(parse_flags(["run", "--datset_dir", "in"]), KEYS)
-    with pytest.raises(InputError, match="Known: args_file"):
+    with pytest.raises(InputError, match="Known: dataset_dir"):
         check_override_values(parse_flags(["run", "--zzz", "1"]), KEYS)
 
 
@@ -55,7 +55,7 @@ def test_names_the_nearest_key() -> None:
         ["--detect#_target_", "os.system"],
         ["--detect::$x", "1"],
         ["--_meta_", "1"],
-        ["--bundle_root", "$print(1)"],
+        ["--output_dir", "$print(1)"],
     ],
 )
 def test_refuses_code(argv: list[str]) -> None:

@@ -2,11 +2,13 @@
 import base64
 import io
 import re
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from lungcad import Finding, Volume
 from lungcad.geometry import to_world
@@ -128,12 +130,18 @@ def test_marks_sit_on_the_ball_in_slice_and_projections() -> None:
         assert view.place(CENTER_LPS_MM) == pytest.approx(seen, abs=1.5)  # slices are 2.5 mm apart
 
 
-def test_nearest_lps_order_keeps_every_voxel_in_place() -> None:
-    volume = ball_volume()
-    hu, affine = nearest_lps_order(volume)
-    bright = to_world(affine, np.argwhere(hu == 400)).mean(axis=0)
-    assert np.all(np.diag(affine) > 0)
-    assert bright == pytest.approx(to_world(volume.affine, np.argwhere(volume.hu == 400)).mean(axis=0))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("signs", list(product((-1, 1), repeat=3)))
+def test_nearest_lps_order_keeps_every_voxel_in_place(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", (30, -20, 25), degrees=True).as_matrix()[:, list(order)] * signs
+    affine[:3, 3] = 7, -8, 9
+    stored = Volume(np.arange(24, dtype=np.float32).reshape(2, 3, 4), affine, "1.2")
+    hu, turned = nearest_lps_order(stored)
+    assert np.array_equal(np.abs(turned[:3, :3]).argmax(axis=0), range(3)) and (np.diag(turned) > 0).all()
+    for value, index in enumerate(np.ndindex(2, 3, 4)):
+        (place,) = np.argwhere(hu == value)
+        assert to_world(turned, place) == pytest.approx(to_world(affine, np.array(index)))
 
 
 @pytest.mark.parametrize(("x", "side"), [(70.0, "left"), (-70.0, "right"), (12.0, None)])

@@ -16,6 +16,8 @@ from fire.decorators import SetParseFns
 from lungcad import __version__
 from lungcad.console import guarded
 from lungcad.errors import InputError
+from lungcad.options import switch
+from lungcad.overrides import check_override_values, parse_flags
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
@@ -25,7 +27,8 @@ usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
        lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
        lungcad COMMAND --help | lungcad --version
 
-IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
+IN is a DICOM folder or a file (.mhd, .nii.gz, .nrrd ...); OUT gets a folder named after the series.
+Add --debug for tracebacks.
 example: lungcad run scans/chest out && open out/*/report.html
 Research use only. Not a medical device."""
 
@@ -60,17 +63,15 @@ class Commands:
             debug: show tracebacks.
             overrides: further keys of the bundle's configs/inference.json.
         """
-        from lungcad.overrides import check_override_values
         from lungcad.registry import bundle_root, config_keys
 
         root = bundle_root(bundle)
-        known = config_keys(root)
-        check_override_values(overrides, known)
         values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
+        known = {*config_keys(root)} - {*values, "bundle_root"}
         if series_uid is not None:
-            check_override_values({"series_uid": series_uid}, known)
-            values["series_uid"] = series_uid
-        if debug and "debug" in known:
+            overrides["series_uid"] = series_uid
+        check_override_values(overrides, known)
+        if switch("debug", debug) and "debug" in known:
             overrides["debug"] = True
 
         from lungcad.pipeline import run_bundle
@@ -89,7 +90,7 @@ class Commands:
         from lungcad.dicom import list_series
 
         series = list_series(folder)
-        if json:
+        if switch("json", json):
             _print_json([dataclasses.asdict(one) for one in series])
             return
         rows = [
@@ -111,7 +112,7 @@ class Commands:
         from lungcad.registry import list_bundles
 
         bundles = list_bundles()
-        if json:
+        if switch("json", json):
             _print_json(bundles)
             return
         rows = [
@@ -132,7 +133,7 @@ class Commands:
         from lungcad.registry import describe
 
         metadata = describe(bundle)
-        if json:
+        if switch("json", json):
             _print_json(metadata)
             return
         wanted = (
@@ -176,7 +177,7 @@ class Commands:
             rounds=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
-        if json:
+        if switch("json", json):
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, froc.csv, froc.png")
@@ -206,7 +207,7 @@ class Commands:
             rounds=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures)
-        if json:
+        if switch("json", json):
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, reliability.png")
@@ -226,7 +227,7 @@ class Commands:
 
         paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
         figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)
-        if json:
+        if switch("json", json):
             _print_json(figures)
         else:
             names = "relatedness.json, relatedness.md, tsne_discarded.png, tsne_all.png"
@@ -241,8 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif arguments[0] == "--version":
         print(f"lungcad {__version__}")
     else:
-        debug = any(one.startswith("--debug") for one in arguments) and "--debug=false" not in arguments
-        guarded(_dispatch, arguments, debug=debug)
+        guarded(_dispatch, arguments, debug=parse_flags(arguments).get("debug", False))
 
 
 def _dispatch(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Axes of a volume put in canonical order without moving a voxel: X to the left, Y to the back, Z to the head."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,22 +34,38 @@ class Canonical:
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
 
-def canonical(volume: Volume) -> Canonical:
-    """See ``volume`` along the patient's axes; no copy unless torch cannot view the array."""
-    import torch
+def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], tuple[bool, bool, bool], np.ndarray]:
+    """Find which index axis runs nearest to each of the patient's axes.
+
+    Args:
+        affine: (4, 4) index to LPS mm.
+        shape: of the volume, in its own order.
+
+    Returns:
+        The index axes in the patient's order, whether each runs against the patient's, and the (4, 4) affine of the
+        volume with its axes so permuted and then reversed.
+    """
     from scipy.optimize import linear_sum_assignment
 
-    direction = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
-    patient, order = linear_sum_assignment(-np.abs(direction))  # the index axis that follows each patient axis best
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    patient, order = linear_sum_assignment(-np.abs(direction))
     reverse = direction[patient, order] < 0
     to_stored = np.zeros((4, 4))
     to_stored[order, patient] = np.where(reverse, -1, 1)
-    to_stored[order, 3] = np.where(reverse, np.array(volume.hu.shape)[order] - 1, 0)
+    to_stored[order, 3] = np.where(reverse, np.array(shape)[order] - 1, 0)
     to_stored[3, 3] = 1
+    x, y, z = reverse.tolist()
+    return order.tolist(), (x, y, z), affine @ to_stored
+
+
+def canonical(volume: Volume) -> Canonical:
+    """See ``volume`` along the patient's axes; no copy unless torch cannot view the array."""
+    import torch
+
+    order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
     as_is = volume.hu.flags.writeable and all(stride > 0 for stride in volume.hu.strides)
     hu = torch.from_numpy(volume.hu if as_is else volume.hu.copy())
-    x, y, z = reverse.tolist()
-    return Canonical(hu.permute(order.tolist()), (x, y, z), volume.affine @ to_stored)
+    return Canonical(hu.permute(order), reverse, affine)
 
 
 def in_memory_order(tensor: "torch.Tensor") -> tuple["torch.Tensor", list[int]]:

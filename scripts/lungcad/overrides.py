@@ -45,7 +45,7 @@ def begin() -> None:
     if files:
         from monai.bundle import ConfigParser
 
-        check_override_values(flags, ConfigParser.load_config_files(files))
+        check_override_values(flags, {*ConfigParser.load_config_files(files), *MONAI_ARGUMENTS})
 
 
 def config_files(config_file: str) -> list[str]:
@@ -67,13 +67,13 @@ def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[st
 
     Args:
         overrides: by key.
-        config_keys: the config's top-level keys. A nested id (``detect::threshold`` or ``detect#threshold``) is
-            known where its first part is.
+        config_keys: what may be given, such as the config's top-level keys. A nested id (``detect::threshold`` or
+            ``detect#threshold``) is known where its first part is.
 
     Raises:
         InputError: E-CONFIG.
     """
-    known = {key for key in config_keys if not key.startswith("_")} | set(MONAI_ARGUMENTS)
+    known = {key for key in config_keys if not key.startswith("_")}
     for key, value in overrides.items():
         parts = re.split(r"::|#", key.removeprefix("+"))
         if parts[0] not in known:

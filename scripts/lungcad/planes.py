@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungcad.geometry import to_index
+from lungcad.orientation import patient_axes
 from lungcad.volume import Volume
 
 LUNG_WINDOW_HU = (-600.0, 1500.0)
@@ -135,16 +136,8 @@ def projection_picture(volume: Volume, axis: int) -> ScanPicture:
 
 def nearest_lps_order(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     """View ``hu`` with its axes ordered and flipped to run nearest to left, posterior, superior; with its affine."""
-    order = [int(axis) for axis in np.abs(volume.affine[:3, :3] / np.asarray(volume.spacing_mm)).argmax(axis=1)]
-    if sorted(order) != [0, 1, 2]:  # exactly diagonal: any order is as good
-        order = [0, 1, 2]
-    hu, affine = volume.hu.transpose(order), volume.affine[:, [*order, 3]].copy()
-    for axis in range(3):
-        if affine[axis, axis] < 0:
-            affine[:3, 3] += affine[:3, axis] * (hu.shape[axis] - 1)
-            affine[:3, axis] *= -1
-            hu = np.flip(hu, axis)
-    return hu, affine
+    order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
+    return np.flip(volume.hu.transpose(order), np.flatnonzero(reverse)), affine
 
 
 def _resized(grey: np.ndarray, columns: int, rows: int) -> np.ndarray:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two opt-in changes of grid: upright instead of gantry-tilted, head-to-foot instead of coronal or sagittal."""
 
-import itertools
-
 import numpy as np
+
+from lungcad.orientation import patient_axes
 
 AIR_HU = -1024.0
 
@@ -53,12 +53,8 @@ def to_axial_order(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
     Returns:
         a view of ``hu`` with permuted axes, and its affine.
     """
-    directions = np.abs(affine[:3, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
-    order = max(itertools.permutations(range(3)), key=lambda axes: directions[range(3), axes].sum())
-    turned = np.eye(4)
-    turned[:3, :3] = affine[:3, list(order)]
-    turned[:3, 3] = affine[:3, 3]
-    hu = hu.transpose(order)
+    order, _, _ = patient_axes(affine, hu.shape)
+    hu, turned = hu.transpose(order), affine[:, [*order, 3]]
     if turned[2, 2] < 0:
         turned[:3, 3] += turned[:3, 2] * (hu.shape[2] - 1)
         turned[:3, 2] *= -1
