@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from lungcad.console import guarded
 from lungcad.isolation import BLANK_HU
-from lungcad.training.case import Case, Sphere, cut
+from lungcad.patch import cut
+from lungcad.training.case import Case, Sphere
 from lungcad.training.implant import VESSEL_HU
 from lungcad.training.implanted_cases import ImplantedCases
 from lungcad.training.patches import scaled

@@ -17,10 +17,11 @@ from lungcad.cpu import tune_allocator
 from lungcad.registry import bundle_root
 from lungcad.training.case_store import load_cases
 from lungcad.training.chain_comparison import Chain, Chains, chains_of, compare
+from lungcad.training.markdown import row, with_interval
 
 HEADER = (
     "| detector | reducer | characteriser | found (95 % CI) | false marks / scan | CPM (95 % CI) | at 1 false / scan | "
-    "AUC of malignancy (95 % CI), nodules | seconds | memory, GB |\n|---|---|---|---|---|---|---|---|---|---|"
+    "AUC of malignancy (95 % CI), nodules | seconds | memory, GB |\n|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -47,7 +48,7 @@ def compare_chains(
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     figures = compare(Chains(chains, where), load_cases(cases_dir, (1.0, 1.0, 1.0)), output_dir, data)
     memory = {chain: _memory(chain, _names(scans)) for chain in chains}
-    table = "\n".join([HEADER, *(_row(chain, figures[chain], memory[chain]) for chain in chains)]) + "\n"
+    table = HEADER + "".join(_row(chain, figures[chain], memory[chain]) for chain in chains)
     (Path(output_dir) / "chains.md").write_text(table)
     print(table)
 
@@ -66,26 +67,22 @@ def _memory(chain: Chain, scans: Sequence[str]) -> float | None:
 def _row(chain: Chain, figures: Mapping[str, Any], memory: float | None) -> str:
     detection = figures["detection"]
     one = detection["fp_per_scan"].index(1)
-    cells = [
+    return row(
         *(f"`{name}`" for name in chain),
-        _interval(detection["sensitivity"], detection["sensitivity_ci"], ".1%"),
+        with_interval(detection["sensitivity"], detection["sensitivity_ci"], ".1%"),
         f"{detection['false_marks_per_scan']:.1f}",
-        _interval(detection["cpm"], detection["cpm_ci"], ".3f"),
-        _interval(detection["sensitivities"][one], detection["sensitivities_ci"][one], ".3f"),
+        with_interval(detection["cpm"], detection["cpm_ci"], ".3f"),
+        with_interval(detection["sensitivities"][one], detection["sensitivities_ci"][one], ".3f"),
         _malignancy(figures["joint"]["malignancy_of_found"]),
         f"{figures['seconds']:.1f}",
         "-" if memory is None else f"{memory:.1f}",
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
+    )  # fmt: skip
 
 
 def _malignancy(figures: Mapping[str, Any] | None) -> str:
-    return "-" if figures is None else f"{_interval(figures['auc'], figures['auc_ci'], '.3f')}, {figures['nodules']}"
-
-
-def _interval(value: float, interval: Sequence[float], form: str) -> str:
-    low, high = interval
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+    if figures is None:
+        return "-"
+    return with_interval(figures["auc"], figures["auc_ci"], ".3f") + f", {figures['nodules']}"
 
 
 if __name__ == "__main__":

@@ -62,6 +62,6 @@ def test_reference_gives_what_the_sparse_path_gives() -> None:
     lungs = torch.zeros(60, 52, 24, dtype=torch.bool)
     lungs[18:48, 16:40, 6:20] = True
     dense = DenseInferer(0.5, tile=(8, 8, 8))(x, network, lungs)
-    sparse = LungFCNInferer(0.5, tile=(16, 16, 16), precision="float32", progress=False)(x, network, lungs)
+    sparse = LungFCNInferer(0.5, tile=(16, 16, 16), precision="float32")(x, network, lungs)
     assert dense.isfinite().sum() > 100
     torch.testing.assert_close(dense, sparse, rtol=1e-4, atol=1e-5)

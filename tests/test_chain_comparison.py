@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import compare_chains
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
@@ -114,6 +115,19 @@ def test_chains_are_scored_and_what_was_run_is_not_run_again(tmp_path: Path) -> 
     assert len(Stage.runs) == before and again == figures
     compare(Chains([*chains, ("misses", "none", "none")], CPU), cases, tmp_path, "three boxes")
     assert Stage.runs[before:] == ["misses"] * len(cases)
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_table_has_a_cell_for_each_column_and_a_dash_where_nothing_is_known(tmp_path: Path) -> None:
+    chains = chains_of(["finds", "misses"], ["doubts"], ["right"])
+    figures = compare(Chains(chains, CPU), [lung_case(f"p{n}", n / 10) for n in range(3)], tmp_path, "three boxes")
+    right = compare_chains._row(chains[0], figures[chains[0]], 3.14)
+    alone = compare_chains._row(chains[1], figures[chains[1]], None)
+    assert {line.count("|") for line in (*compare_chains.HEADER.splitlines(), right, alone)} == {11}
+    assert right.startswith("| `finds` | `doubts` | `right` | 100.0% (")
+    assert "| 1.000 (1.000 to 1.000), 6 |" in right and right.endswith("| 3.1 |\n")
+    assert alone.startswith("| `misses` | `doubts` | `right` | 50.0% (")
+    assert alone.count("| - |") == 2 and alone.endswith("| - |\n")  # malignancy of one class alone, memory
 
 
 @pytest.mark.usefixtures("fake")

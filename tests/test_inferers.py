@@ -18,7 +18,7 @@ def network() -> CandidateFCN:
 
 
 def inferer(gate: float | None, tile: tuple[int, int, int]) -> LungFCNInferer:
-    return LungFCNInferer(gate, tile, precision="float32", progress=False)
+    return LungFCNInferer(gate, tile, precision="float32")
 
 
 def random_lungs(size: tuple[int, ...]) -> Tensor:
@@ -78,7 +78,7 @@ def lungs_of_size(*sides: int) -> Tensor:
 
 
 def in_slabs(slab: int, context: int = 4) -> LungUNetInferer:
-    return LungUNetInferer(context, slab, "float32", progress=False)
+    return LungUNetInferer(context, slab, "float32")
 
 
 @pytest.mark.parametrize("slab", [8, 20, 32])
@@ -106,7 +106,7 @@ def test_lungs_that_touch_the_images_border_are_scored_to_the_border(unet: Simpl
 
 def test_fast_path_of_the_unet_is_near_float32(unet: SimplifiedUNet) -> None:
     image, lungs = torch.rand(1, 1, 32, 32, 32), lungs_of_size(32, 32, 32)
-    exact, fast = (LungUNetInferer(4, 320, p, progress=False)(image, unet, lungs) for p in ("float32", "bfloat16"))
+    exact, fast = (LungUNetInferer(4, 320, p)(image, unet, lungs) for p in ("float32", "bfloat16"))
     done = exact.isfinite()
     assert (exact[done] - fast[done]).abs().mean() < 0.02 * exact[done].std()
     assert not torch.equal(exact[done], fast[done])
@@ -119,7 +119,7 @@ class BrightnessTimesDiameter(nn.Module):
 
 def test_every_crop_gets_its_own_diameter() -> None:
     crops, diameters = torch.rand(5, 1, 4, 4, 4), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    output = CropInferer(2, "float32", progress=False, mirror=[[], [0]])(
+    output = CropInferer(2, "float32", mirror=[[], [0]])(
         crops, BrightnessTimesDiameter(), diameters=diameters, lungs=torch.ones(1)
     )
     torch.testing.assert_close(output[:, 0], crops.mean(dim=(1, 2, 3, 4)) * diameters)
@@ -134,7 +134,7 @@ def test_crops_in_batches_equal_one_batch(batch_size: int) -> None:
     network, crops = crop_network(), torch.rand(7, 1, 6, 6, 5)
     with torch.no_grad():
         expected = network(crops)
-    torch.testing.assert_close(CropInferer(batch_size, "float32", progress=False)(crops, network), expected)
+    torch.testing.assert_close(CropInferer(batch_size, "float32")(crops, network), expected)
 
 
 class CentreOfBrightness(nn.Module):
@@ -150,8 +150,8 @@ class CentreOfBrightness(nn.Module):
 def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
     crops = torch.rand(5, 1, 6, 8, 4)
     every = [[], [0], [1], [2], [0, 1, 2]]
-    mirrored = CropInferer(2, "float32", progress=False, mirror=every, odd=[1, 2, 3])
-    plain = CropInferer(5, "float32", progress=False)
+    mirrored = CropInferer(2, "float32", mirror=every, odd=[1, 2, 3])
+    plain = CropInferer(5, "float32")
     torch.testing.assert_close(mirrored(crops, CentreOfBrightness()), plain(crops, CentreOfBrightness()))
     lopsided = nn.Sequential(nn.Flatten(), nn.Linear(6 * 8 * 4, 4))
     assert not torch.allclose(mirrored(crops, lopsided), plain(crops, lopsided), atol=1e-3)
@@ -160,9 +160,9 @@ def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
 @pytest.mark.parametrize(
     ("network", "inferer", "image", "more"),
     [
-        (nn.Conv2d(1, 2, 3), CropInferer(progress=False), (3, 1, 8, 8), {}),
+        (nn.Conv2d(1, 2, 3), CropInferer(), (3, 1, 8, 8), {}),
         (CandidateFCN((2, 3, 4), 5).eval(), inferer(None, (5, 7, 3)), (1, 1, 34, 34, 12), {"lungs": True}),
-        (SimplifiedUNet((2, 3, 4)).eval(), LungUNetInferer(progress=False), (1, 1, 32, 32, 32), {"lungs": True}),
+        (SimplifiedUNet((2, 3, 4)).eval(), LungUNetInferer(), (1, 1, 32, 32, 32), {"lungs": True}),
     ],
     ids=["crops", "fcn", "unet"],
 )  # fmt: skip
@@ -176,13 +176,13 @@ def test_a_network_can_be_trained_after_inference(
 
 
 def test_no_crop_gives_an_empty_result() -> None:
-    output = CropInferer(precision="float32", progress=False)(torch.zeros(0, 1, 6, 6, 5), crop_network())
+    output = CropInferer(precision="float32")(torch.zeros(0, 1, 6, 6, 5), crop_network())
     assert output.numel() == 0
 
 
 def test_unknown_precision_is_refused(network: CandidateFCN) -> None:
     with pytest.raises(InputError, match=r"E-CONFIG.*float16.*expected auto, float32 or bfloat16"):
-        CropInferer(precision="float16", progress=False)(torch.zeros(1, 1, 6, 6, 5), network)
+        CropInferer(precision="float16")(torch.zeros(1, 1, 6, 6, 5), network)
 
 
 def test_training_in_bfloat16_gives_float32_outputs_and_gradients_near_those_of_float32(network: CandidateFCN) -> None:

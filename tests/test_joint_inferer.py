@@ -9,7 +9,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
 from lungcad.finding import Finding
-from lungcad.geometry import scaled_affine, sphere_diameter, to_index, to_world
+from lungcad.geometry import scaled_affine, to_index, to_world
 from lungcad.grid import Scan
 from lungcad.joint_inferer import CropJointInferer, Judged, LungJointInferer, nearest
 from lungcad.joint_transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
@@ -54,7 +54,7 @@ class Bright(JointNet):
 
 
 def inferer(**options: object) -> LungJointInferer:
-    return LungJointInferer(**{"window": WINDOW, "stride": 16, "precision": "float32", "progress": False} | options)
+    return LungJointInferer(**{"window": WINDOW, "stride": 16, "precision": "float32"} | options)
 
 
 def everywhere(image: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def test_regions_in_the_lungs_are_found_where_they_are_and_small_ones_are_not() 
     judged = inferer()(image, Bright(), lungs)
     assert [tuple(region.center) for region in judged.regions] == [(20, 20, 20), (40, 30, 40)]
     for region, diameter in zip(judged.regions, (9.0, 5.0), strict=True):
-        assert sphere_diameter(region.voxels) == pytest.approx(diameter, abs=0.4)
+        assert region.diameter == pytest.approx(diameter, abs=0.4)
     # their boxes hold bright and dark voxels: logits 0, 4, 2
     torch.testing.assert_close(judged.classes, torch.tensor([0.0, 4.0, 2.0]).softmax(0).expand(2, 3))
 
@@ -116,7 +116,7 @@ def test_what_one_region_joins_is_told_apart_by_its_cores() -> None:
     assert [tuple(region.center) for region in regions] == [(18, 20, 20), (31, 20, 20)]
     assert len(inferer()(image, Halo(), everywhere(image)).regions) == 1
     crop = image[..., 8:40, 4:36, 4:36]  # its middle is within the first
-    given = CropJointInferer(core=0.9, progress=False, precision="float32")
+    given = CropJointInferer(core=0.9, precision="float32")
     (region,) = given(crop, Halo(), diameters=torch.tensor([12.0])).regions
     assert region.voxels == regions[0].voxels
 
@@ -151,7 +151,7 @@ def test_crops_give_the_region_nearest_to_their_middle() -> None:
     middle = (WINDOW - 1) / 2
     own, beside = ((middle, middle + 2, middle), 6.0), ((6.0, 6, 6), 9.0)
     crops = torch.cat([balls(*some, size=(WINDOW,) * 3) for some in ((own, beside), (beside,), (beside,))])
-    judged = CropJointInferer(progress=False, precision="float32")(
+    judged = CropJointInferer(precision="float32")(
         crops, Bright(), diameters=torch.tensor([6.0, 8.0, torch.nan])
     )
     assert [region is not None for region in judged.regions] == [True, False, False]
@@ -166,7 +166,7 @@ def test_without_a_classification_nothing_is_judged() -> None:
     crop, diameters = torch.rand(1, 1, WINDOW, WINDOW, WINDOW), torch.tensor([6.0])
     with_path, without = (JointNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3, classify=c) for c in (True, False))
     for network, asked in ((with_path, False), (without, True)):
-        given = CropJointInferer(progress=False, precision="float32", classify=asked)
+        given = CropJointInferer(precision="float32", classify=asked)
         assert given(crop, network, diameters=diameters).classes.isnan().all()
     assert inferer(threshold=0.0)(crop, without, everywhere(crop)).classes.isnan().all()
 

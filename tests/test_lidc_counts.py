@@ -63,7 +63,7 @@ def test_nodules_are_counted_by_mean_and_median() -> None:
     nodules = [rated(1, 2), rated(2, 2, 5), rated(3, 3, 4), rated(5), rated(3)]  # means 1.5, 3, 3.33, 5, 3
     assert sides(nodules, mean_malignancy) == Sides(1, 2, 2)
     assert sides(nodules, median_malignancy) == Sides(2, 2, 1)
-    assert sides([], mean_malignancy).total == 0
+    assert sides([], mean_malignancy) == Sides(0, 0, 0)
     assert read_by(nodules, 3) == nodules[1:3]
 
 

@@ -193,7 +193,7 @@ def test_what_the_scorer_writes(tmp_path: Path) -> None:
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"), network=MeanPixel(), prepare_batch=prepare_case, decollate=False,
         val_data_loader=DataLoader(WholeNodules(nodules, cropper, 8), batch_size=None, collate_fn=no_collation),
-        inferer=CropInferer(2, "float32", progress=False), postprocessing=DecodeMalignancyd("pred", 1.0),
+        inferer=CropInferer(2, "float32"), postprocessing=DecodeMalignancyd("pred", 1.0),
         val_handlers=[NoduleScorer(str(tmp_path), "three nodules")],
     )  # fmt: skip
     evaluator.run()

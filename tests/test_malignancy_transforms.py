@@ -129,14 +129,14 @@ def test_temperature_divides_the_logits() -> None:
 def test_nothing_to_look_at_goes_through(findings: list[Finding]) -> None:
     data = step()({"image": None, "scan": numbered_slices(), "findings": findings})
     assert data["image"].shape == (0, 3, 12, 12)
-    data["pred"] = CropInferer(precision="float32", progress=False)(data["image"], MeanNetwork())
+    data["pred"] = CropInferer(precision="float32")(data["image"], MeanNetwork())
     assert DecodeMalignancyd("pred", 1.0)(data)["findings"] == findings
 
 
 def test_slices_go_through_the_inferer_in_batches() -> None:
     data = step()({"image": None, "scan": numbered_slices(), "findings": [finding(20, 25, 15, 40.0)]})
     # 20 mm = 5 slices: 10 to 20; slice n is n / 29 * 255 grey, its logit is that / 128
-    data["pred"] = CropInferer(4, "float32", progress=False)(data["image"], MeanNetwork())
+    data["pred"] = CropInferer(4, "float32")(data["image"], MeanNetwork())
     (found,) = DecodeMalignancyd("pred", 1.0)(data)["findings"]
     logits = np.arange(10, 21) / 29 * 255 / 128
     assert found.malignancy_probability == pytest.approx((1 / (1 + np.exp(-logits))).mean(), abs=1e-5)

@@ -169,7 +169,7 @@ def evaluate(nodules: list[RatedNodule], folder: Path, runs: int = 1) -> None:
     loader = DataLoader(WholeNodules(nodules, cropper(16, 12), 8), batch_size=None, collate_fn=no_collation)
     evaluator = SupervisedEvaluator(
         device=CPU, val_data_loader=loader, network=MeanNetwork(), prepare_batch=prepare_case, decollate=False,
-        inferer=CropInferer(2, "float32", progress=False), postprocessing=DecodeMalignancyd("pred", temperature=1.0),
+        inferer=CropInferer(2, "float32"), postprocessing=DecodeMalignancyd("pred", temperature=1.0),
         val_handlers=[NoduleScorer(str(folder), "a few nodules")],
     )  # fmt: skip
     for _ in range(runs):

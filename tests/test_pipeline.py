@@ -288,7 +288,7 @@ def test_bundles_of_the_stages_run_one_after_the_other(
                                         "candidates": str(nodules), **ANYTHING["characterise"]})  # fmt: skip
     found, reduced, seen = (document_in(tmp_path / part / "chest")["findings"] for part in "abc")
     chained = document_in(chain(bundles, ct, tmp_path / "d").run())["findings"]
-    assert found
+    assert found and seen
     assert {f["detection_score"] for f in reduced} <= {f["detection_score"] for f in found}
     assert all(f["malignancy_probability"] is None for f in reduced)
     # each alone with a file between them, or all in a chain: the same but for the file's six decimals

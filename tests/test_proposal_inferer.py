@@ -27,7 +27,7 @@ def network(request: pytest.FixtureRequest) -> AggregatedFasterRCNN:
 
 def detect(image: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, **options: object) -> Tensor:
     options = {"threshold": 0.3, "context": 8, "precision": "float32"} | options
-    return LungProposalInferer(ANCHORS, progress=False, **options)(image, network, lungs)
+    return LungProposalInferer(ANCHORS, **options)(image, network, lungs)
 
 
 def lungs_in(image: Tensor, low: int, high: int) -> Tensor:
@@ -120,7 +120,7 @@ def test_an_unknown_branch_is_refused() -> None:
 def test_two_models_are_merged(network: AggregatedFasterRCNN) -> None:
     image = torch.rand(1, 1, 48, 48, 48)
     lungs = lungs_in(image, 0, 48)
-    inferer = LungProposalInferer(ANCHORS, threshold=0.3, context=8, precision="float32", progress=False)
+    inferer = LungProposalInferer(ANCHORS, threshold=0.3, context=8, precision="float32")
     alone = inferer(image, network, lungs)
     same = TwoModelInferer(inferer, network, "intersection")(image, network, lungs)
     torch.testing.assert_close(same[same[:, 4].argsort(descending=True, stable=True)], alone)

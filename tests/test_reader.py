@@ -12,7 +12,8 @@ from monai.transforms import Compose, LoadImage, LoadImaged
 from dicom_phantom import SERIES_UID, field_hu, make_series, save
 from lungcad.errors import InputError
 from lungcad.geometry import swap_lps_ras, to_world
-from lungcad.reader import CTSeriesReader, read_volume
+from lungcad.reader import CTSeriesReader
+from lungcad.volumes import read_volume
 
 NAME = "lungcad.reader.CTSeriesReader"
 

@@ -13,7 +13,8 @@ from lungcad.isolation import BLANK_HU
 from lungcad.localisation import decode
 from lungcad.losses.dou2017 import OnlineSampleFilteringLoss
 from lungcad.networks.dou2017 import CandidateFCN
-from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.patch import cut, patch_center
+from lungcad.training.case import Case, Sphere
 from lungcad.training.case_store import load_case, load_cases, save_case
 from lungcad.training.patches import CLEARANCE_MM, NodulePatches, clear_of_lesions, within_radius
 from lungcad.training.trainer import make_trainer

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Transform
 
-from lungcad.finding import Finding
+from lungcad.finding import Finding, centers_of
 from lungcad.geometry import to_world
 from lungcad.score_volume import IndexMap, merge_spheres, region_diameters, suppress_score_volume
-
-Data = dict[Hashable, Any]
+from lungcad.transforms import Data
 
 
 class ProbabilityVolumeToFindingsd(MapTransform):
@@ -104,7 +103,7 @@ class ClassifiedFindingsd(MapTransform):
         for key in self.keys:
             probability = d[key].float().cpu().reshape(-1, 2).softmax(dim=1)[:, 1].numpy()
             findings = d["findings"]
-            center = np.array([f.center_lps_mm for f in findings]).reshape(-1, 3)
+            center = centers_of(findings)
             diameter = np.array([f.diameter_mm for f in findings])
             d["findings"] = [
                 replace(findings[n], nodule_probability=float(probability[n]))

@@ -27,8 +27,7 @@ usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
        lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
        lungcad COMMAND --help | lungcad --version
 
-IN is a DICOM folder or a file (.mhd, .nii.gz, .nrrd ...); OUT gets a folder named after the series.
-Add --debug for tracebacks.
+IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
 example: lungcad run scans/chest out && open out/*/report.html
 Research use only. Not a medical device."""
 

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.results import reported_score
 from lungcad.volume import Volume
 
 T = TypeVar("T")
@@ -85,19 +84,15 @@ def find_input_error(error: BaseException | None) -> InputError | None:
 class Stages:
     """Seconds per stage, told on stderr as the stages end.
 
-    Args:
-        quiet: collect the times, print nothing.
-
     Example:
-        >>> stages = Stages(quiet=True)
+        >>> stages = Stages()
         >>> with stages("detect") as stage:
         ...     stage.note = "38 candidates"
         >>> list(stages.seconds)
         ['detect']
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self) -> None:
         self.note = ""
         self.seconds: dict[str, float] = {}
 
@@ -108,17 +103,14 @@ class Stages:
         start = time.perf_counter()
         yield self
         self.seconds[name] = time.perf_counter() - start
-        if not self.quiet:
-            print(f"{name:<14}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
+        print(f"{name:<14}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
 
 
-def bar(steps: Iterable[T], name: str, total: int | None = None, progress: bool = True) -> Iterable[T]:
+def bar(steps: Iterable[T], name: str, unit: str) -> Iterable[T]:
     """Iterate with a progress bar that vanishes at the end; none where stderr is not a terminal."""
-    if not progress or not sys.stderr.isatty():
-        return steps
     from tqdm import tqdm
 
-    iterated: Iterable[T] = tqdm(steps, desc=name, total=total, leave=False, file=sys.stderr)
+    iterated: Iterable[T] = tqdm(steps, desc=name, unit=unit, file=sys.stderr, leave=False, disable=None)
     return iterated
 
 
@@ -163,6 +155,6 @@ def _row(number: int, finding: Finding, graded: bool) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
     x, y, z = finding.center_lps_mm
-    score = reported_score(finding.as_dict())
+    score = finding.score
     row = f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
     return row + f"  {cell(finding.malignancy_probability, 2):>10}" if graded else row

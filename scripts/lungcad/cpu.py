@@ -50,6 +50,14 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
     return torch.bfloat16 if quick else torch.float32
 
 
+def autocast(device: "torch.device", precision: str = "auto") -> "torch.autocast":
+    """Context in which networks work in :func:`fast_dtype`."""
+    import torch
+
+    dtype = fast_dtype(device, precision)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def channels_last(batch: "Tensor") -> "Tensor":
     """The batch (B, C, H, W) or (B, C, X, Y, Z) with its channels last in memory, as convolutions like it."""
     import torch

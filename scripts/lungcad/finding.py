@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A finding: the one currency between stages, in patient millimetres."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 ATTRIBUTES = (
     "subtlety", "internalStructure", "calcification", "sphericity",
@@ -33,6 +36,11 @@ class Finding:
     attributes: dict[str, float] | None = None
     volume_mm3: float | None = None
 
+    @property
+    def score(self) -> float | None:
+        """Probability that it is reported with: of nodule, else the detection score."""
+        return self.detection_score if self.nodule_probability is None else self.nodule_probability
+
     def as_dict(self) -> dict[str, Any]:
         """Plain types for JSON; the keys are the attribute names."""
         return asdict(self) | {"center_lps_mm": list(self.center_lps_mm)}
@@ -43,3 +51,8 @@ class Finding:
         known: dict[str, Any] = {name: entry.get(name) for name in cls.__dataclass_fields__}
         x, y, z = map(float, entry["center_lps_mm"])
         return cls(**known | {"center_lps_mm": (x, y, z)})
+
+
+def centers_of(findings: Sequence[Finding]) -> np.ndarray:
+    """Centres (N, 3) in LPS mm."""
+    return np.array([finding.center_lps_mm for finding in findings], dtype=float).reshape(-1, 3)

@@ -5,6 +5,7 @@ An affine maps a voxel index (x, y, z, 1) to patient millimetres; voxel centres 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +34,9 @@ def scaled_affine(affine: np.ndarray, first_index: Sequence[float], step: Sequen
     return affine @ inner
 
 
-def sphere_diameter(volume: float) -> float:
-    """Diameter of the sphere of a volume: mm of mm^3, voxels of a number of voxels."""
-    return float((6 * volume / np.pi) ** (1 / 3))
+def sphere_diameter(volume: np.ndarray | float) -> Any:
+    """Diameter of the sphere of a volume, or of each of several: mm of mm^3, voxels of a number of voxels."""
+    return np.cbrt(6 / np.pi * volume)
 
 
 def enclosing_slices(center: float, radius: float, count: int, most: int) -> list[int]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MONAI inferers: a fully convolutional network over the lungs alone, and a classifier over candidates' crops."""
 
-import sys
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -10,9 +9,9 @@ import torch
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 from torch.fx.experimental.optimization import fuse
-from tqdm import tqdm
 
-from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
+from lungcad.console import bar
+from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
 from lungcad.networks.dou2017 import CandidateFCN
 from lungcad.networks.yao2018 import SimplifiedUNet
 from lungcad.score_volume import IndexMap, wanted_outputs
@@ -28,13 +27,11 @@ class LungFCNInferer(Inferer):
         gate: of :func:`~lungcad.score_volume.wanted_outputs`, on the image's scale; None computes every output.
         tile: outputs per tile.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
-        progress: bar on stderr if that is a terminal.
     """
 
-    def __init__(self, gate: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto",
-                 progress: bool = True):  # fmt: skip
+    def __init__(self, gate: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto"):
         super().__init__()
-        self.gate, self.tile, self.precision, self.progress = gate, tuple(tile), precision, progress
+        self.gate, self.tile, self.precision = gate, tuple(tile), precision
         self.index_map = IndexMap()
 
     @torch.inference_mode()
@@ -50,7 +47,6 @@ class LungFCNInferer(Inferer):
             (1, 1, X', Y', Z') float32.
         """
         tune_allocator()
-        dtype = fast_dtype(inputs.device, self.precision)
         channels_last_network(network)
         image = inputs[0, 0]
         wanted = wanted_outputs(image, lungs, self.index_map, -torch.inf if self.gate is None else self.gate)
@@ -58,14 +54,14 @@ class LungFCNInferer(Inferer):
         corners = product(*(range(0, n, t) for n, t in zip(wanted.shape, self.tile, strict=True)))
         tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
         tiles = [tile for tile in tiles if wanted[tile].any()]
-        for tile in tqdm(tiles, desc="detect", unit="tile", file=sys.stderr, leave=False,
-                         disable=None if self.progress else True):  # fmt: skip
-            _score_tile(image, network, tile, wanted, score, self.index_map, dtype)
+        for tile in bar(tiles, "detect", "tile"):
+            with autocast(inputs.device, self.precision):
+                _score_tile(image, network, tile, wanted, score, self.index_map)
         return score[None, None]
 
 
 def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], wanted: Tensor, score: Tensor,
-                index_map: IndexMap, dtype: torch.dtype) -> None:  # fmt: skip
+                index_map: IndexMap) -> None:  # fmt: skip
     """Fill ``score`` where ``wanted`` within the tile, whose bounding box shrinks to what is wanted."""
     index = wanted[tile].nonzero()
     low, high = index.amin(dim=0), index.amax(dim=0) + 1
@@ -73,9 +69,7 @@ def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], w
     see = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
     block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, see, strict=True))]
     block = channels_last(block[None, None])
-    with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
-        features = network.early(block)
-        logits = network.head_at(features, index - low)
+    logits = network.head_at(network.early(block), index - low)
     here = index + torch.tensor([side.start for side in tile], device=index.device)
     score[tuple(here.t())] = logits[:, 1] - logits[:, 0]
 
@@ -89,12 +83,11 @@ class LungUNetInferer(Inferer):
         context: voxels around the lungs' box that the network sees.
         slab: slices at a time; bounds the memory.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
-        progress: bar on stderr if that is a terminal.
     """
 
-    def __init__(self, context: int = 16, slab: int = 320, precision: str = "auto", progress: bool = True):
+    def __init__(self, context: int = 16, slab: int = 320, precision: str = "auto"):
         super().__init__()
-        self.context, self.slab, self.precision, self.progress = context, slab, precision, progress
+        self.context, self.slab, self.precision = context, slab, precision
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: SimplifiedUNet, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -109,18 +102,16 @@ class LungUNetInferer(Inferer):
             (1, 1, X // 2, Y // 2, Z // 2) float32.
         """
         tune_allocator()
-        dtype = fast_dtype(inputs.device, self.precision)
         unit, reach = network.unit, network.reach
         folded = channels_last_network(fuse(network))  # batch normalisations into kernels: a third faster here
         score = inputs.new_full([side // 2 for side in inputs.shape[2:]], -torch.inf)
         box, low = lung_box(inputs, lungs, self.context, unit)
         depth = box.shape[-1]
         step = max(self.slab // unit, 1) * unit
-        for start in tqdm(range(0, depth, step), desc="detect", unit="slab", file=sys.stderr, leave=False,
-                          disable=None if self.progress else True):  # fmt: skip
+        for start in bar(range(0, depth, step), "detect", "slab"):
             end = min(start + step, depth)
             first, last = max(0, start - reach), min(depth, end + reach)
-            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(inputs.device, self.precision):
                 output = folded(channels_last(box[..., first:last]))[0, 0].float()
             inner = output[..., (start - first) // 2 : (end - first) // 2]
             x, y, z = low[0] // 2, low[1] // 2, (low[2] + start) // 2
@@ -157,17 +148,16 @@ class CropInferer(Inferer):
         batch_size: crops at a time.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
         desc: name on the progress bar.
-        progress: bar on stderr if that is a terminal.
         mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops
             mirrored along each set.
         odd: the three output channels that are components along x, y, z and change sign with a mirrored axis.
     """
 
-    def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce", progress: bool = True,
+    def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce",
                  mirror: Sequence[Sequence[int]] = ((),), odd: Sequence[int] = ()):  # fmt: skip
         super().__init__()
         self.batch_size, self.mirror, self.odd = batch_size, mirror or ((),), odd
-        self.precision, self.desc, self.progress = precision, desc, progress
+        self.precision, self.desc = precision, desc
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, diameters: Tensor | None = None,
@@ -180,14 +170,12 @@ class CropInferer(Inferer):
             diameters: (N,) in voxels, for a network that asks for them.
         """
         tune_allocator()
-        dtype = fast_dtype(inputs.device, self.precision)
         network = channels_last_network(network)
         outputs = []
-        for first in tqdm(range(0, len(inputs), self.batch_size), desc=self.desc, unit="batch", file=sys.stderr,
-                          leave=False, disable=None if self.progress else True):  # fmt: skip
+        for first in bar(range(0, len(inputs), self.batch_size), self.desc, "batch"):
             some = slice(first, first + self.batch_size)
             more = [] if diameters is None else [diameters[some]]
-            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(inputs.device, self.precision):
                 each = [self._mirrored(inputs[some], network, axes, more) for axes in self.mirror]
             outputs.append(torch.stack(each).mean(dim=0))
         return torch.cat(outputs) if outputs else inputs.new_zeros(0)
@@ -216,6 +204,5 @@ class PrecisionInferer(SimpleInferer):
 
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z) or (B, C, H, W); more arguments go to the network."""
-        dtype = fast_dtype(inputs.device, self.precision)
-        with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(inputs.device, self.precision):
             return network(channels_last(inputs), *args).float()

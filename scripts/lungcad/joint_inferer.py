@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MONAI inferers of the joint network: all regions in the lungs of a scan, or the region of each given finding."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,10 +11,9 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
-from lungcad.geometry import sphere_diameter
+from lungcad.console import bar
+from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
 from lungcad.inferers import lung_box
 from lungcad.networks.jnsc import JointNet
 from lungcad.regions import Region, find_regions
@@ -51,16 +49,15 @@ class LungJointInferer(Inferer):
         classify: with the classification path.
         batch_size: windows at a time.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
-        progress: bar on stderr if that is a terminal.
     """
 
     def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core: float = 1.0,
                  least_diameter: float = 3.0, most: int = 300, classify: bool = True, batch_size: int = 4,
-                 precision: str = "auto", progress: bool = True):  # fmt: skip
+                 precision: str = "auto"):  # fmt: skip
         super().__init__()
         self.window, self.stride, self.threshold, self.core = window, stride, threshold, core
         self.least_diameter, self.most, self.classify = least_diameter, most, classify
-        self.batch_size, self.precision, self.progress = batch_size, precision, progress
+        self.batch_size, self.precision = batch_size, precision
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: JointNet, lungs: Tensor, *args: Any, **kwargs: Any) -> Judged:
@@ -78,14 +75,13 @@ class LungJointInferer(Inferer):
         regions = [
             region
             for region in find_regions(probability, self.threshold, self.core, self.least_diameter)
-            if sphere_diameter(region.voxels) >= self.least_diameter and inside[region.here][region.mask].any()
+            if region.diameter >= self.least_diameter and inside[region.here][region.mask].any()
         ][: self.most]
         return Judged(list(regions), self.classes(inputs, network, regions))
 
     @torch.inference_mode()
     def probability(self, inputs: Tensor, network: JointNet, lungs: Tensor) -> Tensor:
         """Mean probability (X, Y, Z) of nodule over the windows; 0 where there was none."""
-        dtype = fast_dtype(inputs.device, self.precision)
         image, low = lung_box(inputs, lungs, self.stride, self.stride)
         image = _at_least(image, self.window)
         sides = image.shape[2:]
@@ -94,11 +90,10 @@ class LungJointInferer(Inferer):
         windows = [tuple(slice(a, a + self.window) for a in corner) for corner in product(*starts)]
         windows = [here for here in windows if own[self._middle(here, sides)].any()]
         total, count = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
-        for first in tqdm(range(0, len(windows), self.batch_size), desc="detect", unit="batch", file=sys.stderr,
-                          leave=False, disable=None if self.progress else True):  # fmt: skip
+        for first in bar(range(0, len(windows), self.batch_size), "detect", "batch"):
             some = windows[first : first + self.batch_size]
             batch = torch.cat([image[:, :, *here] for here in some])
-            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(inputs.device, self.precision):
                 logit = network(channels_last(batch))
             for here, one in zip(some, logit.float().sigmoid()[:, 0], strict=True):
                 total[here] += one
@@ -120,7 +115,6 @@ class LungJointInferer(Inferer):
         """Probabilities (R, 3) of benign, malignant, non-nodule."""
         if not self.classify or not regions:
             return torch.full((len(regions), 3), torch.nan)
-        dtype = fast_dtype(inputs.device, self.precision)
         image = _at_least(inputs, self.window)
         last = np.array(image.shape[2:]) - self.window
         firsts = [np.clip(np.rint(region.center) - self.window // 2, 0, last).astype(int) for region in regions]
@@ -134,7 +128,7 @@ class LungJointInferer(Inferer):
         outputs = []
         for first in range(0, len(crops), self.batch_size):
             some = slice(first, first + self.batch_size)
-            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(inputs.device, self.precision):
                 maps = network.features(channels_last(torch.cat(crops[some])))
                 number = torch.arange(len(maps[0]), device=inputs.device)
                 outputs.append(network.classify(maps, number, where[some], voxels[some]).float().softmax(dim=1))
@@ -153,15 +147,14 @@ class CropJointInferer(Inferer):
         reach: a region is the finding's if it comes as near to the middle, in voxels, where the diameter is unknown.
         classify: with the classification path.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
-        progress: bar on stderr if that is a terminal.
     """
 
     def __init__(self, threshold: float = 0.4, core: float = 1.0, least_core: float = 3.0, reach: float = 3.0,
-                 classify: bool = True, precision: str = "auto", progress: bool = True):  # fmt: skip
+                 classify: bool = True, precision: str = "auto"):  # fmt: skip
         super().__init__()
         self.threshold, self.core, self.least_core = threshold, core, least_core
         self.reach, self.classify = reach, classify
-        self.precision, self.progress = precision, progress
+        self.precision = precision
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: JointNet, *args: Any, diameters: Tensor, **kwargs: Any) -> Judged:
@@ -173,13 +166,11 @@ class CropJointInferer(Inferer):
             diameters: (N,) in voxels, NaN where unknown.
         """
         tune_allocator()
-        dtype = fast_dtype(inputs.device, self.precision)
         channels_last_network(network)
         regions: list[Region | None] = []
         classes = torch.full((len(inputs), 3), torch.nan)
-        for number, diameter in enumerate(tqdm(diameters.tolist(), desc="characterise", file=sys.stderr, leave=False,
-                                               disable=None if self.progress else True)):  # fmt: skip
-            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+        for number, diameter in enumerate(bar(diameters.tolist(), "characterise", "nodule")):
+            with autocast(inputs.device, self.precision):
                 maps = network.features(channels_last(inputs[number : number + 1]))
                 probability = network.segment(maps)[0, 0].float().sigmoid().cpu().numpy()
                 radius = diameter / 2 if np.isfinite(diameter) else self.reach

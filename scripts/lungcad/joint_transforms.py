@@ -11,13 +11,11 @@ from monai.transforms import MapTransform, Transform
 
 from lungcad.finding import Finding
 from lungcad.finding_mask import FindingMask, Masks
-from lungcad.geometry import scaled_affine, sphere_diameter, to_world
+from lungcad.geometry import scaled_affine, to_world
 from lungcad.joint_inferer import Judged
 from lungcad.regions import Region
-from lungcad.results import reported_score
 from lungcad.score_volume import merge_spheres
-
-Data = dict[Hashable, Any]
+from lungcad.transforms import Data
 
 
 def masks_of(data: Data) -> Masks:
@@ -62,7 +60,7 @@ class RegionsToFindingsd(MapTransform):
             judged: Judged = d[key]
             regions = [region for region in judged.regions if region is not None]
             center = to_world(d["grid_affine"], np.array([region.center for region in regions]).reshape(-1, 3))
-            diameter = np.array([sphere_diameter(region.voxels) * self.spacing_mm for region in regions])
+            diameter = np.array([region.diameter * self.spacing_mm for region in regions])
             classified = bool(judged.classes.isfinite().all())
             score = 1 - judged.classes[:, 2].numpy() if classified else np.array([r.score for r in regions])
             d["findings"], masks = [], masks_of(d)
@@ -121,7 +119,7 @@ class JudgedFindingsd(MapTransform):
             for finding, region, classes, place in zip(
                 d["findings"], judged.regions, judged.classes.tolist(), d["proposals"], strict=True
             ):
-                score = reported_score(finding.as_dict())
+                score = finding.score
                 asked = score is None or score >= self.least_probability
                 new = replace(finding, malignancy_probability=malignancy(classes) if asked else None, attributes=None,
                               volume_mm3=None)  # fmt: skip

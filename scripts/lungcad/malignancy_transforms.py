@@ -13,7 +13,6 @@ from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.grid import Scan
 from lungcad.lidc_scale import SCALE_ENDS
 from lungcad.nodule_slices import SliceCropper
-from lungcad.results import reported_score
 from lungcad.transforms import Data, to_volume
 
 
@@ -55,7 +54,7 @@ class FindingSlicesd(MapTransform):
         return d
 
     def _crops(self, scan: Scan, finding: Finding) -> torch.Tensor:
-        probability = reported_score(finding.as_dict())
+        probability = finding.score
         if finding.diameter_mm is None or (probability is not None and probability < self.least_probability):
             return torch.empty(0, 3, self.cropper.crop, self.cropper.crop)
         slices, center, pixel_mm = scan.axial_slices(finding.center_lps_mm, finding.diameter_mm, self.most_slices)

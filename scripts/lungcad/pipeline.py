@@ -18,10 +18,10 @@ from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.manifest import check_pack
 from lungcad.options import switch
-from lungcad.reader import read_volume
 from lungcad.registry import stage_bundle
-from lungcad.results import reported_score, sort_findings, write_results
+from lungcad.results import sort_findings, write_results
 from lungcad.stage import BundleStage
+from lungcad.volumes import read_volume
 
 ORDER = ("detect", "reduce", "characterise")
 """Names of the stages, in the order in which they work."""
@@ -127,7 +127,7 @@ class NoduleCAD:
     def _tell(self, findings: list[Finding], least: float, folder: Path) -> None:
         """The result on stdout: what is above the operating point, and where the rest is."""
         summary = json.loads((folder / "nodules.json").read_text(encoding="utf-8"))["summary"]
-        scores = [(one, reported_score(one.as_dict())) for one in sort_findings(findings)]
+        scores = [(one, one.score) for one in sort_findings(findings)]
         shown = [one for one, score in scores if score is None or score >= least]
         print(findings_table(shown, summary))
         print(f"report: {folder / 'report.html'}")

@@ -137,7 +137,7 @@ def projection_picture(volume: Volume, axis: int) -> ScanPicture:
 def nearest_lps_order(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     """View ``hu`` with its axes ordered and flipped to run nearest to left, posterior, superior; with its affine."""
     order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
-    return np.flip(volume.hu.transpose(order), np.flatnonzero(reverse)), affine
+    return np.flip(volume.hu.transpose(order), tuple(np.flatnonzero(reverse).tolist())), affine
 
 
 def _resized(grey: np.ndarray, columns: int, rows: int) -> np.ndarray:

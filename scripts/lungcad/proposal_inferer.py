@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MONAI inferer of the 3D Aggregated Faster R-CNN: from the lungs of a scan to detections, both branches."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +8,10 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 from torch.fx.experimental.optimization import fuse
-from tqdm import tqdm
 
 from lungcad.anchors import STRIDES, anchor_cubes
-from lungcad.cpu import channels_last, channels_last_network, fast_dtype, tune_allocator
+from lungcad.console import bar
+from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
 from lungcad.inferers import lung_box
 from lungcad.networks.threedag import FRONT_REACH, AggregatedFasterRCNN
 from lungcad.proposals import decode_proposals, merge_models, suppress
@@ -34,16 +33,15 @@ class LungProposalInferer(Inferer):
         context: voxels around the lungs' box that the network sees.
         slab: slices at a time; bounds the memory.
         precision: see :func:`~lungcad.cpu.fast_dtype`.
-        progress: bar on stderr if that is a terminal.
     """
 
     def __init__(self, anchors_mm: Sequence[Sequence[float]], threshold: float = 0.269, most: int = 300,
                  overlap: float = 0.1, classify: bool = True, context: int = 16, slab: int = 96,
-                 precision: str = "auto", progress: bool = True):  # fmt: skip
+                 precision: str = "auto"):  # fmt: skip
         super().__init__()
         self.anchors_mm, self.threshold, self.most, self.overlap = anchors_mm, threshold, most, overlap
         self.classify, self.context, self.slab = classify, context, slab
-        self.precision, self.progress = precision, progress
+        self.precision = precision
 
     @torch.inference_mode()
     def __call__(
@@ -61,16 +59,15 @@ class LungProposalInferer(Inferer):
             branch, the latter NaN where it was not asked. Most probable proposals first.
         """
         tune_allocator()
-        dtype = fast_dtype(inputs.device, self.precision)
         channels_last_network(network)
         box, low = lung_box(inputs, lungs, self.context, STRIDES[-1])
-        with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(inputs.device, self.precision):
             pyramid = network.backbone.rest(self._front(box, network))
             proposals = network.propose(pyramid)[0].float()
         first = torch.tensor(low, device=inputs.device)
         cubes, logit, level = self._detections(proposals, box.shape[2:], lungs, first)
         if self.classify:
-            with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(inputs.device, self.precision):
                 judged = network.classify(pyramid, cubes[None], level[None])[0].float()
         else:
             judged = torch.full_like(logit, torch.nan)
@@ -83,8 +80,7 @@ class LungProposalInferer(Inferer):
         stride, depth = STRIDES[0], box.shape[-1]
         step = max(self.slab // stride, 1) * stride
         parts = []
-        for start in tqdm(range(0, depth, step), desc="detect", unit="slab", file=sys.stderr, leave=False,
-                          disable=None if self.progress else True):  # fmt: skip
+        for start in bar(range(0, depth, step), "detect", "slab"):
             end = min(start + step, depth)
             before = max(0, start - FRONT_REACH)
             output = front(channels_last(box[..., before : min(depth, end + FRONT_REACH)]))

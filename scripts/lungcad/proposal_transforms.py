@@ -9,8 +9,7 @@ from monai.transforms import MapTransform
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
-
-Data = dict[Hashable, Any]
+from lungcad.transforms import Data
 
 BRANCHES = ("proposals", "classifier", "combined")
 """Whose probability counts; the first two in the order of a detection's columns."""

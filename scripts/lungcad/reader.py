@@ -19,8 +19,6 @@ from lungcad.geometry import swap_lps_ras
 from lungcad.volume import Volume
 from lungcad.volumes import read_volume
 
-__all__ = ["CTSeriesReader", "read_volume"]
-
 
 class CTSeriesReader(ImageReader):
     """Reads what :func:`lungcad.volumes.read_volume` reads.

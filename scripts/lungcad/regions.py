@@ -35,6 +35,11 @@ class Region:
         return int(self.mask.sum())
 
     @property
+    def diameter(self) -> float:
+        """Of the sphere as large as it is, in voxels."""
+        return float(sphere_diameter(self.voxels))
+
+    @property
     def center(self) -> np.ndarray:
         """Centre of mass, (3,) continuous index."""
         return self.first + np.argwhere(self.mask).mean(axis=0)
@@ -75,7 +80,7 @@ def find_regions(
     regions: list[Region] = []
     for region in _connected(probability, threshold):
         parts = _connected(np.where(region.mask, probability[region.here], 0), core)
-        cores = [part.moved(region.first) for part in parts if sphere_diameter(part.voxels) >= least_core]
+        cores = [part.moved(region.first) for part in parts if part.diameter >= least_core]
         regions += cores or [region]
     regions.sort(key=lambda region: -region.score * region.voxels)
     return regions[:most]

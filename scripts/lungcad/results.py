@@ -103,7 +103,7 @@ def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def reported_score(entry: Mapping[str, Any]) -> float | None:
-    """Probability that a finding (as a dict) is reported with: nodule probability, else the detection score."""
+    """:attr:`~lungcad.finding.Finding.score` of a finding that has become a dict."""
     score: float | None = entry["nodule_probability"]
     return entry["detection_score"] if score is None else score
 

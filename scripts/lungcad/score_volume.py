@@ -13,6 +13,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from lungcad.geometry import sphere_diameter
+
 
 @dataclass(frozen=True)
 class IndexMap:
@@ -46,29 +48,29 @@ class IndexMap:
         return np.asarray(output) * np.array(self.stride) + self.offset
 
 
-def wanted_outputs(hu: Tensor, lungs: Tensor, index_map: IndexMap, gate_hu: float) -> Tensor:
+def wanted_outputs(image: Tensor, lungs: Tensor, index_map: IndexMap, gate: float) -> Tensor:
     """Outputs where a nodule can be centred at all: in the lungs, and not on mere air-filled lung.
 
     The gate is the mean of the 2 x 2 x 2 voxels around the centre of the receptive field. The shares of lung and of
     nodules that pass it stand in the detection bundle's docs.
 
     Args:
-        hu: (X, Y, Z) HU.
+        image: (X, Y, Z), HU or scaled.
         lungs: (X, Y, Z) bool.
         index_map: of the network.
-        gate_hu: threshold.
+        gate: threshold, on the image's scale.
 
     Returns:
         (X', Y', Z') bool over the network's outputs for this volume.
     """
     first = [int(o) for o in np.floor(index_map.offset)]
-    size = index_map.outputs(tuple(hu.shape))
+    size = index_map.outputs(tuple(image.shape))
 
     def center(volume: Tensor) -> Tensor:
         inner = volume[first[0] :, first[1] :, first[2] :].float()
         return torch.nn.functional.avg_pool3d(inner[None], 2, index_map.stride)[0, : size[0], : size[1], : size[2]]
 
-    return (center(hu) > gate_hu) & (center(lungs) >= 0.5)
+    return (center(image) > gate) & (center(lungs) >= 0.5)
 
 
 def suppress_score_volume(
@@ -85,7 +87,7 @@ def suppress_score_volume(
     Args:
         logit: (X, Y, Z) log odds, -inf where nothing was computed. Log odds because probabilities saturate into ties.
         spacing_mm: between outputs.
-        radius_mm: two candidates are farther apart than this.
+        radius_mm: two peaks are farther apart than this; their refined places, than half of it.
         threshold: least probability.
         most: at most so many candidates, the highest.
         shift_mm: radius of the mean shift's window.
@@ -163,7 +165,7 @@ def region_diameters(logit: Tensor, place: np.ndarray, cell_mm: np.ndarray) -> n
         inside = np.argwhere(labels[box] == region) + [side.start for side in box]
         nearest = cKDTree(place[sharing] * cell_mm).query(inside * cell_mm)[1]
         cells[sharing] = np.bincount(nearest, minlength=len(sharing)).clip(1)
-    return np.cbrt(6 / np.pi * cells * np.prod(cell_mm))
+    return sphere_diameter(cells * np.prod(cell_mm))
 
 
 def merge_spheres(center_mm: np.ndarray, diameter_mm: np.ndarray, score: np.ndarray) -> list[int]:

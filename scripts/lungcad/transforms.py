@@ -16,14 +16,14 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from lungcad.finding import Finding
+from lungcad.finding import Finding, centers_of
 from lungcad.geometry import swap_lps_ras, to_index, to_world
 from lungcad.grid import Grid, Scan
 from lungcad.isolation import BLANK_HU, far_from_lungs
 from lungcad.localisation import decode
 from lungcad.options import switch
+from lungcad.patch import cut, patch_center
 from lungcad.score_volume import IndexMap, merge_spheres, suppress_score_volume
-from lungcad.training.case import cut, patch_center
 from lungcad.volume import Volume
 
 Data = dict[Hashable, Any]
@@ -127,7 +127,7 @@ class CandidateCropsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """See the class."""
         d = dict(data)
-        index = to_index(d["grid_affine"], np.array([f.center_lps_mm for f in d["findings"]]).reshape(-1, 3))
+        index = to_index(d["grid_affine"], centers_of(d["findings"]))
         d["proposals"] = np.array([patch_center(place, self.patch_size) for place in index]).reshape(-1, 3)
         for key in self.keys:
             volume = d[key][0, 0].numpy()

@@ -24,10 +24,10 @@ TAGS = [
     Tag(keyword)
     for keyword in (
         "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
-        "Modality", "ImageType", "SeriesDescription", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
+        "Modality", "ImageType", "SeriesDescription", "InstanceNumber",
         "PatientName", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
         "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
-        "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+        "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
         "RescaleSlope", "RescaleIntercept", "RescaleType", "LossyImageCompression",
         "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )

@@ -46,11 +46,6 @@ class Sides:
     at: int
     above: int
 
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.below + self.at + self.above
-
 
 def count_scans(scans: Sequence[LidcScan], luna16: set[str] | None) -> ScanCounts:
     """Count scans; ``luna16`` holds the UIDs of LUNA16's series."""

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from lungcad.isolation import BLANK_HU
-from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.patch import cut, patch_center
+from lungcad.training.case import Case, Sphere
 from lungcad.training.patches import scaled, warped
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn

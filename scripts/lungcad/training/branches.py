@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.anchors import IGNORED, anchor_cubes
-from lungcad.cpu import channels_last, fast_dtype
+from lungcad.cpu import autocast, channels_last
 from lungcad.cubes import cube_iou
 from lungcad.networks.threedag import AggregatedFasterRCNN
 from lungcad.proposals import decode_proposals, suppress
@@ -43,8 +43,7 @@ class BranchTraining(nn.Module):
 
     def forward(self, x: Tensor, lesions: Tensor) -> dict[str, Tensor]:
         """Outputs of both branches, in float32."""
-        dtype = fast_dtype(x.device, self.precision)
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(x.device, self.precision):
             pyramid = self.module.pyramid(channels_last(x))
             proposals = self.module.propose(pyramid).float()
             if not self.classify:

@@ -10,7 +10,8 @@ import torch
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.isolation import BLANK_HU
-from lungcad.training.case import Case, Sphere, cut
+from lungcad.patch import cut
+from lungcad.training.case import Case, Sphere
 from lungcad.training.evaluation import read_candidates
 from lungcad.training.patches import clear_of_lesions, scaled, warped, within_radius
 from lungcad.training.random_samples import RandomSamples

@@ -14,9 +14,9 @@ from lungcad.body import BodyScan
 from lungcad.datalists.files import LISTS
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
-from lungcad.reader import read_volume
 from lungcad.training.case import Case, Sphere
 from lungcad.transforms import blanked_grid
+from lungcad.volumes import read_volume
 
 logger = logging.getLogger(__name__)
 

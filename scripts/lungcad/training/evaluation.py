@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from lungcad.finding import Finding
+from lungcad.finding import Finding, centers_of
 from lungcad.geometry import scaled_affine, to_index
 from lungcad.isolation import BLANK_HU
 from lungcad.training.case import Case
@@ -63,7 +63,7 @@ def negatives_of(cases: Sequence[Case], candidates: str | None) -> list[np.ndarr
         return None
     found = read_candidates(candidates)
     places = [
-        to_index(case.to_mm, np.array([f.center_lps_mm for f in found.get(case.name, [])]).reshape(-1, 3))
+        to_index(case.to_mm, centers_of(found.get(case.name, [])))
         for case in cases
     ]
     return [index[clear_of_lesions(case, index)] for case, index in zip(cases, places, strict=True)]

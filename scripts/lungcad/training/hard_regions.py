@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lungcad.finding import centers_of
 from lungcad.geometry import to_index
-from lungcad.results import reported_score
 from lungcad.training.case import Case
 from lungcad.training.evaluation import read_candidates
 from lungcad.training.patches import clear_of_lesions
@@ -28,8 +28,8 @@ def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float
     found = read_candidates(candidates)
     hard = {}
     for case in cases:
-        sure = [f for f in found.get(case.name, []) if (reported_score(f.as_dict()) or 0.0) >= threshold]
-        places = to_index(case.to_mm, np.array([f.center_lps_mm for f in sure]).reshape(-1, 3))
+        sure = [f for f in found.get(case.name, []) if (f.score or 0.0) >= threshold]
+        places = to_index(case.to_mm, centers_of(sure))
         missed = [
             nodule.index for nodule in case.nodules
             if not (case.distance_mm(places, [nodule])[:, 0] < nodule.diameter_mm / 2).any()

@@ -5,9 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lungcad.cpu import channels_last, fast_dtype
+from lungcad.cpu import autocast, channels_last
 from lungcad.errors import InputError
-from lungcad.geometry import sphere_diameter
 from lungcad.losses.jnsc import TRAININGS
 from lungcad.networks.jnsc import JointNet
 from lungcad.regions import Region, find_regions, stacked
@@ -60,9 +59,8 @@ class JointTraining(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Outputs of what is trained."""
-        dtype = fast_dtype(x.device, self.precision)
         output: dict[str, Tensor] = {}
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(x.device, self.precision):
             maps = self.module.features(channels_last(x))
             if self.stage != "classification":
                 output["segmentation"] = self.module.segment(maps).float()
@@ -109,7 +107,7 @@ class JointTraining(nn.Module):
 
     def _drawn(self, false: list[Region], size: tuple[int, ...]) -> list[Region]:
         """Some false positives of a block of that size."""
-        large = [region for region in false if sphere_diameter(region.voxels) >= self.least_diameter]
+        large = [region for region in false if region.diameter >= self.least_diameter]
         drawn = [large[n] for n in torch.randperm(len(large)).tolist()]
         drawn.sort(key=lambda region: bool((region.box[:3] == 0).any() or (region.box[3:] == size).any()))
         return drawn[: self.most]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.training.joint_scoring import joint_figures, read_rows
+from lungcad.training.markdown import row, with_interval
 
 JOINT = """
 Against the readers' masks, over the nodules found; in brackets 95 % intervals of 1000 bootstraps over patients.
@@ -24,19 +25,17 @@ def joint_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     found, everything = figures["malignancy_of_found"], figures["malignancy_undetected_benign"]
-    cells = [
+    return row(
         name.replace("_", " "), figures["nodules"], figures["found"],
-        _with_interval(figures, "mean_dice", ".3f"), _with_interval(figures, "mean_volume_error_percent", ".0f", " %"),
-        _with_interval(figures, "mean_diameter_error_mm", ".2f", " mm"),
-        _with_interval(found, "balanced_accuracy", ".3f"), _with_interval(found, "auc", ".3f"),
-        _with_interval(everything, "balanced_accuracy", ".3f"), _with_interval(everything, "auc", ".3f"),
-    ]  # fmt: skip
-    return "| " + " | ".join(map(str, cells)) + " |\n"
+        _figure(figures, "mean_dice", ".3f"), _figure(figures, "mean_volume_error_percent", ".0f", " %"),
+        _figure(figures, "mean_diameter_error_mm", ".2f", " mm"),
+        _figure(found, "balanced_accuracy", ".3f"), _figure(found, "auc", ".3f"),
+        _figure(everything, "balanced_accuracy", ".3f"), _figure(everything, "auc", ".3f"),
+    )  # fmt: skip
 
 
-def _with_interval(figures: Mapping[str, Any] | None, key: str, form: str, unit: str = "") -> str:
+def _figure(figures: Mapping[str, Any] | None, key: str, form: str, unit: str = "") -> str:
     """A figure and its interval; a dash where it is unknown."""
     if figures is None or figures[key] is None:
         return "-"
-    low, high = figures[f"{key}_ci"]
-    return f"{figures[key]:{form}}{unit} ({low:{form}} to {high:{form}})"
+    return with_interval(figures[key], figures[f"{key}_ci"], form, unit)

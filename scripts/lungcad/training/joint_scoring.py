@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from lungcad.atomic import added_files
-from lungcad.finding import Finding
+from lungcad.finding import Finding, centers_of
 from lungcad.finding_mask import FindingMask
 from lungcad.geometry import sphere_diameter, to_index
 from lungcad.malignancy_scores import Predictions, score_malignancy
-from lungcad.results import reported_score
+from lungcad.patch import cut
 from lungcad.tables import read_table
-from lungcad.training.case import Case, cut
+from lungcad.training.case import Case
 from lungcad.training.scoring import CaseScorer
 
 SEGMENTATION = "segmentation.csv"
@@ -64,8 +64,8 @@ def nodule_rows(
     A nodule is found by the best finding centred within its radius, as LUNA16 has it. None is unknown.
     """
     rows = []
-    places = to_index(case.to_mm, np.array([f.center_lps_mm for f in findings]).reshape(-1, 3))
-    scores = np.array([reported_score(f.as_dict()) for f in findings], dtype=float)
+    places = to_index(case.to_mm, centers_of(findings))
+    scores = np.array([f.score for f in findings], dtype=float)
     for number, nodule in enumerate(case.nodules, start=1):
         true = np.zeros(0) if case.masks is None else case.masks == number
         if not true.any():

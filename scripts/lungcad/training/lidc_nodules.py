@@ -15,9 +15,9 @@ from lungcad.lidc.images import find_images
 from lungcad.lidc.nodules import LidcNodule, consensus
 from lungcad.lidc.readings import LidcScan, Reading
 from lungcad.lidc.sources import read_scans
-from lungcad.reader import read_volume
 from lungcad.training.rated_nodule import SCORES, RatedNodule
 from lungcad.volume import Volume
+from lungcad.volumes import read_volume
 
 logger = logging.getLogger(__name__)
 

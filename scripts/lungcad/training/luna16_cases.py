@@ -15,10 +15,11 @@ from lungcad.grid import Scan
 from lungcad.lidc.readings import LidcScan
 from lungcad.lidc.sources import read_scans
 from lungcad.luna16 import read_spheres
-from lungcad.reader import read_volume
-from lungcad.training.case import Case, Sphere, cut
+from lungcad.patch import cut
+from lungcad.training.case import Case, Sphere
 from lungcad.training.lidc_masks import OutlinedNodule, nearest_nodule, outlined_nodules, set_on_grid
 from lungcad.transforms import blanked_grid
+from lungcad.volumes import read_volume
 
 logger = logging.getLogger(__name__)
 

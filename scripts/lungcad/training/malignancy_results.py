@@ -15,6 +15,7 @@ from lungcad.finding import ATTRIBUTES
 from lungcad.malignancy_scores import Predictions, area_under_curve, bootstrap, score_malignancy
 from lungcad.malignancy_table import to_predictions
 from lungcad.tables import Table
+from lungcad.training.markdown import row, with_interval
 from lungcad.training.scored_nodules import ScoredNodules, numbers, of_readers, scored_nodules
 
 SHARES = ("accuracy", "sensitivity", "specificity")
@@ -70,14 +71,14 @@ def _rows(nodules: ScoredNodules) -> dict[str, list[str]]:
     readers = f"{nodules.least_readers} or more"
     counts = [readers, str(figures[first]["nodules"]), str(figures[first]["patients"])]
 
-    classified = [_line(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
-    classified.append(_line(DIAMETER, *counts, *["-"] * 3, _with_interval(*aucs[DIAMETER], ".3f"), "-"))
+    classified = [row(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
+    classified.append(row(DIAMETER, *counts, *["-"] * 3, with_interval(*aucs[DIAMETER], ".3f"), "-"))
     compared = [
-        _line(first, other, readers, _with_interval(*aucs[f"less {other}"], "+.3f")) for other in (*others, DIAMETER)
+        row(first, other, readers, with_interval(*aucs[f"less {other}"], "+.3f")) for other in (*others, DIAMETER)
     ]
-    rated = [_line(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
-    rated.append(_line("constant", *counts[:2], *_constant_cells(predictions[first])))
-    rated.append(_line("between readers", readers, *_reader_cells(nodules.nodules)))
+    rated = [row(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
+    rated.append(row("constant", *counts[:2], *_constant_cells(predictions[first])))
+    rated.append(row("between readers", readers, *_reader_cells(nodules.nodules)))
     return {CLASSIFICATION: classified, DIFFERENCES: compared, ERRORS: rated}
 
 
@@ -92,8 +93,8 @@ def _paper() -> dict[str, list[str]]:
         "IB": ("0.90", "0.09", "0.21", "0.91", "0.81", "0.84", "0.76", "0.054"),
     }
     return {
-        CLASSIFICATION: [_line(f"paper: {name}", *["-"] * 3, *row, "-") for name, row in classified.items()],
-        ERRORS: [_line(f"paper: {name}", "-", "-", *row) for name, row in rated.items()],
+        CLASSIFICATION: [row(f"paper: {name}", *["-"] * 3, *cells, "-") for name, cells in classified.items()],
+        ERRORS: [row(f"paper: {name}", "-", "-", *cells) for name, cells in rated.items()],
     }
 
 
@@ -110,12 +111,12 @@ def _aucs(predictions: Predictions, scores: Mapping[str, np.ndarray]) -> dict[st
 
 
 def _classification_cells(figures: Mapping[str, Any]) -> list[str]:
-    parts = [_with_interval(figures[key], figures[f"{key}_ci"], ".1%") for key in SHARES]
-    return [*parts, _with_interval(figures["auc"], figures["auc_ci"], ".3f"), f"{figures['ece']:.3f}"]
+    parts = [with_interval(figures[key], figures[f"{key}_ci"], ".1%") for key in SHARES]
+    return [*parts, with_interval(figures["auc"], figures["auc_ci"], ".3f"), f"{figures['ece']:.3f}"]
 
 
 def _error_cells(errors: Mapping[str, Any]) -> list[str]:
-    return [_with_interval(errors[name]["error"], errors[name]["ci"], ".2f") for name in ATTRIBUTES]
+    return [with_interval(errors[name]["error"], errors[name]["ci"], ".2f") for name in ATTRIBUTES]
 
 
 def _constant_cells(predictions: Predictions) -> list[str]:
@@ -132,12 +133,3 @@ def _reader_cells(nodules: Table) -> list[str]:
     means = [np.average(numbers(pairs, f"{name}_between_readers"), weights=readers * (readers - 1) / 2)
              for name in ATTRIBUTES]  # fmt: skip
     return [str(len(pairs.rows)), *(f"{mean:.2f}" for mean in means)]
-
-
-def _with_interval(value: float, interval: Sequence[float], form: str) -> str:
-    low, high = interval
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |\n"

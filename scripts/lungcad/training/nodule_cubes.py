@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lungcad.anchors import anchor_cubes, rpn_target
 from lungcad.isolation import BLANK_HU
-from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.patch import cut, patch_center
+from lungcad.training.case import Case, Sphere
 from lungcad.training.patches import scaled, warped
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn

@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from lungcad.isolation import BLANK_HU
 from lungcad.localisation import encode
+from lungcad.patch import cut, patch_center
 from lungcad.score_volume import IndexMap, wanted_outputs
-from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.training.case import Case, Sphere
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn
 

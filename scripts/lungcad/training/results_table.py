@@ -8,13 +8,13 @@ from typing import Any
 from lungcad.training.joint_results import joint_results
 from lungcad.training.joint_scoring import SEGMENTATION
 from lungcad.training.malignancy_results import malignancy_results
+from lungcad.training.markdown import row, with_interval
 from lungcad.training.nodule_scoring import PREDICTIONS
 from lungcad.training.scoring import pooled
 
 HEADER = (
     "| scored | scans | nodules | found (95 % CI) | false marks / scan | found by diameter | CPM (95 % CI) "
-    "| median error: centre, diameter |",
-    "|---|---|---|---|---|---|---|---|",
+    "| median error: centre, diameter |\n|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -29,19 +29,16 @@ def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
     """Markdown table with one row for each name; the scans of its scored folders count together."""
-    return "\n".join([*HEADER, *(_row(name, pooled(folders)) for name, folders in scored.items())]) + "\n"
+    return HEADER + "".join(_row(name, pooled(folders)) for name, folders in scored.items())
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
-    low, high = figures["sensitivity_ci"]
-    cpm_low, cpm_high = figures["cpm_ci"]
     by_diameter = ", ".join(f"{key}: {found}/{all_}" for key, (found, all_) in figures["found_by_diameter"].items())
     errors = [figures[f"median_{what}_error_mm"] for what in ("center", "diameter")]
-    cells = [
+    return row(
         name.replace("_", " "), figures["scans"], figures["nodules"],
-        f"{figures['sensitivity']:.1%} ({low:.1%} to {high:.1%})", f"{figures['false_marks_per_scan']:.1f}",
-        by_diameter,
-        f"{figures['cpm']:.3f} ({cpm_low:.3f} to {cpm_high:.3f})",
+        with_interval(figures["sensitivity"], figures["sensitivity_ci"], ".1%"),
+        f"{figures['false_marks_per_scan']:.1f}", by_diameter,
+        with_interval(figures["cpm"], figures["cpm_ci"], ".3f"),
         ", ".join("-" if error is None else f"{error:.2f} mm" for error in errors),
-    ]  # fmt: skip
-    return "| " + " | ".join(map(str, cells)) + " |"
+    )  # fmt: skip

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lungcad.errors import InputError
 from lungcad.isolation import BLANK_HU
+from lungcad.patch import cut, patch_center
 from lungcad.training.blocks import cells_within
-from lungcad.training.case import Case, Sphere, cut, patch_center
+from lungcad.training.case import Case, Sphere
 from lungcad.training.malignancy_labels import MalignancyLabels
 from lungcad.training.patches import scaled, warped
 from lungcad.training.random_samples import RandomSamples
@@ -87,9 +88,7 @@ class ScanBlocks(RandomSamples):
     def _order(self, draw: int) -> int:
         """Which scan is used: each once in a round, in an order of its own."""
         turn, place = divmod(draw, len(self.cases))
-        return int(
-            np.random.default_rng((self.seed, self.epoch, self.length + turn)).permutation(len(self.cases))[place]
-        )
+        return int(self.rng(self.length + turn).permutation(len(self.cases))[place])
 
     def _normal(self, case: Case, rng: np.random.Generator) -> np.ndarray:
         """A place (3,) in the lungs whose block has no nodule, if there is room for one."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from lungcad.atomic import added_files
 from lungcad.detection_scores import score_detection
-from lungcad.finding import Finding
+from lungcad.finding import Finding, centers_of
 from lungcad.froc import ScoredScan, match
 from lungcad.geometry import to_world
 from lungcad.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
@@ -106,8 +106,8 @@ def summarise(
 
 def _scored(findings: Sequence[Finding], nodules: np.ndarray, excluded: np.ndarray) -> tuple[ScoredScan, np.ndarray]:
     """One scan matched, and (N, 2) errors of centre and diameter in mm of the nodules found, NaN where unknown."""
-    marks = np.array([f.center_lps_mm for f in findings]).reshape(-1, 3)
-    scores = np.array([reported_score(f.as_dict()) for f in findings], dtype=float)
+    marks = centers_of(findings)
+    scores = np.array([f.score for f in findings], dtype=float)
     scan, best = match(nodules, excluded, marks, scores)
     found = best >= 0
     diameters = np.array([f.diameter_mm for f in findings], dtype=float)  # None becomes NaN

@@ -68,7 +68,7 @@ def make_trainer(
         bar.attach(trainer, output_transform=lambda output: {"loss": _loss(output)})
 
     @trainer.on(Events.EPOCH_STARTED)
-    def next_patches(engine: Engine) -> None:
+    def begin_epoch(engine: Engine) -> None:
         if hasattr(dataloader.dataset, "set_epoch"):
             dataloader.dataset.set_epoch(engine.state.epoch)
         if callable(next_epoch := getattr(loss, "next_epoch", None)):

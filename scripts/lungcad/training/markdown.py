@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows and cells of the Markdown tables that figures are told in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def row(*cells: Any) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def with_interval(value: float, interval: Sequence[float], form: str, unit: str = "") -> str:
+    """A figure and its interval; the unit stands behind the figure."""
+    low, high = interval
+    return f"{value:{form}}{unit} ({low:{form}} to {high:{form}})"
