@@ -37,20 +37,20 @@ NODULE = Sphere(np.array([30.0, 28.0, 26.0]), 9.0)
 
 def test_cells_within_a_sphere_by_hand() -> None:
     # cells are centred on 0.5, 2.5, 4.5 ...; around 4.5 with a radius of 2 those at 2.5, 4.5 and 6.5 along an axis
-    cells = cells_within((12, 12, 12), [np.array([4.5, 4.5, 4.5])], [4.0], (1.0, 1.0, 1.0))
+    cells = cells_within((12, 12, 12), np.array([[4.5, 4.5, 4.5]]), np.array([4.0]), (1.0, 1.0, 1.0))
     assert sorted(map(tuple, np.argwhere(cells))) == sorted(
         [(2, 2, 2), (1, 2, 2), (3, 2, 2), (2, 1, 2), (2, 3, 2), (2, 2, 1), (2, 2, 3)]
     )
 
 
 def test_the_smallest_nodule_has_the_cell_that_holds_its_centre_and_one_outside_has_none() -> None:
-    places = [np.array([3.6, 5.4, 0.1]), np.array([-3.0, 2.0, 2.0])]
-    cells = cells_within((8, 8, 8), places, [0.5, 1.0], (1.0, 1.0, 1.0))
+    places = np.array([[3.6, 5.4, 0.1], [-3.0, 2.0, 2.0]])
+    cells = cells_within((8, 8, 8), places, np.array([0.5, 1.0]), (1.0, 1.0, 1.0))
     assert np.argwhere(cells).tolist() == [[2, 2, 0]]
 
 
 def test_diameters_are_in_millimetres() -> None:
-    cells = cells_within((16, 16, 16), [np.array([7.5, 7.5, 7.5])], [12.0], (1.0, 1.0, 2.0))
+    cells = cells_within((16, 16, 16), np.array([[7.5, 7.5, 7.5]]), np.array([12.0]), (1.0, 1.0, 2.0))
     x, y, z = (np.unique(axis).size for axis in np.nonzero(cells))
     assert x == y == 6  # 2 mm a cell
     assert z == 2  # 4 mm a cell: 2 mm off on either side; the next ones are 6 mm off, on the surface

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lungcad.isolation import BLANK_HU
-from lungcad.patch import cut, patch_center
 from lungcad.training.case import Case, Sphere
-from lungcad.training.patches import scaled, warped
+from lungcad.training.patches import scaled
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn
+from lungcad.training.views import middle_of, view
 
 IGNORED = -1
 """Label of cells in lesions that are neither nodule nor background."""
@@ -51,40 +50,35 @@ class NoduleBlocks(RandomSamples):
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """``image`` (1, X, Y, Z) and ``label`` (1, X / 2, Y / 2, Z / 2): 1, 0 or :data:`IGNORED`."""
         rng = self.rng(item)
-        middle = (np.array(self.size) - 1) / 2
-        matrix, scale = np.eye(3), 1.0
         if rng.random() < self.negative_share:
             case, place = self.negatives[rng.integers(len(self.negatives))]
-            patch = cut(case.hu, place, self.size, BLANK_HU)
+            seen = view(case, place, self.size, rng)
         else:
             case, nodule = self.nodules[rng.integers(len(self.nodules))]
             place = nodule.index + rng.uniform(-self.shift, self.shift, 3)
-            if rng.random() < self.warp_share:
-                patch, matrix, scale = warped(case, place, self.size, rng)
-            else:
-                patch, place = cut(case.hu, place, self.size, BLANK_HU), patch_center(place, self.size)
+            seen = view(case, place, self.size, rng, self.warp_share)
 
         def label(spheres: Sequence[Sphere]) -> np.ndarray:
-            places = [np.linalg.solve(matrix, sphere.index - place) + middle for sphere in spheres]
-            return cells_within(self.size, places, [s.diameter_mm / scale for s in spheres], case.spacing_mm)
+            places = seen.steps(spheres) + middle_of(self.size)
+            return cells_within(self.size, places, seen.diameters_mm(spheres), case.spacing_mm)
 
         cells = np.where(label(case.ignored), IGNORED, 0).astype(np.float32)
         cells[label(case.nodules)] = 1
         turn = Turn(rng)
-        image, cells = turn.volume(scaled(patch, self.window_hu)), turn.volume(cells)
+        image, cells = turn.volume(scaled(seen.hu, self.window_hu)), turn.volume(cells)
         return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(cells)[None]}
 
 
 def cells_within(
-    size: tuple[int, int, int], places: Sequence[np.ndarray], diameters_mm: Sequence[float],
+    size: tuple[int, int, int], places: np.ndarray, diameters_mm: np.ndarray,
     spacing_mm: Sequence[float], stride: int = 2,
 ) -> np.ndarray:  # fmt: skip
     """Which output cells belong to spheres: those with their centre inside, and the one that holds the sphere's centre.
 
     Args:
         size: of the block in voxels.
-        places: (3,) centres as continuous voxel indices of the block.
-        diameters_mm: of the spheres.
+        places: (N, 3) centres as continuous voxel indices of the block.
+        diameters_mm: (N,) of the spheres.
         spacing_mm: of the voxels.
         stride: voxels per cell; cell (i, j, k) is centred on stride * i + (stride - 1) / 2 and so on.
 

@@ -9,13 +9,12 @@ import torch
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
-from lungcad.isolation import BLANK_HU
-from lungcad.patch import cut
 from lungcad.training.case import Case, Sphere
 from lungcad.training.evaluation import read_candidates
-from lungcad.training.patches import clear_of_lesions, scaled, warped, within_radius
+from lungcad.training.patches import clear_of_lesions, scaled, within_radius
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn
+from lungcad.training.views import view
 
 
 class CandidatePatches(RandomSamples):
@@ -78,14 +77,10 @@ class CandidatePatches(RandomSamples):
             pool = self.controls if self.controls and rng.random() < self.control_share else self.negatives
             case, sphere = pool[rng.integers(len(pool))]
         place = within_radius(sphere, case.spacing_mm, rng, self.jitter)
-        scale = 1.0
-        if rng.random() < self.warp_share:
-            patch, _, scale = warped(case, place, self.size, rng)
-        else:
-            patch = cut(case.hu, place, self.size, BLANK_HU)
-        diameter = sphere.diameter_mm / case.spacing_mm[0] / scale
+        seen = view(case, place, self.size, rng, self.warp_share)
+        diameter = seen.diameters_mm([sphere])[0] / case.spacing_mm[0]
         diameter *= 1 + rng.uniform(-self.diameter_jitter, self.diameter_jitter)
-        image = Turn(rng).volume(scaled(patch, self.window_hu))
+        image = Turn(rng).volume(scaled(seen.hu, self.window_hu))
         return {
             "image": torch.from_numpy(image)[None],
             "diameter": torch.tensor(diameter, dtype=torch.float32),

@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lungcad.anchors import anchor_cubes, rpn_target
-from lungcad.isolation import BLANK_HU
-from lungcad.patch import cut, patch_center
 from lungcad.training.case import Case, Sphere
-from lungcad.training.patches import scaled, warped
+from lungcad.training.patches import scaled
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn
+from lungcad.training.views import middle_of, view
 
 
 class NoduleCubes(RandomSamples):
@@ -59,26 +58,20 @@ class NoduleCubes(RandomSamples):
         rng = self.rng(item)
         case, place = self._place(rng)
         place = place + rng.uniform(-self.reach, self.reach)
-        middle = (np.array(self.size) - 1) / 2
-        matrix, scale = np.eye(3), 1.0
-        if rng.random() < self.warp_share:
-            patch, matrix, scale = warped(case, place, self.size, rng)
-        else:
-            patch, place = cut(case.hu, place, self.size, BLANK_HU), patch_center(place, self.size)
+        seen = view(case, place, self.size, rng, self.warp_share)
         turn = Turn(rng)
 
         def cubes(spheres: Sequence[Sphere]) -> np.ndarray:
-            steps = np.array([np.linalg.solve(matrix, s.index - place) for s in spheres]).reshape(-1, 3)
-            voxels = [s.diameter_mm / scale / case.spacing_mm[0] for s in spheres]
-            return np.column_stack([middle + turn.step(steps), voxels])
+            voxels = seen.diameters_mm(spheres) / case.spacing_mm[0]
+            return np.column_stack([middle_of(self.size) + turn.step(seen.steps(spheres)), voxels])
 
         nodules, ignored = self._within(cubes(case.nodules)), self._within(cubes(case.ignored))
-        seen = np.all((nodules[:, :3] > -0.5) & (nodules[:, :3] < np.array(self.size) - 0.5), axis=1)
-        ignored = np.concatenate([ignored, nodules[~seen]])  # cut off at the middle or before
-        found, left = torch.from_numpy(nodules[seen]).float(), torch.from_numpy(ignored).float()
+        inside = np.all((nodules[:, :3] > -0.5) & (nodules[:, :3] < np.array(self.size) - 0.5), axis=1)
+        ignored = np.concatenate([ignored, nodules[~inside]])  # cut off at the middle or before
+        found, left = torch.from_numpy(nodules[inside]).float(), torch.from_numpy(ignored).float()
         kind = torch.tensor([1.0] * len(found) + [0.0] * len(left))
         return {
-            "image": torch.from_numpy(turn.volume(scaled(patch, self.window_hu)))[None],
+            "image": torch.from_numpy(turn.volume(scaled(seen.hu, self.window_hu)))[None],
             "label": rpn_target(self.anchors, found, left, self.positive, self.negative),
             "lesions": torch.cat([torch.cat([found, left]), kind[:, None]], dim=1),
         }

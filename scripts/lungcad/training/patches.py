@@ -10,16 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
-from lungcad.isolation import BLANK_HU
 from lungcad.localisation import encode
-from lungcad.patch import cut, patch_center
 from lungcad.score_volume import IndexMap, wanted_outputs
 from lungcad.training.case import Case, Sphere
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import Turn
+from lungcad.training.views import view
 
 CLEARANCE_MM = 6.0
 """A negative's centre is farther than this from the surface of every nodule and every ignored lesion."""
@@ -62,7 +59,7 @@ class NodulePatches(RandomSamples):
         random_share: share of random ones among the negatives that sit on no control; 1 without ``negatives``.
         localise: targets (5,) for :class:`~lungcad.losses.dou2017.HybridLoss` instead of a class.
         jitter: translation of positives, as a share of the radius.
-        warp_share: share of the patches that are turned by any angle, tilted and scaled; see :func:`warped`.
+        warp_share: share of the patches that are warped; see :func:`~lungcad.training.views.view`.
         seed: of everything random.
     """
 
@@ -96,21 +93,14 @@ class NodulePatches(RandomSamples):
             pool = self.random if rng.random() < self.random_share else self.false_candidates
             case, places = pool[rng.integers(len(pool))]
             place = places[rng.integers(len(places))] + rng.uniform(-1, 1, 3)
-        diameter = nodule.diameter_mm if positive else 1.0
-        if rng.random() < self.warp_share:
-            patch, matrix, scale = warped(case, place, self.patch_size, rng)
-            shift = np.linalg.solve(matrix, nodule.index - place) if positive else np.zeros(3)
-            diameter /= scale
-        else:
-            patch = cut(case.hu, place, self.patch_size, BLANK_HU)
-            shift = nodule.index - patch_center(place, self.patch_size) if positive else np.zeros(3)
+        seen = view(case, place, self.patch_size, rng, self.warp_share)
         turn = Turn(rng)
-        image = torch.from_numpy(turn.volume(scaled(patch, self.window_hu)))[None]
+        image = torch.from_numpy(turn.volume(scaled(seen.hu, self.window_hu)))[None]
         if not self.localise:
             return {"image": image, "label": torch.tensor(int(positive))}
         spacing = np.array(case.spacing_mm)
-        extent = spacing * self.patch_size
-        target = encode(turn.step(shift) * spacing, np.array(diameter), np.zeros(3), extent)
+        shift, diameter = (seen.steps([nodule])[0], seen.diameters_mm([nodule])[0]) if positive else (np.zeros(3), 1.0)
+        target = encode(turn.step(shift) * spacing, np.array(diameter), np.zeros(3), spacing * self.patch_size)
         return {"image": image, "label": torch.tensor([float(positive), *target], dtype=torch.float32)}
 
 
@@ -127,20 +117,3 @@ def _gated(case: Case, gate_hu: float, most: int = 20000) -> np.ndarray:
     rng = np.random.default_rng(len(places))
     places = places[rng.permutation(len(places))[:most]]
     return places[clear_of_lesions(case, places)].astype(np.float32)
-
-
-def warped(
-    case: Case, place: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Patch around ``place``, turned in the transverse plane, tilted by up to 20 degrees and scaled by 0.9 to 1.1.
-
-    Returns:
-        HU of shape ``size``; the matrix (3, 3) that takes a step in the patch to a step in the volume, both in voxels;
-        and by how much the patch's millimetre is longer than the volume's.
-    """
-    spacing, scale = np.array(case.spacing_mm), rng.uniform(0.9, 1.1)
-    turn, axis, tilt = rng.uniform(0, 360), rng.uniform(0, 360), rng.uniform(-20, 20)
-    rotation = Rotation.from_euler("zxz", (turn - axis, tilt, axis), degrees=True).as_matrix()
-    matrix = scale * rotation * spacing / spacing[:, None]
-    offset = place - matrix @ ((np.array(size) - 1) / 2)
-    return ndimage.affine_transform(case.hu, matrix, offset, size, order=1, cval=BLANK_HU), matrix, scale

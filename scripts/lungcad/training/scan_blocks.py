@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.isolation import BLANK_HU
-from lungcad.patch import cut, patch_center
+from lungcad.patch import cut
 from lungcad.training.blocks import cells_within
 from lungcad.training.case import Case, Sphere
 from lungcad.training.malignancy_labels import MalignancyLabels
-from lungcad.training.patches import scaled, warped
+from lungcad.training.patches import scaled
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.turns import PlaneTurn
+from lungcad.training.views import middle_of, view
 
 IGNORED = -1
 """Label of voxels of lesions that are neither nodule nor background, and of nodules that nobody outlined."""
@@ -78,10 +77,14 @@ class ScanBlocks(RandomSamples):
             place = nodule.index + rng.uniform(-self.reach, self.reach, 3)
         else:
             place = self._normal(case, rng)
-        hu, own, ignored = self._cut(case, self.left[number], place, rng)
+        seen = view(case, place, self.size, rng, self.warp_share)
+        own = np.zeros(self.size, np.uint8) if case.masks is None else seen.labels(case.masks)
+        left = self.left[number]
+        places = seen.steps(left) + middle_of(self.size)
+        ignored = cells_within(self.size, places, seen.diameters_mm(left), case.spacing_mm, stride=1)
         turn = PlaneTurn(rng)
         low, high = self.intensity
-        image = turn.volume(low + (high - low) * scaled(hu, self.window_hu))
+        image = turn.volume(low + (high - low) * scaled(seen.hu, self.window_hu))
         label = turn.volume(np.where(ignored & (own == 0), IGNORED, rows[own]))
         return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(label)[None]}
 
@@ -99,23 +102,6 @@ class ScanBlocks(RandomSamples):
             if case.masks is None or not cut(case.masks, place, self.size, 0).any():
                 break
         return place.astype(float)
-
-    def _cut(
-        self, case: Case, left: Sequence[Sphere], place: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """HU, numbers of nodules as in the case's masks, and which voxels are ``left`` out, each (X, Y, Z)."""
-        masks = np.zeros(case.hu.shape, np.uint8) if case.masks is None else case.masks
-        middle = (np.array(self.size) - 1) / 2
-        matrix, scale = np.eye(3), 1.0
-        if rng.random() < self.warp_share:
-            hu, matrix, scale = warped(case, place, self.size, rng)
-            own = ndimage.affine_transform(masks, matrix, place - matrix @ middle, self.size, order=0, cval=0)
-        else:
-            hu, own = cut(case.hu, place, self.size, BLANK_HU), cut(masks, place, self.size, 0)
-            place = patch_center(place, self.size)
-        places = [np.linalg.solve(matrix, one.index - place) + middle for one in left]
-        ignored = cells_within(self.size, places, [one.diameter_mm / scale for one in left], case.spacing_mm, stride=1)
-        return hu, own, ignored
 
 
 def undrawn(case: Case) -> list[Sphere]:
