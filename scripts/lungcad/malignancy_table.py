@@ -9,11 +9,9 @@ import numpy as np
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc_scale import SCALE_ENDS
+from lungcad.malignancy_rules import benign_or_malignant
 from lungcad.malignancy_scores import Predictions
 from lungcad.tables import Row, Table, read_table, refuse_duplicates
-
-INDETERMINATE = 3
-"""Mean malignancy that is neither benign nor malignant (MTMR-Net, section III.A)."""
 
 
 def read_predictions(path: str | Path) -> tuple[Predictions, int]:
@@ -119,8 +117,7 @@ def _label(row: Row) -> int | None:
         if value not in (0, 1):
             raise row.refusal(f"label is {value:g} (expected 0 benign or 1 malignant)")
         return int(value)
-    mean = _within(row, "mean_malignancy", 1, 5)
-    return None if mean == INDETERMINATE else int(mean > INDETERMINATE)
+    return benign_or_malignant(_within(row, "mean_malignancy", 1, 5))
 
 
 def _pair(row: Row, name: str) -> tuple[float, float]:

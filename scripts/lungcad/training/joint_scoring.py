@@ -17,6 +17,7 @@ from lungcad.atomic import added_files
 from lungcad.finding import Finding, centers_of
 from lungcad.finding_mask import FindingMask
 from lungcad.geometry import sphere_diameter, to_index
+from lungcad.malignancy_rules import benign_or_malignant
 from lungcad.malignancy_scores import Predictions, score_malignancy
 from lungcad.patch import cut
 from lungcad.tables import read_table
@@ -28,8 +29,6 @@ COLUMNS = (
     "case", "nodule", "found", "dice", "volume_mm3", "true_volume_mm3", "diameter_mm", "true_diameter_mm",
     "n_readers", "median_malignancy", "malignancy_probability",
 )  # fmt: skip
-INDETERMINATE = 3
-"""Median malignancy that is neither benign nor malignant (section III)."""
 
 
 class JointScorer(CaseScorer):
@@ -162,8 +161,10 @@ def _summary(name: str, value: np.ndarray, patient: np.ndarray, rounds: int = 10
 
 def _malignancy(rows: Sequence[dict[str, Any]], patient: np.ndarray, chosen: np.ndarray) -> dict[str, Any] | None:
     """Balanced accuracy, AUC and their like; None unless both classes are there."""
-    sure = [n for n in np.flatnonzero(chosen).tolist() if rows[n]["median_malignancy"] not in (None, INDETERMINATE)]
-    label = np.array([int(rows[n]["median_malignancy"] > INDETERMINATE) for n in sure])
+    medians = {n: rows[n]["median_malignancy"] for n in np.flatnonzero(chosen).tolist()}
+    sides = {n: benign_or_malignant(score) for n, score in medians.items() if score is not None}
+    sure = [n for n, side in sides.items() if side is not None]
+    label = np.array([sides[n] for n in sure])
     if len(np.unique(label)) != 2:
         return None
     probability = np.array([rows[n]["malignancy_probability"] or 0.0 for n in sure])

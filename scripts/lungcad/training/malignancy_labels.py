@@ -10,13 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lungcad.malignancy_rules import is_marginal, soft_label
 from lungcad.training.case import Case
-
-MOST_UNSURE_READERS = 2
-"""A marginal nodule has been rated by so many readers or fewer ..."""
-
-MARGINAL_FROM, MARGINAL_TO = 2, 4
-"""... and their median is within these, ends included."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +20,8 @@ class MalignancyLabels:
 
     Attributes:
         number: row by key; see :func:`key`.
-        soft: (S,) a quarter of the median score less 1 (equation 3); NaN where nobody rated the nodule.
-        marginal: (S,) bool, one or two readers and a median of 2 to 4.
+        soft: (S,) of equation 3; NaN where nobody rated the nodule.
+        marginal: (S,) bool, see :func:`~lungcad.malignancy_rules.is_marginal`.
     """
 
     number: dict[str, int]
@@ -62,7 +57,7 @@ def malignancy_labels(cases: Sequence[Case], few_readers: float = 0.0) -> Malign
         if scores and rng.random() < few_readers:
             scores = tuple(rng.choice(scores, min(len(scores), int(rng.integers(1, 3))), replace=False))
         middle = float(median(scores)) if scores else float("nan")
-        soft.append(0.25 * (middle - 1))
-        marginal.append(0 < len(scores) <= MOST_UNSURE_READERS and MARGINAL_FROM <= middle <= MARGINAL_TO)
+        soft.append(soft_label(middle))
+        marginal.append(is_marginal(len(scores), middle))
     numbers = {name: row for row, name in enumerate(readings)}
     return MalignancyLabels(numbers, torch.tensor(soft, dtype=torch.float32), torch.tensor(marginal, dtype=torch.bool))

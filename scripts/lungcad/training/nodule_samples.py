@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import enclosing_slices
-from lungcad.malignancy_table import INDETERMINATE
+from lungcad.malignancy_rules import INDETERMINATE
 from lungcad.nodule_slices import SliceCropper
 from lungcad.training.random_samples import RandomSamples
 from lungcad.training.rated_nodule import RatedNodule, to_unit

@@ -11,7 +11,7 @@ from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc_scale import SCALE_ENDS
-from lungcad.malignancy_table import INDETERMINATE
+from lungcad.malignancy_rules import INDETERMINATE
 
 SCORES = ("malignancy", *ATTRIBUTES)
 """What each reader rated, in the order of :attr:`RatedNodule.readings`."""

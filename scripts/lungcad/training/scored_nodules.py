@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.finding import ATTRIBUTES
-from lungcad.malignancy_table import INDETERMINATE, read_nodules
+from lungcad.malignancy_rules import INDETERMINATE
+from lungcad.malignancy_table import read_nodules
 from lungcad.tables import Table
 from lungcad.training.nodule_scoring import PREDICTIONS
 
