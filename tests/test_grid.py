@@ -7,9 +7,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from lungcad.geometry import to_index, to_world
-from lungcad.grid import OUTSIDE_HU, Scan
+from lungcad.grid import Scan
 from lungcad.lungs import LungMask
-from lungcad.volume import Volume
+from lungcad.volume import LOWEST_HU, Volume
 
 SLOPE, OFFSET = np.array([1.5, -2.0, 0.75]), -300.0
 
@@ -94,9 +94,9 @@ def test_beyond_the_volume_there_is_air() -> None:
     last = np.array(scan.volume.hu.shape) - 1
     beyond = ((index < -0.51) | (index > last + 0.51)).any(-1)
     within = ((index >= 0) & (index <= last)).all(-1)
-    assert (grid.hu.numpy()[beyond] == OUTSIDE_HU).all()
+    assert (grid.hu.numpy()[beyond] == LOWEST_HU).all()
     np.testing.assert_allclose(grid.hu.numpy()[within], field(positions(grid.affine, grid.hu.shape))[within], atol=2e-3)
-    assert (scan.crop(to_world(scan.volume.affine, [-500, 0, 0]), (5, 6, 7), (1, 1, 1)) == OUTSIDE_HU).all()
+    assert (scan.crop(to_world(scan.volume.affine, [-500, 0, 0]), (5, 6, 7), (1, 1, 1)) == LOWEST_HU).all()
 
 
 def test_down_sampling_averages_instead_of_aliasing() -> None:

@@ -16,14 +16,12 @@ from lungcad.finding_mask import Masks
 from lungcad.geometry import enclosing_slices, scaled_affine, to_index
 from lungcad.lungs import LungMask, segment_lungs
 from lungcad.orientation import Canonical, canonical, in_memory_order
-from lungcad.volume import Notice, Volume
+from lungcad.volume import LOWEST_HU, Notice, Volume
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
-OUTSIDE_HU = -1024.0
-"""What lies beyond the volume."""
 AVERAGE_FROM = 1.5
 """Down-sampling by more than this averages over the width of the new voxel; below, linear interpolation alone."""
 
@@ -174,7 +172,7 @@ def _sample(native: Canonical, first: np.ndarray, step: np.ndarray, size: np.nda
         for tap, factor in zip(index.T, weight.T, strict=True):
             part = hu.index_select(along, torch.from_numpy(tap.copy()))
             total.addcmul_(part, torch.from_numpy(factor.copy()).view(column))
-        hu = total.index_fill_(along, torch.from_numpy(np.flatnonzero(weight.sum(1) == 0)), OUTSIDE_HU)
+        hu = total.index_fill_(along, torch.from_numpy(np.flatnonzero(weight.sum(1) == 0)), LOWEST_HU)
     return hu.permute(back).contiguous()
 
 

@@ -5,6 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+LOWEST_HU = -1024.0
+"""Of every volume; padding becomes this, and what lies beyond a volume has it."""
+MAX_HU = 32767.0
+"""No CT number scale, extended ones included, goes beyond."""
+AIR_BELOW_HU = -500.0
+"""Air in a calibrated CT is well below."""
+
 
 class Notice(str):
     """A warning (``W-...``) or a note (``N-...``) about the input: reads as ``W-SPACING text``."""
@@ -16,6 +23,12 @@ class Notice(str):
         notice = super().__new__(cls, f"{code} {text}".rstrip())
         notice.code = code
         return notice
+
+
+def no_air(lowest: float) -> list[Notice]:
+    """W-HU where the lowest value of a volume is no air."""
+    text = f"no air in the volume: lowest value {lowest:.0f} HU (expected below {AIR_BELOW_HU:.0f})."
+    return [Notice("W-HU", text)] if lowest > AIR_BELOW_HU else []
 
 
 @dataclass

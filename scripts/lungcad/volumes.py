@@ -10,13 +10,11 @@ import numpy as np
 
 from lungcad.dicom import Leniency, read_series
 from lungcad.errors import InputError
-from lungcad.volume import Notice, Volume
+from lungcad.volume import LOWEST_HU, MAX_HU, Volume, no_air
 
 SUFFIXES = (".nii.gz", ".mhd", ".mha", ".nii", ".nrrd", ".nhdr")
-LOWEST_HU = -1024.0
-MAX_HU = 32767.0
-AIR_BELOW_HU = -500.0
 HEADER_BYTES = 1 << 16
+"""Of a text header; it must end within so many."""
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
@@ -122,9 +120,7 @@ def _volume(file: Path, hu: np.ndarray, affine: np.ndarray, options: Leniency) -
     if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
         text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
         raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
-    notices = describe_grid(affine, hu.shape)
-    if lowest > AIR_BELOW_HU:
-        notices.append(Notice("W-HU", f"no air in the volume: lowest value {lowest:.0f} HU (expected below -500)."))
+    notices = describe_grid(affine, hu.shape) + no_air(lowest)
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
     name = file.name[: len(file.name) - len(volume_suffix(file))]
     return Volume(hu=hu, affine=affine, series_uid=name, description=name, warnings=notices)

@@ -13,9 +13,8 @@ from lungcad.dicom.codecs import FrameError, to_signed
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.source import FrameSource
+from lungcad.volume import LOWEST_HU
 
-AIR_HU = -1024.0
-"""Lowest value of a volume; padding becomes this."""
 PADDING_HU = -1500.0
 """Values below this are padding even where no PixelPaddingValue says so."""
 
@@ -96,9 +95,9 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
     count = 0
     if padded is not None and padded.any():
         count = int(np.count_nonzero(padded))
-        out[padded] = AIR_HU
+        out[padded] = LOWEST_HU
     statistics = SliceStatistics(float(out.min()), float(out.max()), count)
-    np.maximum(out, np.float32(AIR_HU), out=out)
+    np.maximum(out, np.float32(LOWEST_HU), out=out)
     return statistics
 
 

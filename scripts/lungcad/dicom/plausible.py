@@ -9,10 +9,8 @@ from lungcad.dicom.codecs import SELF_CHECKING
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import Notice
+from lungcad.volume import MAX_HU, Notice, no_air
 
-MAX_HU = 32767.0
-"""No CT number scale, extended ones included, goes beyond."""
 METAL_HU = 4095.0
 MAX_METAL_FRACTION = 0.2
 MAX_NOVELTY_RATIO = 2.5
@@ -20,7 +18,6 @@ MAX_NOVELTY_HU = 10.0
 """A slice's mean excess over its two neighbours may be so many times that of the slices around, plus so many HU.
 In two whole chest CTs (1 and 2.5 mm) the ratio never exceeds 1.2; damage that changes a slice by 10 HU exceeds 2."""
 NEARBY = 5
-AIR_BELOW_HU = -500.0
 UNCALIBRATED_ABOVE_HU = -300.0
 DENSE_HU = 700.0
 TISSUE_ABOVE_HU = -900.0
@@ -106,7 +103,7 @@ def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
     lowest = float(thinned.min())
     if lowest > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
         raise _implausible(f"no air (lowest value {lowest:.0f} HU) and mostly denser than bone: not calibrated in HU")
-    if lowest > AIR_BELOW_HU:
-        return [Notice("W-HU", f"no air in the volume: lowest value {lowest:.0f} HU (expected below -500).")]
+    if notices := no_air(lowest):
+        return notices
     types = {group[0].header.text("RescaleType").upper() for group in groups} - {"", "HU"}
     return [Notice("W-HU", f"RescaleType is {', '.join(sorted(types))} (expected HU).")] if types else []

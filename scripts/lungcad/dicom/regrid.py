@@ -4,8 +4,7 @@
 import numpy as np
 
 from lungcad.orientation import patient_axes
-
-AIR_HU = -1024.0
+from lungcad.volume import LOWEST_HU
 
 
 def straighten(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -30,11 +29,11 @@ def straighten(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarr
     offsets = np.arange(hu.shape[2])[:, None] * drift
     low = np.floor(offsets.min(axis=0)).astype(int)
     high = np.ceil(offsets.max(axis=0)).astype(int)
-    out = np.full((hu.shape[2], hu.shape[1] + high[1] - low[1], hu.shape[0] + high[0] - low[0]), AIR_HU, np.float32)
+    out = np.full((hu.shape[2], hu.shape[1] + high[1] - low[1], hu.shape[0] + high[0] - low[0]), LOWEST_HU, np.float32)
     for index, offset in enumerate(offsets - low):
         whole = np.floor(offset).astype(int)
-        padded = np.pad(hu[:, :, index], ((0, 1), (0, 1)), constant_values=AIR_HU)
-        moved = shift_image(padded, offset - whole, order=1, cval=AIR_HU, prefilter=False)
+        padded = np.pad(hu[:, :, index], ((0, 1), (0, 1)), constant_values=LOWEST_HU)
+        moved = shift_image(padded, offset - whole, order=1, cval=LOWEST_HU, prefilter=False)
         target = out[index].T[whole[0] : whole[0] + moved.shape[0], whole[1] : whole[1] + moved.shape[1]]
         target[...] = moved[: target.shape[0], : target.shape[1]]
     upright = affine.copy()
