@@ -106,10 +106,8 @@ def _operating_point(
 
 def _true_negative_patients(froc: Froc, scans: Sequence[ScoredScan]) -> dict[str, Any]:
     point = froc.reaching(TNP_SENSITIVITY)
-    healthy = sum(not len(scan.hits) for scan in scans)
+    clear, healthy = true_negative_scans(scans, np.inf if point is None or point.threshold is None else point.threshold)
     figures: dict[str, Any] = {"at_sensitivity": TNP_SENSITIVITY, "threshold": None, "scans_without_nodule": healthy}
     if point is None or not healthy:
         return figures | {"scans_without_mark": None, "score": None}
-    assert point.threshold is not None  # a sensitivity above 0 needs a mark
-    clear, _ = true_negative_scans(scans, point.threshold)
     return figures | {"threshold": point.threshold, "scans_without_mark": clear, "score": clear / healthy}

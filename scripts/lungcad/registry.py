@@ -108,9 +108,9 @@ def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
     return {"name": name} | _metadata(bundle_root(name, folder))
 
 
-def config_keys(root: Path, config: str = "inference.json") -> list[str]:
-    """Return the top-level keys of one of a bundle's configs."""
-    return list(_json(root / "configs" / config))
+def config_keys(root: Path) -> list[str]:
+    """Return the top-level keys of a bundle's inference.json."""
+    return list(_json(root / "configs" / "inference.json"))
 
 
 def _short(name: str | None) -> str:

@@ -43,15 +43,15 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
     """Read a volume file in HU through SimpleITK.
 
     Args:
-        path: a file with one of SUFFIXES, or a folder-less name as LUNA16 ships them.
+        path: a file with one of SUFFIXES.
         **leniency: ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes`` count here.
 
     Returns:
         ``hu`` (X, Y, Z) float32 with Z nearest to the patient's long axis, ``affine`` index to LPS mm.
 
     Raises:
-        InputError: E-NO-DICOM (no such file), E-CORRUPT, E-NOT-CT (not one grey 3D image), E-SIZE, E-FEW-SLICES,
-            E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the header points to data in another folder).
+        InputError: E-NO-DICOM (no such file), E-CORRUPT, E-NOT-CT (not one grey 3D image), E-SIZE, E-TAG-VALUE,
+            E-FEW-SLICES, E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the header points to data in another folder).
     """
     import SimpleITK as sitk
 

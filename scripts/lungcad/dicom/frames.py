@@ -171,7 +171,7 @@ def collect(headers: list[Header], read: Callable[[Header], list[Slice]]) -> lis
     """Read the slices of all objects; one refusal names the first bad tag and how many objects have it.
 
     Raises:
-        DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT.
+        DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT, E-CORRUPT.
     """
     slices: list[Slice] = []
     failures: list[tuple[TagError, Header]] = []

@@ -109,7 +109,7 @@ def check_kinds(series: Series, leniency: Leniency) -> None:
     """Refuse a series without CT images, or in which original and derived images are mixed.
 
     Raises:
-        DicomSeriesError: E-NOT-CT, E-TAG-MISSING.
+        DicomSeriesError: E-NOT-CT, E-TAG-MISSING, E-TAG-VALUE.
     """
     if not series.uid:
         text = f"SeriesInstanceUID missing in {len(series.all)} object(s), e.g. {series.all[0].path.name}."
