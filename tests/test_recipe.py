@@ -194,7 +194,7 @@ def split_noisy_case(bundle: str, folder: Path) -> None:
     """Follow configs/recipe_small.json on one noisy case with a nodule, to train and to test on."""
     case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
     case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
-    case.spacing_mm = (2.0, 2.0, 2.0)
+    case.spacing_mm = (3.0, 3.0, 3.0)
     for split in ("train", "test"):
         save_case(folder / "cases" / split, case)
     train.split(bundle, str(folder / "cases"), str(folder / "runs"), recipe="recipe_small", **SMALL)
