@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volume files that are not DICOM."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,29 @@ def test_values_that_are_no_hu_are_refused(tmp_path: Path, value: float) -> None
     image[3, 3, 3] = value
     sitk.WriteImage(image, str(tmp_path / "a.mha"))
     assert refused_as(tmp_path / "a.mha") == "E-HU-RANGE"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_nifti_that_ends_early_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert refused_as(path) == "E-CORRUPT"
+
+
+def test_a_compressed_nifti_that_holds_too_little_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii.gz")
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-4]))
+    assert refused_as(path) == "E-CORRUPT"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"correct_tilt": "maybe"}, {"max_spacing_mm": "7"}, {"max_spacing_mm": float("nan")}, {"min_slices": True}],
+)
+def test_leniency_takes_switches_and_numbers(tmp_path: Path, options: dict[str, object]) -> None:
+    path = write(tmp_path / "a.mha")
+    assert refused_as(path, **options) == "E-CONFIG"
+    assert read_volume(path, allow_derived="false", max_spacing_mm=7).hu.shape == (30, 36, 20)
 
 
 def test_colour_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import swap_lps_ras, to_index, to_world
 from lungcad.grid import Grid, Scan
@@ -218,11 +219,14 @@ class WriteFindingsd(Transform):
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
 
     Raises:
-        InputError: E-CONFIG, ``dicom_results`` is neither true nor false.
+        InputError: E-CONFIG, ``dicom_results`` is neither true nor false, or there is no such operating point.
     """
 
     def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
                  device: torch.device, inputs: str, dicom_results: bool | str = False):  # fmt: skip
+        if operating_point not in thresholds:
+            known = ", ".join(thresholds)
+            raise InputError("E-CONFIG", f"unknown operating point: {operating_point} (expected {known}).")
         name = meta["name"]
         self.arguments: dict[str, Any] = {
             "thresholds": dict(thresholds), "operating_point": operating_point, "bundles": {name: meta["version"]},

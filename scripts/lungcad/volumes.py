@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volume files that are not DICOM (LUNA16's .mhd, .mha, .nii, .nii.gz, .nrrd), and the one door for any input."""
 
+import gzip
 import os
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,15 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
         raise InputError("E-NO-DICOM", f"No such file: {file.name}.", "Check the path.")
     _check_data_file(file)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
     try:
+        reader.SetFileName(str(file).encode().decode())
         reader.ReadImageInformation()
         _check_header(reader, options)
+        _check_length(file, reader)
         image = sitk.Cast(reader.Execute(), sitk.sitkFloat32)
-    except RuntimeError as error:
+    except UnicodeEncodeError as error:
+        raise InputError("E-NO-DICOM", "A file name that is not UTF-8.", "Rename the file.") from error
+    except (RuntimeError, EOFError, OSError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")[:160]
         raise InputError("E-CORRUPT", f"{file.name} cannot be read: {reason}.", "Copy the file again.") from error
     size = image.GetSize()
@@ -90,6 +95,18 @@ def _check_data_file(file: Path) -> None:
         if not (file.parent / name).resolve().is_relative_to(file.parent.resolve()):
             text = f"{file.name} takes its pixels from another folder: {Path(name).name}."
             raise InputError("E-ARCHIVE", text, "Put header and data side by side.")
+
+
+def _check_length(file: Path, reader: Any) -> None:
+    """Refuse a NIfTI file that ends early or is damaged; ITK would leave the rest of the volume as it happens to be."""
+    if not reader.HasMetaDataKey("vox_offset"):
+        return
+    voxels = int(np.prod(reader.GetSize(), dtype=np.int64))
+    needed = int(float(reader.GetMetaData("vox_offset"))) + int(reader.GetMetaData("bitpix")) // 8 * voxels
+    with gzip.open(file) if file.name.lower().endswith(".gz") else file.open("rb") as opened:
+        held = sum(len(part) for part in iter(lambda: opened.read(1 << 20), b""))
+    if held < needed:
+        raise EOFError(f"{held} bytes (expected {needed})")
 
 
 def _check_header(reader: Any, options: Leniency) -> None:

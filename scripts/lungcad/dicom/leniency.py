@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a caller may accept knowingly that the strict intake refuses."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 from lungcad.errors import InputError
+from lungcad.options import switch
 
 GIB = 1024**3
 
@@ -31,13 +33,22 @@ class Leniency:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Leniency":
-        """Check the names of keyword options.
+        """Check the names and values of keyword options.
 
         Raises:
-            InputError: E-CONFIG for a name that does not exist.
+            InputError: E-CONFIG for a name that does not exist, a switch that is neither true nor false, or a limit
+                that is not a number above 0.
         """
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise InputError("E-CONFIG", f"Unknown reading option: {unknown[0]}.", f"Use one of {', '.join(known)}.")
-        return cls(**options)
+        checked: dict[str, Any] = {}
+        for name, value in options.items():
+            if isinstance(getattr(cls, name), bool):
+                checked[name] = switch(name, value)
+            elif isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+                checked[name] = value
+            else:
+                raise InputError("E-CONFIG", f"{name} is {value} (expected a number above 0).")
+        return cls(**checked)

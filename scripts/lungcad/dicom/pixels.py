@@ -108,12 +108,16 @@ def padding_range(piece: Slice) -> tuple[int, int] | None:
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         try:
             value = dataset.get(keyword)
+            if value is None and keyword == "PixelPaddingValue":
+                return None
             if value is None or isinstance(value, str):
                 continue
             number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
-        except (TypeError, ValueError, AttributeError, struct.error):
+        except (TypeError, ValueError, AttributeError, NotImplementedError, struct.error):
+            if keyword == "PixelPaddingValue":
+                return None
             continue
         modulus = 1 << layout.bits_allocated
         number %= modulus  # writers mix up US and SS: 63536 is -2000 in a signed image
         values.append(number - modulus if layout.is_signed and number >= modulus // 2 else number)
-    return (min(values), max(values)) if values and dataset.get("PixelPaddingValue") is not None else None
+    return (min(values), max(values)) if values else None
