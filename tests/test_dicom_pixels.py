@@ -312,6 +312,30 @@ def test_padding_range_and_positive_padding_become_air(tmp_path: Path) -> None:
     assert (volume.hu[:, :2] == -1024).all() and (volume.hu[:, 2:] > -1024).all()
 
 
+def with_damaged_vr(folder: Path, element: bytes) -> Path:
+    """Overwrite the value representation of an element, given as tag and VR, in one file of a series of explicit VR."""
+    series = make_series()
+    for dataset in series:
+        dataset.add_new("PixelPaddingValue", "US", 0)
+    path = sorted(save(series, folder).iterdir())[3]
+    whole = path.read_bytes()
+    assert whole.count(element) == 1
+    path.write_bytes(whole.replace(element, element[:4] + b"QS"))
+    return folder
+
+
+def test_an_image_type_of_unknown_representation_is_damage(tmp_path: Path) -> None:
+    folder = with_damaged_vr(tmp_path / "s", b"\x08\x00\x08\x00CS")
+    assert not any(one.usable for one in list_series(folder))
+    with pytest.raises(DicomSeriesError) as caught:
+        read_series(folder)
+    assert caught.value.code == "E-CORRUPT"
+
+
+def test_padding_of_unknown_representation_is_as_good_as_none(tmp_path: Path) -> None:
+    assert_exact(read_series(with_damaged_vr(tmp_path / "s", b"\x28\x00\x20\x01US")))
+
+
 def test_undeclared_padding_is_clipped_and_noted(tmp_path: Path) -> None:
     series = make_series(signed=True, intercept=0.0)
     for dataset in series:

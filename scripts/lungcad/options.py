@@ -2,6 +2,7 @@
 """Values given on the command line: what fire made of them, checked."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lungcad.errors import InputError
@@ -20,6 +21,12 @@ def switch(name: str, value: Any) -> bool:
     if word not in ("true", "false"):
         raise InputError("E-CONFIG", f"{name} is {value} (expected true or false).")
     return word == "true"
+
+
+def check_operating_point(name: str, thresholds: Mapping[str, float]) -> None:
+    """Raise InputError E-CONFIG where no threshold has that name."""
+    if name not in thresholds:
+        raise InputError("E-CONFIG", f"unknown operating point: {name} (expected {', '.join(thresholds)}).")
 
 
 def probability(name: str, value: Any) -> float:

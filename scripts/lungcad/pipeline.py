@@ -17,7 +17,7 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.manifest import check_pack
-from lungcad.options import switch
+from lungcad.options import check_operating_point, switch
 from lungcad.registry import stage_bundle
 from lungcad.results import sort_findings, write_results
 from lungcad.stage import BundleStage
@@ -119,9 +119,7 @@ class NoduleCAD:
     def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
         """Those asked for, or those of the stage that has the last word on what is a nodule."""
         thresholds = self.thresholds or stages.get("reduce", stages["detect"]).thresholds
-        if self.operating_point not in thresholds:
-            known = ", ".join(thresholds)
-            raise InputError("E-CONFIG", f"unknown operating point: {self.operating_point} (expected {known}).")
+        check_operating_point(self.operating_point, thresholds)
         return thresholds
 
     def _tell(self, findings: list[Finding], least: float, folder: Path) -> None:

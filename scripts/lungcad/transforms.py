@@ -16,13 +16,12 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from lungcad.errors import InputError
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import swap_lps_ras, to_index, to_world
 from lungcad.grid import Grid, Scan
 from lungcad.isolation import BLANK_HU, far_from_lungs
 from lungcad.localisation import decode
-from lungcad.options import switch
+from lungcad.options import check_operating_point, switch
 from lungcad.patch import cut, patch_center
 from lungcad.score_volume import IndexMap, merge_spheres, suppress_score_volume
 from lungcad.volume import Volume
@@ -224,9 +223,7 @@ class WriteFindingsd(Transform):
 
     def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
                  device: torch.device, inputs: str, dicom_results: bool | str = False):  # fmt: skip
-        if operating_point not in thresholds:
-            known = ", ".join(thresholds)
-            raise InputError("E-CONFIG", f"unknown operating point: {operating_point} (expected {known}).")
+        check_operating_point(operating_point, thresholds)
         name = meta["name"]
         self.arguments: dict[str, Any] = {
             "thresholds": dict(thresholds), "operating_point": operating_point, "bundles": {name: meta["version"]},

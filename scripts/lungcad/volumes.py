@@ -64,7 +64,8 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
     _check_data_file(file)
     reader = sitk.ImageFileReader()
     try:
-        reader.SetFileName(str(file).encode().decode())
+        str(file).encode()  # ITK aborts the process over a name that is not UTF-8
+        reader.SetFileName(str(file))
         reader.ReadImageInformation()
         _check_header(reader, options)
         _check_length(file, reader)
@@ -103,8 +104,10 @@ def _check_length(file: Path, reader: Any) -> None:
         return
     voxels = int(np.prod(reader.GetSize(), dtype=np.int64))
     needed = int(float(reader.GetMetaData("vox_offset"))) + int(reader.GetMetaData("bitpix")) // 8 * voxels
-    with gzip.open(file) if file.name.lower().endswith(".gz") else file.open("rb") as opened:
-        held = sum(len(part) for part in iter(lambda: opened.read(1 << 20), b""))
+    held = file.stat().st_size
+    if file.name.lower().endswith(".gz"):
+        with gzip.open(file) as opened:  # to its end, where the checksum is
+            held = sum(len(part) for part in iter(lambda: opened.read(1 << 20), b""))
     if held < needed:
         raise EOFError(f"{held} bytes (expected {needed})")
 

@@ -142,7 +142,7 @@ def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> H
         if {sop_class, meta_class} & set(CT_CLASSES) or (series_uid and not sop_class):
             code = "E-PIXELS" if "RescaleIntercept" in dataset else "E-CORRUPT"  # cut after or before the image module
             return Damaged(path, code, "the file ends before its pixels", series_uid)
-    assert isinstance(header.image_type, tuple)  # what cannot be read raises here, before series are sorted by it
+    dataset.get("ImageType")  # what cannot be read raises here, where it is told as damage; series are sorted by it
     return header if sop_class or series_uid else None
 
 

@@ -104,20 +104,16 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
 def padding_range(piece: Slice) -> tuple[int, int] | None:
     """Stored values that mean "no image here" (PS3.3 C.7.5.1.1.2), inclusive; None where not declared."""
     dataset, layout = piece.header.dataset, piece.format
-    values = []
+    values: dict[str, int] = {}
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         try:
             value = dataset.get(keyword)
-            if value is None and keyword == "PixelPaddingValue":
-                return None
             if value is None or isinstance(value, str):
                 continue
             number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
         except (TypeError, ValueError, AttributeError, NotImplementedError, struct.error):
-            if keyword == "PixelPaddingValue":
-                return None
             continue
         modulus = 1 << layout.bits_allocated
         number %= modulus  # writers mix up US and SS: 63536 is -2000 in a signed image
-        values.append(number - modulus if layout.is_signed and number >= modulus // 2 else number)
-    return (min(values), max(values)) if values else None
+        values[keyword] = number - modulus if layout.is_signed and number >= modulus // 2 else number
+    return (min(values.values()), max(values.values())) if "PixelPaddingValue" in values else None
