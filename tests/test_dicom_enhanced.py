@@ -77,6 +77,17 @@ def test_rescale_per_frame(tmp_path: Path) -> None:
     assert_exact(read_series(save([enhanced(mixed, shared_rescale=False)], tmp_path / "s")))
 
 
+@pytest.mark.parametrize("shared_rescale", [True, False])
+def test_rescale_type_of_frames_is_judged(tmp_path: Path, shared_rescale: bool) -> None:
+    whole = enhanced(make_series(), shared_rescale)
+    groups = [*whole.SharedFunctionalGroupsSequence, *whole.PerFrameFunctionalGroupsSequence]
+    for group in groups:
+        for transformation in group.get("PixelValueTransformationSequence", []):
+            transformation.RescaleType = "US"
+    notices = read_series(save([whole], tmp_path / "s")).warnings
+    assert any("RescaleType is US" in notice for notice in notices)
+
+
 def test_oblique_enhanced_ct(tmp_path: Path) -> None:
     assert_exact(read_series(save([enhanced(make_series(axes=rotated(15.0)))], tmp_path / "s")), tolerance_hu=0.51)
 

@@ -43,6 +43,15 @@ def test_rle_claiming_huge_dimensions_is_refused(tmp_path: Path, one: slice) -> 
     assert refused_as(save(series, tmp_path / "s")) == "E-SIZE"
 
 
+def test_no_frames_by_its_own_word_is_one_image(tmp_path: Path) -> None:
+    series = make_series()
+    for dataset in series:
+        dataset.NumberOfFrames = 0
+    folder = save(series, tmp_path / "s")
+    assert refused_as(folder, memory_limit_bytes=4 * 20 * 40 * 48 - 1) == "E-SIZE"
+    assert_exact(read_series(folder))
+
+
 def test_number_of_frames_beyond_reason_is_refused(tmp_path: Path) -> None:
     series = make_series()
     series[0].NumberOfFrames = 2**31 - 1

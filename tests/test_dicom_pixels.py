@@ -409,6 +409,20 @@ def test_uncalibrated_values_are_refused_or_warned(tmp_path: Path) -> None:
     assert refusal(save(grossly, tmp_path / "b")).code == "E-HU-RANGE"
 
 
+@pytest.mark.parametrize(("intercept", "warns"), [(-1024, False), (-724, True), (-874, True)])
+def test_shifted_air_is_warned_of_though_padding_is_lower(tmp_path: Path, intercept: int, warns: bool) -> None:
+    series = make_series()
+    for dataset in series:
+        stored = dataset.pixel_array.copy()
+        stored[:8] = 24  # air at -1000 HU
+        stored[0] = 0  # declared padding
+        dataset.PixelData = stored.tobytes()
+        dataset.PixelPaddingValue = 0
+        dataset.RescaleIntercept = str(intercept)
+    volume = read_series(save(series, tmp_path / "s"))
+    assert volume.hu.min() == -1024 and ("W-HU" in codes(volume)) == warns
+
+
 def test_no_meta_information_is_read_with_a_warning(tmp_path: Path) -> None:
     for syntax in (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian):
         folder = write_as(make_series(), tmp_path / syntax, syntax)

@@ -13,7 +13,9 @@ from lungcad.errors import InputError
 from lungcad.volumes import read_volume
 
 
-def write(path: Path, size: tuple[int, int, int] = (30, 36, 20), direction: np.ndarray | None = None) -> Path:
+def write(
+    path: Path, size: tuple[int, int, int] = (30, 36, 20), direction: np.ndarray | None = None, compressed: bool = False
+) -> Path:
     """A file whose voxels are the phantom's field at their places."""
     axes = np.eye(3) if direction is None else direction
     spacing, center = np.array([0.7, 0.9, 1.25]), np.array([0.0, 0.0, -100.0])
@@ -24,7 +26,7 @@ def write(path: Path, size: tuple[int, int, int] = (30, 36, 20), direction: np.n
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(origin.tolist())
     image.SetDirection(axes.ravel().tolist())
-    sitk.WriteImage(image, str(path))
+    sitk.WriteImage(image, str(path), useCompression=compressed)
     return path
 
 
@@ -75,10 +77,63 @@ def test_refusals(tmp_path: Path) -> None:
     assert refused_as(path) == "E-CORRUPT"
 
 
-def test_header_pointing_elsewhere_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mhd")
-    path.write_text(path.read_text().replace("ElementDataFile = a.raw", "ElementDataFile = ../a.raw"))
-    assert refused_as(path) == "E-ARCHIVE"
+@pytest.mark.parametrize("place", ["../a.raw", "LIST\na.raw", "a%03d.raw 1 20 1"])
+@pytest.mark.parametrize(("name", "key"), [("a.mhd", "ElementDataFile = "), ("a.nhdr", "data file: ")])
+def test_pixels_elsewhere_or_in_several_files_are_refused(tmp_path: Path, name: str, key: str, place: str) -> None:
+    path = write(tmp_path / name)
+    attached = path.with_suffix({".mhd": ".mha", ".nhdr": ".nrrd"}[path.suffix])  # may point elsewhere all the same
+    for file in (path, attached):
+        file.write_text(path.read_text().replace(f"{key}a.raw", f"{key}{place}"))
+        assert refused_as(file) == "E-ARCHIVE"
+
+
+def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.nrrd").write_text("NRRD0004\n" + "# words\n" * 200_000)
+    assert refused_as(tmp_path / "a.nrrd") == "E-CORRUPT"
+
+
+def test_each_suffix_has_its_reader(tmp_path: Path) -> None:
+    write(tmp_path / "a.nrrd").rename(tmp_path / "a.mha")
+    assert refused_as(tmp_path / "a.mha") == "E-CORRUPT"
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("a.mhd", "ElementSpacing"), ("a.mha", "Offset"),
+        ("a.nhdr", "space:"), ("a.nrrd", "space directions"), ("a.nrrd", "space origin"),
+    ],
+)  # fmt: skip
+def test_a_place_that_is_not_stated_is_refused(tmp_path: Path, name: str, field: str) -> None:
+    path = write(tmp_path / name)
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(line for line in lines if not line.startswith(field.encode())))
+    assert refused_as(path) in ("E-TAG-MISSING", "E-CORRUPT")  # ITK itself refuses directions without a space
+
+
+def test_a_nifti_without_codes_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    content[252:256] = bytes(4)  # qform_code, sform_code
+    path.write_bytes(content)
+    assert refused_as(path) == "E-TAG-MISSING"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("a.mhd", "Offset = ", "Offset = nan "),
+        ("a.mhd", "TransformMatrix = 1", "TransformMatrix = one"),
+        ("a.mha", "ElementSpacing = 0", "ElementSpacing = x0"),
+        ("a.nrrd", "space: left-posterior-superior", "space: scanner-xyz"),
+    ],
+)
+def test_a_place_that_itk_would_guess_is_refused(tmp_path: Path, name: str, old: str, new: str) -> None:
+    path = write(tmp_path / name)
+    content = path.read_bytes()
+    assert old.encode() in content
+    path.write_bytes(content.replace(old.encode(), new.encode()))
+    assert refused_as(path) in ("E-TAG-VALUE", "E-CORRUPT")
 
 
 @pytest.mark.parametrize("value", [np.nan, 40000.0])
@@ -89,10 +144,22 @@ def test_values_that_are_no_hu_are_refused(tmp_path: Path, value: float) -> None
     assert refused_as(tmp_path / "a.mha") == "E-HU-RANGE"
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_a_nifti_that_ends_early_is_refused(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / name)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("name", ["a.mhd", "a.mha", "a.nhdr", "a.nrrd", "a.nii", "a.nii.gz"])
+def test_pixels_that_end_early_are_refused(tmp_path: Path, name: str, compressed: bool) -> None:
+    path = write(tmp_path / name, compressed=compressed)
+    assert read_volume(path).hu.shape == (30, 36, 20)
+    data = next((file for file in tmp_path.iterdir() if file != path), path)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    assert refused_as(path) == "E-CORRUPT"
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "a.nii.gz"])
+def test_one_damaged_byte_in_compressed_pixels_is_noticed(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, compressed=True)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
     assert refused_as(path) == "E-CORRUPT"
 
 

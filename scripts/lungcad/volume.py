@@ -9,8 +9,10 @@ LOWEST_HU = -1024.0
 """Of every volume; padding becomes this, and what lies beyond a volume has it."""
 MAX_HU = 32767.0
 """No CT number scale, extended ones included, goes beyond."""
-AIR_BELOW_HU = -500.0
-"""Air in a calibrated CT is well below."""
+AIR_BELOW_HU = -900.0
+"""Air in a calibrated CT is below, that of the trachea too."""
+AIR_FRACTION = 0.001
+"""At least so much of a CT's voxels is air; six chest CTs cut tight around the lungs have it at -960 HU or below."""
 
 
 class Notice(str):
@@ -25,10 +27,16 @@ class Notice(str):
         return notice
 
 
-def no_air(lowest: float) -> list[Notice]:
-    """W-HU where the lowest value of a volume is no air."""
-    text = f"no air in the volume: lowest value {lowest:.0f} HU (expected below {AIR_BELOW_HU:.0f})."
-    return [Notice("W-HU", text)] if lowest > AIR_BELOW_HU else []
+def air_hu(hu: np.ndarray) -> float:
+    """HU that AIR_FRACTION of the values lie below, padding left out; LOWEST_HU where there is nothing else."""
+    values = hu[hu > LOWEST_HU]
+    return float(np.quantile(values, AIR_FRACTION)) if values.size else LOWEST_HU
+
+
+def no_air(air: float) -> list[Notice]:
+    """W-HU where the least dense matter of a volume, as :func:`air_hu` gives it, is no air."""
+    text = f"no air in the volume: the least dense voxels have {air:.0f} HU (expected below {AIR_BELOW_HU:.0f})."
+    return [Notice("W-HU", text)] if air > AIR_BELOW_HU else []
 
 
 @dataclass

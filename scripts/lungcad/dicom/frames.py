@@ -13,7 +13,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.header import Header
+from lungcad.dicom.header import Header, text_of
 
 MAX_PIXEL_SPACING_MM = 10.0
 MAX_POSITION_MM = 1e5
@@ -51,6 +51,7 @@ class Slice:
         orientation: row direction and column direction, 6 cosines.
         pixel_spacing_mm: between rows (down), between columns (along a row).
         slope, intercept: HU = stored * slope + intercept.
+        rescale_type: RescaleType in upper case, empty where absent.
     """
 
     header: Header
@@ -62,6 +63,7 @@ class Slice:
     pixel_spacing_mm: tuple[float, ...]
     slope: float
     intercept: float
+    rescale_type: str
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, default: float | None = None) -> tuple[float, ...]:
@@ -156,6 +158,7 @@ def place(header: Header, frame: int, number: int | None, layout: PixelFormat, o
         pixel_spacing_mm=positive(of("PixelSpacing"), "PixelSpacing", 2, MAX_PIXEL_SPACING_MM),
         slope=positive(of("RescaleSlope"), "RescaleSlope", 1, 1e6, 1.0)[0],
         intercept=numbers(of("RescaleIntercept"), "RescaleIntercept", 1)[0],
+        rescale_type=text_of(of("RescaleType"), "RescaleType").upper(),
     )
 
 

@@ -73,11 +73,7 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """Value as text, empty where absent or unreadable."""
-        try:
-            value = self.dataset.get(keyword)
-        except Exception:  # a value that pydicom cannot convert is judged by the tag checks
-            return ""
-        return "" if value is None else str(value).strip()
+        return text_of(self.dataset, keyword)
 
     @property
     def image_type(self) -> tuple[str, ...]:
@@ -94,6 +90,15 @@ class Damaged:
     code: str
     reason: str
     series_uid: str = ""
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """Value as text, empty where absent or unreadable."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # a value that pydicom cannot convert is judged by the tag checks
+        return ""
+    return "" if value is None else str(value).strip()
 
 
 def read_header(path: Path, everything: bool = False) -> Header | Damaged | None:

@@ -7,7 +7,7 @@ import numpy as np
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from lungcad.dicom.codecs import LOSSY, is_supported
-from lungcad.dicom.enhanced import frame_count, is_enhanced, multi_frame
+from lungcad.dicom.enhanced import is_enhanced, multi_frame
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.frames import Slice, TagError, collect, integer, single_frame
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, TILT_DEGREES, Stack, build_stack
@@ -65,7 +65,7 @@ def _check_size(headers: list[Header], leniency: Leniency) -> None:
     for header in headers:
         try:
             frame = integer(header.dataset, "Rows", 1, 65535) * integer(header.dataset, "Columns", 1, 65535)
-            frame *= frame_count(header)
+            frame *= max(integer(header.dataset, "NumberOfFrames", 0, 2**31, 1), 1)  # of single images also 0
         except TagError:
             continue  # told by the tag checks
         voxels += frame

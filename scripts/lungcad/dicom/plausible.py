@@ -9,7 +9,7 @@ from lungcad.dicom.codecs import SELF_CHECKING
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import MAX_HU, Notice, no_air
+from lungcad.volume import MAX_HU, Notice, air_hu, no_air
 
 METAL_HU = 4095.0
 MAX_METAL_FRACTION = 0.2
@@ -100,10 +100,9 @@ def _padding(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[Notice]:
 
 def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
-    lowest = float(thinned.min())
-    if lowest > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
-        raise _implausible(f"no air (lowest value {lowest:.0f} HU) and mostly denser than bone: not calibrated in HU")
-    if notices := no_air(lowest):
-        return notices
-    types = {group[0].header.text("RescaleType").upper() for group in groups} - {"", "HU"}
-    return [Notice("W-HU", f"RescaleType is {', '.join(sorted(types))} (expected HU).")] if types else []
+    air = air_hu(thinned)
+    if air > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
+        raise _implausible(f"no air (the least dense voxels have {air:.0f} HU) and mostly denser than bone: not calibrated in HU")
+    types = {group[0].rescale_type for group in groups} - {"", "HU"}
+    foreign = [Notice("W-HU", f"RescaleType is {', '.join(sorted(types))} (expected HU).")] if types else []
+    return no_air(air) + foreign
