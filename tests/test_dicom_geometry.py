@@ -102,12 +102,16 @@ def test_variable_spacing_is_refused(tmp_path: Path) -> None:
     assert refusal(save(series, tmp_path / "s")).code in ("E-GEOM-SPACING", "E-GEOM-DUP")
 
 
-def test_positions_rounded_to_a_hundredth_are_regular(tmp_path: Path) -> None:
-    series = make_series(step_mm=0.625)
+@pytest.mark.parametrize("digits", [1, 2])
+@pytest.mark.parametrize("step_mm", [0.625, 2 / 3, 1.25])
+@pytest.mark.parametrize("slices", [12, 19, 20])
+def test_rounded_positions_are_regular(tmp_path: Path, slices: int, step_mm: float, digits: int) -> None:
+    series = make_series(slices, step_mm=step_mm)
     for dataset in series:
         x, y, z = dataset.ImagePositionPatient
-        dataset.ImagePositionPatient = [x, y, f"{float(z):.2f}"]
-    assert_exact(read_series(save(series, tmp_path / "s")), tolerance_hu=0.501 + 4 * 0.01)
+        dataset.ImagePositionPatient = [x, y, f"{float(z):.{digits}f}"]
+    volume = read_series(save(series, tmp_path / "s"))
+    assert_exact(volume, slices, tolerance_hu=0.501 + 4 * 2 * 0.5 * 10**-digits)  # 4 HU per mm along z
 
 
 def test_shifted_slice_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dicom_phantom import SERIES_UID, assert_exact, bare_object, make_series, sa
 from lungcad.dicom import DicomSeriesError, list_series, read_series
 from lungcad.errors import InputError
 from lungcad.volume import Volume
+from lungcad.volumes import read_volume
 
 
 def refusal(folder: Path, **options: object) -> DicomSeriesError:
@@ -209,6 +210,23 @@ def test_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     volume = read_series(folder)
     assert_exact(volume)
     assert next(n for n in volume.warnings if n.code == "W-SYMLINK").startswith("W-SYMLINK 2 symbolic")
+
+
+def test_links_in_a_circle_are_not_followed(tmp_path: Path) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    (folder / "a").symlink_to(folder / "b")
+    (folder / "b").symlink_to(folder / "a")
+    volume = read_series(folder)
+    assert_exact(volume)
+    assert any(notice.startswith("W-SYMLINK 2 symbolic") for notice in volume.warnings)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "circle", "x" * 300 + ".nii", "circle.mhd"])
+def test_paths_that_the_system_refuses_are_told(tmp_path: Path, name: str) -> None:
+    for circle in ("circle", "circle.mhd"):
+        (tmp_path / circle).symlink_to(tmp_path / circle)
+    with pytest.raises(InputError, match="E-NO-DICOM"):
+        read_volume(tmp_path / name)
 
 
 def test_folder_that_is_itself_a_link_is_read(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_names_the_nearest_key() -> None:
         ["--detect::$x", "1"],
         ["--_meta_", "1"],
         ["--output_dir", "$print(1)"],
+        ["--output_dir", "@dataset_dir"],
     ],
 )
 def test_refuses_code(argv: list[str]) -> None:
@@ -96,6 +97,35 @@ def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest
     refusal = find_input_error(caught.value)
     assert refusal is not None and refusal.code == "E-CONFIG"
     assert not (tmp_path / "evaluated").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--dataset_dir", "20240131"], "read as int"),
+        (["--dataset_dir", "1e5"], "read as float"),
+        (["--output_dir", "[a]"], "read as list"),
+        (["--dataset_dir"], "read as bool"),
+        (["--dataset_dir", "/data/CT#3"], "holds a #"),
+        (["--dataset_dir", "./20240131"], ""),
+        (["--dataset_dir", '"20240131"'], ""),
+        (["--epochs", "3"], ""),
+        (["--candidates", "None"], ""),
+    ],
+)
+def test_names_reach_the_bundle_as_they_are_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    config = tmp_path / "inference.json"
+    config.write_text('{"dataset_dir": "in", "output_dir": "out", "epochs": 1, "candidates": null}')
+    argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), *words]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    if not reason:
+        begin()
+        return
+    with pytest.raises(InputError, match=f"E-CONFIG.*{reason}"):
+        begin()
 
 
 def test_flags_pair_up_as_fire_does() -> None:

@@ -281,6 +281,8 @@ def test_bundles_of_the_stages_run_one_after_the_other(
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # bundles set their own
     candidates, nodules = (tmp_path / part / "chest" / "nodules.json" for part in "ab")
     few = {"score_threshold": 1e-6, "max_candidates": 5}
+    with pytest.raises(InputError, match=r"E-CONFIG.*dataset_dir holds a #"):
+        run_bundle(bundles / DETECT, {"dataset_dir": f"{ct}#2", "output_dir": str(tmp_path / "a")} | few)
     run_bundle(bundles / DETECT, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "a")} | few)
     run_bundle(bundles / REDUCE, {"dataset_dir": str(ct), "output_dir": str(tmp_path / "b"),
                                   "candidates": str(candidates), "least_probability": 0.0})  # fmt: skip

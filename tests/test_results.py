@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
+import errno
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,7 +108,7 @@ def test_no_file_names_the_patient(written: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [
-    ("Doe.Jane.mhd", ".mhd file"), ("Doe.Jane.1970.NII.GZ", ".nii.gz file"), ("Doe.Jane", "file"),
+    ("Doe.Jane.mhd", ".mhd file"), ("Doe.Jane.1970.NII.GZ", ".nii.gz file"), ("Doe.Jane", "DICOM series"),
 ])  # fmt: skip
 def test_of_the_name_of_a_file_only_its_kind_is_kept(tmp_path: Path, name: str, kind: str) -> None:
     volume = ball_volume(sop_instance_uids=(), instance_numbers=())
@@ -119,9 +122,9 @@ def test_failure_midway_leaves_the_earlier_result_whole(tmp_path: Path) -> None:
 
     def full_disk(folder: Path, document: Mapping[str, Any]) -> None:
         assert (folder / "report.html").is_file()  # so it fails with some files written
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"E-OUTPUT.*No space left"):
         write_results(tmp_path, ball_volume(), [], **RUN, also=[full_disk])
     assert {path.name: path.read_bytes() for path in earlier.iterdir()} == before
     assert list(tmp_path.iterdir()) == [earlier]
@@ -153,21 +156,34 @@ def test_never_replaces_a_folder_of_somebody_else(tmp_path: Path) -> None:
     assert scan.read_bytes() == b"DICM"
 
 
-def test_output_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("a file")
+@pytest.mark.parametrize("name", ["file", "y" * 300, "circle"])
+def test_output_that_cannot_be_made_is_bad_input(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with pytest.raises(InputError, match="E-OUTPUT"):
-        write_results(tmp_path / "out", ball_volume(), [], **RUN)
+        write_results(tmp_path / name, ball_volume(), [], **RUN)
 
 
 @pytest.mark.parametrize(
     ("uid", "name"),
-    [("1.2.840.1", "1.2.840.1"), ("../../etc", "etc"), ("a b/c?", "a_b_c"), ("..", "series"), ("", "series")],
+    [("../../etc", "etc"), ("a b/c?", "a_b_c"), ("..", "series"), ("", "series"), ("x" * 300, "x" * 120)],
 )
 def test_folder_name_is_safe(uid: str, name: str) -> None:
-    assert folder_name(uid) == name
+    assert re.fullmatch(rf"{name}_[0-9a-f]{{8}}", folder_name(uid))
+
+
+def test_no_two_series_share_a_folder() -> None:
+    names = ["1.2.840.1", "患者一", "患者二", "scan(1)", "scan_1", "scan 1", os.fsdecode(b"m\xfcller")]
+    assert folder_name("1.2.840.1") == "1.2.840.1" and folder_name("scan_1") == "scan_1"
+    assert len({folder_name(name) for name in names}) == len(names)
 
 
 def test_slice_of_a_file_that_is_not_dicom_has_no_uid() -> None:
     volume = ball_volume(sop_instance_uids=(), instance_numbers=())
     above_the_scan = centre_slice(volume, (0, 0, 1e4))
     assert above_the_scan == {"index": 47, "sop_instance_uid": None, "instance_number": None}
+
+
+def test_a_missing_instance_uid_is_unknown() -> None:
+    volume = ball_volume(sop_instance_uids=("",) * 48)
+    assert centre_slice(volume, CENTER_LPS_MM)["sop_instance_uid"] is None

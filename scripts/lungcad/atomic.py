@@ -24,21 +24,19 @@ def replaced_folder(target: Path, *, ours: str) -> Iterator[Path]:
             too are named after the series) and is never replaced.
 
     Raises:
-        InputError: E-OUTPUT, where ``target`` may not be replaced or its parent cannot be written.
+        InputError: E-OUTPUT, where ``target`` may not be replaced, its parent cannot be written or the disk is full.
     """
-    _refuse_foreign(target, ours)
     tag = uuid.uuid4().hex[:8]
     fresh, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
-    try:
+    with _output_errors():
+        _refuse_foreign(target, ours)
         fresh.mkdir(parents=True)  # not tempfile.mkdtemp: its folders are closed to everybody else
-    except OSError as error:
-        raise _unwritable(error) from error
-    try:
-        yield fresh
-        _swap(fresh, target, old)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            yield fresh
+            _swap(fresh, target, old)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -61,25 +59,28 @@ def added_files(folder: str | Path) -> Iterator[Path]:
     What else ``folder`` holds is left alone; on an exception it is left as it was.
 
     Raises:
-        InputError: E-OUTPUT, where ``folder`` cannot be made or written.
+        InputError: E-OUTPUT, where ``folder`` cannot be made or written, or the disk is full.
     """
     folder = Path(folder)
-    try:
+    with _output_errors():
         folder.mkdir(parents=True, exist_ok=True)
         fresh = tempfile.mkdtemp(prefix=".new-", dir=folder)
-    except OSError as error:
-        raise _unwritable(error) from error
+        try:
+            yield Path(fresh)
+            for file in sorted(Path(fresh).iterdir()):
+                file.replace(folder / file.name)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _output_errors() -> Iterator[None]:
+    """Tell what the system refuses, from a closed folder to a full disk, as E-OUTPUT."""
     try:
-        yield Path(fresh)
-        for file in sorted(Path(fresh).iterdir()):
-            file.replace(folder / file.name)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _unwritable(error: OSError) -> InputError:
-    text = f"cannot write to the output folder: {error.strerror} (expected a writable folder)."
-    return InputError("E-OUTPUT", text, "Give another --output_dir.")
+        yield
+    except OSError as error:
+        text = f"cannot write to the output folder: {error.strerror} (expected a writable folder)."
+        raise InputError("E-OUTPUT", text, "Give another --output_dir.") from error
 
 
 def _swap(fresh: Path, target: Path, old: Path) -> None:

@@ -22,8 +22,12 @@ MONAI_ARGUMENTS = (
 )  # fmt: skip
 """What ``monai.bundle.run`` and its ConfigWorkflow take themselves (MONAI 1.6), besides a config's keys."""
 
-_EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]""")
-"""``$`` (Python) or ``%`` (a piece of another file) where a string, also one within a list or dict, begins."""
+_EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]|^@""")
+"""``$`` (Python) or ``%`` (a piece of another file) where a string, also one within a list or dict, begins; ``@``
+(another key) where the value begins."""
+
+_TEXT_KEYS = re.compile(r".*_dir|bundle_root|candidates|series_uid|weights")
+"""Keys that name a folder, a file or a series."""
 
 
 def begin() -> None:
@@ -46,6 +50,7 @@ def begin() -> None:
         from monai.bundle import ConfigParser
 
         check_override_values(flags, {*ConfigParser.load_config_files(files), *MONAI_ARGUMENTS})
+        _check_texts(flags)
 
 
 def config_files(config_file: str) -> list[str]:
@@ -63,7 +68,7 @@ def bundle_of(config_file: str) -> Path:
 
 
 def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[str]) -> None:
-    """Refuse ``--key value`` pairs that the config does not know or that carry code.
+    """Refuse ``--key value`` pairs that the config does not know, that carry code or that MONAI would alter.
 
     Args:
         overrides: by key.
@@ -81,11 +86,33 @@ def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[st
             hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
             raise InputError("E-CONFIG", f"unknown option --{key} (expected a key of the bundle's config).", hint)
         plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
+        check_path_text(key, value)
         if not plain_id or _EXPRESSION.search(str(value)) or "_target_" in str(value):
             raise InputError(
                 "E-CONFIG", f"--{key} carries an expression (expected a plain value).",
                 "Put expressions into a config file of your own and add it to --config_file.",
             )  # fmt: skip
+
+
+def check_path_text(key: str, value: Any) -> None:
+    """Refuse ``#`` in a value: MONAI takes it for its ``::`` and would look for another path.
+
+    Raises:
+        InputError: E-CONFIG.
+    """
+    if "#" in str(value):
+        raise InputError("E-CONFIG", f"--{key} holds a # (expected none: MONAI reads it as ::).", "Rename the folder.")
+
+
+def _check_texts(flags: Mapping[str, str]) -> None:
+    """Refuse names that fire, which MONAI's command line uses, turns into something else, such as 20240131."""
+    from fire.parser import DefaultParseValue
+
+    for key, value in flags.items():
+        read_as = DefaultParseValue(value)
+        if _TEXT_KEYS.fullmatch(key) and not isinstance(read_as, str | None):
+            text = f"--{key} {value} is read as {type(read_as).__name__} (expected text)."
+            raise InputError("E-CONFIG", text, f"Write ./{value} of a folder or file, or quote it twice.")
 
 
 def parse_flags(argv: Sequence[str]) -> dict[str, str]:

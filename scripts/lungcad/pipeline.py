@@ -18,6 +18,7 @@ from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.manifest import check_pack
 from lungcad.options import check_operating_point, switch
+from lungcad.overrides import check_path_text
 from lungcad.registry import stage_bundle
 from lungcad.results import sort_findings, write_results
 from lungcad.stage import BundleStage
@@ -135,11 +136,13 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
 
     Raises:
-        InputError: what the bundle refuses; an altered pack, before any of it is read.
+        InputError: what the bundle refuses; an altered pack and paths with a ``#``, before any of it is read.
     """
     from monai.bundle import ConfigWorkflow
 
     check_pack([Path(bundle_root)])
+    for key, value in {**overrides, "bundle_root": bundle_root}.items():
+        check_path_text(key, value)
     configs = Path(bundle_root) / "configs"
     workflow = ConfigWorkflow(
         str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),

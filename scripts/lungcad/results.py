@@ -5,6 +5,7 @@ The documents are built by pure functions (no clock, no disk); :func:`write_resu
 """
 
 import csv
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -49,7 +50,7 @@ def write_results(
     inputs: str | Path = "",
     also: Sequence[Callable[[Path, Mapping[str, Any]], None]] = (),
 ) -> Path:
-    """Write the four result files to ``<output_dir>/<series uid>/``, replacing an earlier result as a whole.
+    """Write the four result files to ``<output_dir>/<folder_name of the series>/``, replacing an earlier result whole.
 
     Args:
         output_dir: created if needed.
@@ -158,7 +159,7 @@ def centre_slice(volume: Volume, center_lps_mm: Sequence[float]) -> dict[str, An
     uids, numbers = volume.sop_instance_uids, volume.instance_numbers
     return {
         "index": index,
-        "sop_instance_uid": uids[index] if uids else None,
+        "sop_instance_uid": (uids[index] or None) if uids else None,
         "instance_number": numbers[index] if numbers else None,
     }
 
@@ -175,7 +176,8 @@ def run_document(
     """Build run.json: what ran on what, how long. Holds no path and nothing about the patient."""
     from lungcad.volumes import volume_suffix
 
-    kind = "DICOM series" if volume.sop_instance_uids else f"{volume_suffix(inputs)} file".strip()
+    suffix = volume_suffix(inputs)
+    kind = f"{suffix} file" if suffix and not volume.sop_instance_uids else "DICOM series"
     return {
         "inputs": {"kind": kind, "series_uid": volume.series_uid, "slices": volume.hu.shape[2]},
         "versions": {"python": platform.python_version(), "lungcad": _version("lungcad")}
@@ -204,8 +206,13 @@ def write_csv(path: Path, series_uid: str, findings: Sequence[Finding]) -> None:
 
 
 def folder_name(series_uid: str) -> str:
-    """Make a safe folder name: UIDs stay as they are, in file names everything unusual becomes ``_``."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", series_uid).strip("._-")[:120] or "series"
+    """Make a safe folder name: UIDs stay as they are.
+
+    In file names everything unusual becomes ``_``; a checksum then keeps two of them from sharing a folder.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", series_uid).strip("._-")[:120] or "series"
+    checksum = hashlib.sha256(series_uid.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return safe if safe == series_uid else f"{safe}_{checksum}"
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -72,11 +72,11 @@ def check_place(file: Path, header: TextHeader | None, reader: Any) -> None:
     if missing:
         text = f"{file.name} does not say where its voxels lie (expected {', '.join(missing)} in the header)."
         raise InputError("E-TAG-MISSING", text, "Write the file again with spacing, origin and orientation.")
-    wrong = "" if np.isfinite([*reader.GetOrigin(), *reader.GetDirection()]).all() else "its origin or direction is not finite"
+    wrong = "" if header is None else _wrong_field(header.fields)
+    if not np.isfinite([*reader.GetOrigin(), *reader.GetDirection()]).all():
+        wrong = "its origin or direction is not finite"
     if not all(0 < step < np.inf for step in reader.GetSpacing()):
         wrong = f"its spacing is {reader.GetSpacing()} (expected above 0)"
-    if header is not None:
-        wrong = wrong or _wrong_field(header.fields)
     if wrong:
         raise InputError("E-TAG-VALUE", f"{file.name} cannot be placed: {wrong}.", "Repair the file's header.")
 

@@ -33,7 +33,7 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **l
     Raises:
         InputError: refused; ``code`` says why.
     """
-    if volume_suffix(path) and not Path(path).is_dir():
+    if volume_suffix(path) and not os.path.isdir(path):  # unlike Path's, it never raises
         return read_volume_file(path, **leniency)
     return read_series(path, series_uid, **leniency)
 
@@ -57,7 +57,7 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
 
     options = Leniency.of(leniency)
     file = Path(path)
-    if not os.path.isfile(file):  # unlike Path's, it raises nothing where a folder may not be entered
+    if not (os.path.isfile(file) and os.access(file, os.R_OK)):
         raise InputError("E-NO-DICOM", f"No such file, or no permission: {file.name[:80]}.", "Check the path.")
     reader = sitk.ImageFileReader()
     try:
@@ -72,8 +72,6 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
         image = sitk.Cast(reader.Execute(), sitk.sitkFloat32)
     except UnicodeEncodeError as error:
         raise InputError("E-NO-DICOM", "A file name that is not UTF-8.", "Rename the file.") from error
-    except PermissionError as error:
-        raise InputError("E-NO-DICOM", f"No permission to read {file.name}.", "Grant read permission.") from error
     except (RuntimeError, EOFError, OSError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")[:160]
         raise InputError("E-CORRUPT", f"{file.name} cannot be read: {reason}.", "Copy the file again.") from error

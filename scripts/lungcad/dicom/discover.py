@@ -56,8 +56,13 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
 
 def _files(root: Path, found: Found) -> list[Path]:
     """All regular files to look at, in a stable order."""
-    if not root.exists():
-        raise DicomSeriesError("E-NO-DICOM", f"No such file or folder: {root.name}.", "Check the path.")
+    try:
+        root.stat()
+    except FileNotFoundError as error:
+        raise DicomSeriesError("E-NO-DICOM", f"No such file or folder: {root.name}.", "Check the path.") from error
+    except OSError as error:  # a folder above is closed, the name is too long, links lead in a circle
+        text = f"{root.name[:80]} cannot be read: {error.strerror}."
+        raise DicomSeriesError("E-NO-DICOM", text, "Check the path and the permissions.") from error
     if root.is_file():
         header = read_header(root)
         if not (isinstance(header, Header) and header.text("SOPClassUID") == uid.MediaStorageDirectoryStorage):
@@ -83,8 +88,8 @@ def _walk(folder: Path, root: Path, outside: list[str]) -> Iterator[Path]:
     for entry in entries:
         if entry.is_symlink():
             # a link that stays inside leads to a file that the walk meets anyway
-            target = Path(entry.path).resolve()
-            if not target.is_relative_to(root) or not target.exists():
+            target = Path(os.path.realpath(entry.path))  # unlike resolve() it raises nothing at links in a circle
+            if not target.is_relative_to(root) or not os.path.exists(target):
                 outside.append(entry.name)
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path), root, outside)

@@ -20,8 +20,8 @@ ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of a cosine within a series: a quarter of a pixel at the edge of the field of view."""
 SPACING_RELATIVE_TOLERANCE = 1e-4
 """Largest difference of PixelSpacing within a series: a twentieth of a pixel over 512 columns."""
-GRID_TOLERANCE_MM = 0.051
-"""Largest distance of a slice from its place on the regular grid: positions rounded to 0.1 mm."""
+GRID_TOLERANCE_MM = 0.101
+"""Largest distance of a slice from its place on the line between the outermost: all three rounded to 0.1 mm."""
 SAME_PLACE_MM = 0.01
 TILT_DEGREES = 0.5
 OBLIQUE_DEGREES = 1.0

@@ -102,7 +102,7 @@ def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
     air = air_hu(thinned)
     if air > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
-        raise _implausible(f"no air (the least dense voxels have {air:.0f} HU) and mostly denser than bone: not calibrated in HU")
+        raise _implausible(f"no air (nothing below {air:.0f} HU) and mostly denser than bone: not calibrated in HU")
     types = {group[0].rescale_type for group in groups} - {"", "HU"}
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(sorted(types))} (expected HU).")] if types else []
     return no_air(air) + foreign
