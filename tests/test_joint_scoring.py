@@ -9,6 +9,7 @@ from ignite.engine import Engine
 from lungcad.finding import Finding
 from lungcad.finding_mask import FindingMask
 from lungcad.geometry import scaled_affine
+from lungcad.score_predictions import score_predictions
 from lungcad.training.case import Case, Sphere
 from lungcad.training.joint_scoring import JointScorer, dice, joint_figures, nodule_rows, read_rows
 from lungcad.training.results_table import results
@@ -85,6 +86,24 @@ def test_figures_by_hand() -> None:
     assert everything["nodules"] == 5
     assert everything["balanced_accuracy"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert everything["auc"] == pytest.approx((3 + 0.5) / 6)  # 0.9 beats all three, 0 ties with one
+
+
+def test_malignancy_is_told_as_score_malignancy_reads_it(tmp_path: Path) -> None:
+    case = cube_case()
+    findings, masks = zip(
+        found(case, (4, 4, 4), (6, 6, 6), malignancy_probability=0.7),
+        found(case, (20, 20, 20), (6, 6, 6), malignancy_probability=0.6),
+        strict=True,
+    )
+    scorer = JointScorer(str(tmp_path), "a test")
+    scorer.start()
+    own = dict(zip([finding.center_lps_mm for finding in findings], masks, strict=True))
+    scorer.add({"case": case, "findings": list(findings), "masks": own}, {})
+    scorer.write()
+    figures = score_predictions(tmp_path / "malignancy.csv", rounds=20)
+    of_found = json.loads((tmp_path / "joint.json").read_text())["malignancy_of_found"]
+    assert (figures["nodules"], figures["benign"], figures["auc"], figures["balanced_accuracy"]) == (2, 1, 1.0, 0.5)
+    assert all(figures[key] == of_found[key] for key in ("nodules", "patients", "auc", "balanced_accuracy"))
 
 
 def test_what_is_not_known_is_none() -> None:

@@ -183,6 +183,40 @@ def test_command_tells_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "texture           0.467" in text
 
 
+def baseline(tmp_path: Path, *rows: str) -> tuple[str, str]:
+    path = tmp_path / "baseline.csv"
+    path.write_text("\n".join(["nodule_id,patient_id,label,probability", *rows]))
+    return "--baseline", str(path)
+
+
+def test_a_baseline_is_compared_over_the_nodules_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = baseline(tmp_path, "n4,p3,0,0.7", "n1,p1,1,0.6", "n9,p9,1,0.0")  # n2 is missing, n9 foreign
+    run(tmp_path, *other, "--json")
+    both = json.loads(capsys.readouterr().out)["baseline"]
+    assert both["nodules"] == 2
+    assert (both["auc"], both["baseline_auc"], both["auc_difference"]) == (1.0, 0.0, 1.0)
+    assert (both["balanced_accuracy"], both["baseline_balanced_accuracy"]) == (1.0, 0.5)
+    assert both["auc_difference_ci"] == [1.0, 1.0]  # a draw with both classes has both nodules
+    run(tmp_path, *other)
+    assert "AUC               1.000 - 0.000 = +1.000  (+1.000 to +1.000)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        (["n4,p3,1,0.7", "n1,p1,1,0.6"], "baseline.csv, line 2: n4 has another label in predictions.csv"),
+        (["n1,p1,1,0.6"], "0 benign, 1 malignant nodules"),
+    ],
+)
+def test_a_baseline_that_cannot_be_compared_is_refused(
+    rows: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(tmp_path, *baseline(tmp_path, *rows))
+    printed = capsys.readouterr().err
+    assert end.value.code == 2 and printed.startswith("error[E-TABLE]") and error in printed
+
+
 @pytest.mark.parametrize("more", [("--threshold", "2"), ("--threshold", "high"), ("--bins", "0"), ("--bins", "2.5")])
 def test_bad_options_exit_with_2(more: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:

@@ -104,13 +104,13 @@ def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest
     [
         (["--dataset_dir", "20240131"], "read as int"),
         (["--dataset_dir", "1e5"], "read as float"),
-        (["--output_dir", "[a]"], "read as list"),
         (["--dataset_dir"], "read as bool"),
         (["--dataset_dir", "/data/CT#3"], "holds a #"),
         (["--dataset_dir", "./20240131"], ""),
         (["--dataset_dir", '"20240131"'], ""),
         (["--epochs", "3"], ""),
         (["--candidates", "None"], ""),
+        (["--candidates", "['a.json','b.json']"], ""),
     ],
 )
 def test_names_reach_the_bundle_as_they_are_or_not_at_all(

@@ -98,6 +98,41 @@ def test_a_fold_is_scored_with_the_whole_annotations(
     assert "1 annotations of scans outside the list of series were left out" in text
 
 
+def test_a_baseline_is_compared_over_the_same_draws(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(flags(tables, tmp_path / "out", "--baseline", str(tables["submission"]), "--json"))
+    same = json.loads(capsys.readouterr().out)["baseline"]
+    assert (same["cpm_difference"], same["cpm_difference_ci"]) == (0, [0, 0])
+    assert same["sensitivity_differences_ci"] == [[0, 0]] * 7
+    worse = tmp_path / "worse.csv"  # without the hit in 1.2, which counts from 1/2 false per scan on
+    lines = tables["submission"].read_text().splitlines()
+    worse.write_text("\n".join(line for line in lines if not line.startswith("1.2,5.9")))
+    cli.main(flags(tables, tmp_path / "out", "--baseline", str(worse), "--json"))
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["baseline"]["sensitivity_differences"] == pytest.approx([0, 0, *[1 / 3] * 5])
+    assert figures["cpm"] - figures["baseline"]["cpm"] == pytest.approx(5 / 21)
+    assert figures["baseline"]["cpm_difference"] == pytest.approx(5 / 21)
+    low, high = figures["baseline"]["cpm_difference_ci"]
+    assert 0 <= low <= 5 / 21 <= high
+    cli.main(flags(tables, tmp_path / "out", "--baseline", str(worse)))
+    assert "CPM of the baseline 0.333, difference +0.238 (+0.000 to" in capsys.readouterr().out
+
+
+def test_another_column_may_rank_the_marks(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = tables["submission"].read_text().splitlines()
+    early = ["detection_score", 0.5, 0.5, 0.1, 0.9, 0.2]  # the false mark of 1.3 goes before the hit of 1.2
+    tables["submission"].write_text("\n".join(f"{line},{value}" for line, value in zip(lines, early, strict=True)))
+    cli.main(flags(tables, tmp_path / "out", "--score_column", "detection_score", "--json"))
+    thresholds = [point["threshold"] for point in json.loads(capsys.readouterr().out)["operating_points"]]
+    assert thresholds == [0.5, 0.5, *[0.1] * 5]
+    with pytest.raises(SystemExit):
+        cli.main(flags(tables, tmp_path / "out", "--score_column", "score"))
+    assert "submission.csv: column score missing" in capsys.readouterr().err
+
+
 def test_the_limit_of_marks(tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(flags(tables, tmp_path / "out", "--max_marks", "1", "--json"))
     figures = json.loads(capsys.readouterr().out)

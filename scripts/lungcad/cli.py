@@ -36,7 +36,7 @@ _WEIGHTS = {True: "yes", False: "no", None: "-"}
 
 _TEXTS = (
     "input_path", "output_dir", "folder", "bundle", "series_uid", "submission", "annotations", "excluded", "seriesuids",
-    "series_map", "fp_per_scan", "predictions",
+    "series_map", "score_column", "baseline", "fp_per_scan", "predictions",
 )  # fmt: skip
 
 _as_text = SetParseFns(str, str, **dict.fromkeys(_TEXTS, str))
@@ -149,8 +149,8 @@ class Commands:
     @_as_text
     def score(
         self, *, submission: str, annotations: str, excluded: str, seriesuids: str, output_dir: str,
-        series_map: str | None = None, fp_per_scan: str = "", max_marks: int = 100, bootstraps: int = 1000,
-        json: bool = False, debug: bool = False,
+        series_map: str | None = None, score_column: str = "probability", baseline: str | None = None,
+        fp_per_scan: str = "", max_marks: int = 100, bootstraps: int = 1000, json: bool = False, debug: bool = False,
     ) -> None:  # fmt: skip
         """Score a table of findings by LUNA16's rules: sensitivities, CPM with interval, operating points.
 
@@ -161,6 +161,8 @@ class Commands:
             seriesuids: LUNA16's seriesuids.csv, the scans.
             output_dir: gets metrics.json, froc.csv and froc.png.
             series_map: CSV with short_id, seriesuid, where the submission holds short ids.
+            score_column: of the submission, that ranks its marks, such as detection_score in nodules.csv.
+            baseline: submission of another system to compare with, ranked by probability.
             fp_per_scan: further operating points to tell the threshold of, such as 0.5,3.
             max_marks: per scan; LUNA16's limit is 100, 0 lifts it.
             bootstraps: rounds over scans for the intervals.
@@ -171,9 +173,9 @@ class Commands:
         from lungcad.score_submission import as_text, score_submission, write_scores
 
         figures, curve = score_submission(
-            submission, annotations, excluded, seriesuids, series_map=series_map,
-            more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan), max_marks=whole("max_marks", max_marks, 0),
-            rounds=whole("bootstraps", bootstraps, 1),
+            submission, annotations, excluded, seriesuids, series_map=series_map, score_column=score_column,
+            baseline=baseline, more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan),
+            max_marks=whole("max_marks", max_marks, 0), rounds=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
         if switch("json", json):
@@ -183,8 +185,8 @@ class Commands:
 
     @_as_text
     def score_malignancy(
-        self, *, predictions: str, output_dir: str, threshold: float = 0.5, bins: int = 10, bootstraps: int = 1000,
-        json: bool = False, debug: bool = False,
+        self, *, predictions: str, output_dir: str, baseline: str | None = None, threshold: float = 0.5,
+        bins: int = 10, bootstraps: int = 1000, json: bool = False, debug: bool = False,
     ) -> None:  # fmt: skip
         """Score a table of malignancy predictions: AUC, accuracy, calibration, errors of the attributes.
 
@@ -192,6 +194,7 @@ class Commands:
             predictions: CSV with nodule_id, probability, and label (0, 1) or mean_malignancy (1 to 5, 3 is left out);
                 optional: patient_id, and pairs such as spiculation, spiculation_true on LIDC's scales.
             output_dir: gets metrics.json and reliability.png.
+            baseline: predictions of another system to compare with, over the nodules that both tables have.
             threshold: probabilities from here on are called malignant.
             bins: of the reliability diagram and the expected calibration error, of equal width.
             bootstraps: rounds over patients for the intervals.
@@ -202,8 +205,8 @@ class Commands:
         from lungcad.score_predictions import as_text, score_predictions, write_scores
 
         figures = score_predictions(
-            predictions, threshold=probability("threshold", threshold), bins=whole("bins", bins, 1),
-            rounds=whole("bootstraps", bootstraps, 1),
+            predictions, baseline=baseline, threshold=probability("threshold", threshold),
+            bins=whole("bins", bins, 1), rounds=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures)
         if switch("json", json):

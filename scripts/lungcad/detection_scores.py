@@ -87,6 +87,33 @@ def score_detection(
     return figures, curve
 
 
+def compare_detection(
+    scans: Sequence[ScoredScan], baseline: Sequence[ScoredScan], rounds: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Compare two systems on the same scans; the intervals are of draws of scans that both share.
+
+    Args:
+        scans: after matching.
+        baseline: the same scans with the other system's marks.
+        rounds, seed: as :func:`score_detection` takes them.
+
+    Returns:
+        The baseline's ``cpm`` and ``sensitivities`` at LUNA16's seven points, and ``cpm_difference`` and
+        ``sensitivity_differences``, above 0 where the baseline is worse, with their intervals (``_ci``).
+    """
+    froc, other = Froc(scans), Froc(baseline)
+    values, draws = other.at(), froc.bootstrap(rounds=rounds, seed=seed) - other.bootstrap(rounds=rounds, seed=seed)
+    differences = froc.at() - values
+    return {
+        "cpm": float(values.mean()),
+        "sensitivities": values.tolist(),
+        "cpm_difference": float(differences.mean()),
+        "cpm_difference_ci": np.percentile(draws.mean(axis=1), _INTERVAL).tolist(),
+        "sensitivity_differences": differences.tolist(),
+        "sensitivity_differences_ci": np.percentile(draws, _INTERVAL, axis=0).T.tolist(),
+    }
+
+
 def _operating_point(
     froc: Froc, scans: Sequence[ScoredScan], rate: float, sensitivity: float, interval: tuple[float, float]
 ) -> dict[str, Any]:

@@ -75,13 +75,16 @@ def read_spheres(path: str | Path, series: Sequence[str]) -> tuple[dict[str, np.
     return {uid: np.array(rows) for uid, rows in spheres.items()}, left_out
 
 
-def read_marks(path: str | Path, series: Sequence[str], series_map: str | Path | None = None) -> dict[str, Marks]:
+def read_marks(
+    path: str | Path, series: Sequence[str], series_map: str | Path | None = None, score: str = LUNA16_COLUMNS[-1]
+) -> dict[str, Marks]:
     """Read a submission: ``seriesuid, coordX, coordY, coordZ, probability``, LPS mm; more columns are fine.
 
     Args:
         path: the table; a header alone is a submission without marks.
         series: to be scored.
         series_map: table with the columns ``short_id, seriesuid``, where the submission holds short ids.
+        score: the column that ranks the marks, another instead of ``probability``.
 
     Returns:
         Marks by series; series without marks are absent.
@@ -92,12 +95,13 @@ def read_marks(path: str | Path, series: Sequence[str], series_map: str | Path |
     known = set(series)
     uid_of = read_series_map(series_map) if series_map else None
     rows = defaultdict(list)
-    for row in read_table(path, LUNA16_COLUMNS).rows:
+    columns = (*LUNA16_COLUMNS[:-1], score)
+    for row in read_table(path, columns).rows:
         name = row.text("seriesuid")
         uid = name if uid_of is None else uid_of.get(name, "")
         if uid not in known:
             raise _unknown_series(row, name, mapped=uid_of is not None, listed=bool(uid))
-        rows[uid].append([row.number(column) for column in LUNA16_COLUMNS[1:]])
+        rows[uid].append([row.number(column) for column in columns[1:]])
     tables = {uid: np.array(numbers) for uid, numbers in rows.items()}
     return {uid: Marks(table[:, :3], table[:, 3]) for uid, table in tables.items()}
 

@@ -75,6 +75,33 @@ def score_malignancy(
     }
 
 
+def compare_malignancy(
+    predictions: Predictions, baseline: Predictions, *, threshold: float = 0.5, rounds: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Compare two systems on the same nodules; the intervals are of draws of patients that both share.
+
+    Args:
+        predictions, baseline: of the same nodules in the same order.
+        threshold, rounds, seed: as :func:`score_malignancy` takes them.
+
+    Returns:
+        ``nodules``, and for each figure of :func:`classification` its value, the baseline's (``baseline_``) and their
+        difference (``_difference``, ``_difference_ci``), above 0 where the baseline is lower.
+    """
+
+    def figures(weight: np.ndarray) -> dict[str, float]:
+        ours, theirs = (
+            classification(one.label, one.probability, threshold, weight) for one in (predictions, baseline)
+        )
+        both = ours | {f"baseline_{key}": value for key, value in theirs.items()}
+        return both | {f"{key}_difference": ours[key] - theirs[key] for key in ours}
+
+    values = figures(np.ones(len(predictions.label)))
+    intervals = bootstrap(figures, predictions, rounds=rounds, seed=seed)
+    of_differences = {f"{key}_ci": interval for key, interval in intervals.items() if key.endswith("_difference")}
+    return {"nodules": len(predictions.label), **values, **of_differences}
+
+
 def classification(
     label: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray | None = None
 ) -> dict[str, float]:

@@ -2,6 +2,7 @@
 """Read the predictions of a malignancy classifier, one nodule per line."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,25 @@ def read_nodules(paths: Sequence[str | Path], attributes: Sequence[str] = ()) ->
     kept = tuple(row for row in rows if _label(row) is not None)
     name = ", ".join(dict.fromkeys(table.name for table in tables))
     return Table(name, tuple(columns), kept), len(rows) - len(kept)
+
+
+def read_pair(path: str | Path, baseline: str | Path) -> tuple[Predictions, Predictions]:
+    """Read two tables of predictions, of the nodules that both have, in the same order.
+
+    Raises:
+        InputError: E-TABLE, as :func:`read_predictions` does, and where the two disagree on the truth.
+    """
+    tables = [read_nodules([one])[0] for one in (path, baseline)]
+    rows = [{row.text("nodule_id"): row for row in table.rows} for table in tables]
+    shared = [name for name in rows[0] if name in rows[1]]
+    for name in shared:
+        if _label(rows[0][name]) != _label(rows[1][name]):
+            raise rows[1][name].refusal(f"{name} has another label in {tables[0].name}", "Score against one truth.")
+    one, other = (
+        to_predictions(replace(table, rows=tuple(own[name] for name in shared)))
+        for table, own in zip(tables, rows, strict=True)
+    )
+    return one, other
 
 
 def to_predictions(nodules: Table) -> Predictions:

@@ -105,12 +105,12 @@ def check_path_text(key: str, value: Any) -> None:
 
 
 def _check_texts(flags: Mapping[str, str]) -> None:
-    """Refuse names that fire, which MONAI's command line uses, turns into something else, such as 20240131."""
+    """Refuse names that fire, which MONAI's command line uses, turns into a number or true, such as 20240131."""
     from fire.parser import DefaultParseValue
 
     for key, value in flags.items():
         read_as = DefaultParseValue(value)
-        if _TEXT_KEYS.fullmatch(key) and not isinstance(read_as, str | None):
+        if _TEXT_KEYS.fullmatch(key) and isinstance(read_as, int | float):  # bool is an int; lists name several
             text = f"--{key} {value} is read as {type(read_as).__name__} (expected text)."
             raise InputError("E-CONFIG", text, f"Write ./{value} of a folder or file, or quote it twice.")
 

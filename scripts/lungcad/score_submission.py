@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.atomic import added_files
-from lungcad.detection_scores import Curve, score_detection
+from lungcad.detection_scores import Curve, compare_detection, score_detection
 from lungcad.errors import InputError
+from lungcad.froc import ScoredScan
 from lungcad.froc_plot import draw_curve, write_curve_csv
-from lungcad.luna16 import MAX_MARKS, best_marks, read_marks, read_series, read_spheres, score_scans
+from lungcad.luna16 import MAX_MARKS, Marks, best_marks, read_marks, read_series, read_spheres, score_scans
 
 
 def score_submission(
@@ -21,6 +22,8 @@ def score_submission(
     seriesuids: str | Path,
     *,
     series_map: str | Path | None = None,
+    score_column: str = "probability",
+    baseline: str | Path | None = None,
     more_fp_per_scan: Sequence[float] = (),
     max_marks: int = MAX_MARKS,
     rounds: int = 1000,
@@ -33,13 +36,16 @@ def score_submission(
         excluded: irrelevant findings; marks on them count neither way.
         seriesuids: the scans.
         series_map: ``short_id,seriesuid``, where the submission holds short ids.
+        score_column: of the submission, that ranks its marks.
+        baseline: another system's submission, ranked by ``probability``, to compare with.
         more_fp_per_scan: operating points besides LUNA16's seven.
         max_marks: per scan; 0 lets all count.
         rounds: of the bootstrap over scans.
 
     Returns:
         As :func:`lungcad.detection_scores.score_detection`, with the numbers of marks: ``marks`` in the submission,
-        ``marks_over_limit`` among them that do not count, ``marks_per_scan`` of those that do.
+        ``marks_over_limit`` among them that do not count, ``marks_per_scan`` of those that do; and ``baseline``, as
+        :func:`lungcad.detection_scores.compare_detection`, where there is one.
 
     Raises:
         InputError: E-TABLE, where a table is refused or no scan in the list has a nodule.
@@ -50,9 +56,17 @@ def score_submission(
         text = f"no nodule of {Path(annotations).name} lies in a scan of {Path(seriesuids).name}."
         raise InputError("E-TABLE", text, "Give annotations and a list of series that belong together.")
     irrelevant, _ = read_spheres(excluded, series)
-    every = read_marks(submission, series, series_map)
-    marks = {uid: best_marks(own, max_marks) for uid, own in every.items()}
-    figures, curve = score_detection(score_scans(series, nodules, irrelevant, marks), more_fp_per_scan, rounds)
+
+    def scored(every: Mapping[str, Marks]) -> tuple[dict[str, Marks], list[ScoredScan]]:
+        marks = {uid: best_marks(own, max_marks) for uid, own in every.items()}
+        return marks, score_scans(series, nodules, irrelevant, marks)
+
+    every = read_marks(submission, series, series_map, score_column)
+    marks, scans = scored(every)
+    figures, curve = score_detection(scans, more_fp_per_scan, rounds)
+    if baseline is not None:
+        other = scored(read_marks(baseline, series, series_map))[1]
+        figures["baseline"] = compare_detection(scans, other, rounds)
     total, kept = (sum(len(own.scores) for own in table.values()) for table in (every, marks))
     counts = {
         "marks": total, "marks_over_limit": total - kept, "marks_per_scan": kept / len(series),
@@ -83,9 +97,17 @@ def as_text(figures: Mapping[str, Any]) -> str:
         *_candidate_lines(figures),
         _true_negative_line(figures["true_negative_patients"]),
     ]
+    if "baseline" in figures:
+        lines.append(_baseline_line(figures["baseline"]))
     if figures["annotations_left_out"]:
         lines.append(f"{figures['annotations_left_out']} annotations of scans outside the list of series were left out")
     return "\n".join(lines)
+
+
+def _baseline_line(baseline: Mapping[str, Any]) -> str:
+    low, high = baseline["cpm_difference_ci"]
+    difference = f"difference {baseline['cpm_difference']:+.3f} ({low:+.3f} to {high:+.3f}, the same draws for both)"
+    return f"CPM of the baseline {baseline['cpm']:.3f}, {difference}"
 
 
 def _operating_table(points: Sequence[Mapping[str, Any]]) -> list[str]:

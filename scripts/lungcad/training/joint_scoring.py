@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score masks, sizes and malignancy of what a bundle found in cases, nodule by nodule, besides its detection.
 
-A scored folder gets ``segmentation.csv``, one row per nodule that has a mask, and ``joint.json``, figures of it.
+A scored folder gets ``segmentation.csv``, one row per nodule that has a mask, ``joint.json``, figures of it, and
+``malignancy.csv``, what ``lungcad score_malignancy`` reads.
 """
 
 import csv
@@ -29,6 +30,8 @@ COLUMNS = (
     "case", "nodule", "found", "dice", "volume_mm3", "true_volume_mm3", "diameter_mm", "true_diameter_mm",
     "n_readers", "median_malignancy", "malignancy_probability",
 )  # fmt: skip
+MALIGNANCY = "malignancy.csv"
+MALIGNANCY_COLUMNS = ("nodule_id", "patient_id", "probability", "label")
 
 
 class JointScorer(CaseScorer):
@@ -52,6 +55,8 @@ class JointScorer(CaseScorer):
                 writer = csv.DictWriter(stream, COLUMNS)
                 writer.writeheader()
                 writer.writerows(self.rows)
+            with (folder / MALIGNANCY).open("w", newline="") as stream:
+                csv.writer(stream).writerows([MALIGNANCY_COLUMNS, *_predictions(self.rows)])
             (folder / "joint.json").write_text(json.dumps({"data": self.data} | joint_figures(self.rows), indent=2))
 
 
@@ -119,7 +124,7 @@ def joint_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it, over all,
     the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
     """
-    patient = np.unique([(row["nodule"] or row["case"]).split("_")[0] for row in rows], return_inverse=True)[1]
+    patient = np.unique([_patient(row) for row in rows], return_inverse=True)[1]
     values = {
         "dice": [row["dice"] if row["found"] else None for row in rows],
         "dice_with_missed": [row["dice"] for row in rows],
@@ -161,13 +166,30 @@ def _summary(name: str, value: np.ndarray, patient: np.ndarray, rounds: int = 10
 
 def _malignancy(rows: Sequence[dict[str, Any]], patient: np.ndarray, chosen: np.ndarray) -> dict[str, Any] | None:
     """Balanced accuracy, AUC and their like; None unless both classes are there."""
-    medians = {n: rows[n]["median_malignancy"] for n in np.flatnonzero(chosen).tolist()}
-    sides = {n: benign_or_malignant(score) for n, score in medians.items() if score is not None}
-    sure = [n for n, side in sides.items() if side is not None]
-    label = np.array([sides[n] for n in sure])
+    labels = {n: _label(rows[n]) for n in np.flatnonzero(chosen).tolist()}
+    sure = [n for n, label in labels.items() if label is not None]
+    label = np.array([labels[n] for n in sure])
     if len(np.unique(label)) != 2:
         return None
     probability = np.array([rows[n]["malignancy_probability"] or 0.0 for n in sure])
     numbers = np.unique(patient[sure], return_inverse=True)[1]
     figures = score_malignancy(Predictions(label, probability, numbers, {}))
     return {key: figures[key] for key in figures if key not in ("calibration", "attribute_errors", "ece_bins")}
+
+
+def _predictions(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Of the nodules found that are benign or malignant, as ``lungcad score_malignancy`` reads them."""
+    return [
+        [f"{row['case']}/{row['nodule']}", _patient(row), row["malignancy_probability"], _label(row)]
+        for row in rows if row["malignancy_probability"] is not None and _label(row) is not None
+    ]  # fmt: skip
+
+
+def _label(row: dict[str, Any]) -> int | None:
+    score = row["median_malignancy"]
+    return None if score is None else benign_or_malignant(score)
+
+
+def _patient(row: dict[str, Any]) -> str:
+    """Nodules carry the name of their patient, unless a case is of one patient."""
+    return str(row["nodule"] or row["case"]).split("_")[0]

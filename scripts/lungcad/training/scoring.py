@@ -2,8 +2,8 @@
 """Score what a bundle found in cases by LUNA16's rules, and the scores of several folders as one.
 
 A scored folder holds LUNA16's four tables (``submission.csv``, ``annotations.csv``, ``annotations_excluded.csv``,
-``seriesuids.csv``), so ``lungcad score`` gives the same figures; ``candidates.json``, the findings whole; and
-``metrics.json``.
+``seriesuids.csv``), so ``lungcad score`` gives the same figures, and those of the detection alone by the further column
+``detection_score``; ``candidates.json``, the findings whole; and ``metrics.json``.
 """
 
 import csv
@@ -54,9 +54,12 @@ class CaseScorer(Collector):
         """Write what was collected."""
         figures = {"data": self.data} | summarise(self.findings, self.nodules, self.excluded)
         entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
-        marks = [[name, *e["center_lps_mm"], reported_score(e)] for name, some in entries.items() for e in some]
+        marks = [
+            [name, *e["center_lps_mm"], reported_score(e), e["detection_score"]]
+            for name, some in entries.items() for e in some
+        ]  # fmt: skip
         tables: dict[str, Iterable[Iterable[Any]]] = {
-            "submission.csv": [LUNA16_COLUMNS, *marks],
+            "submission.csv": [(*LUNA16_COLUMNS, "detection_score"), *marks],
             "annotations.csv": [ANNOTATION_COLUMNS, *_rows(self.nodules)],
             "annotations_excluded.csv": [ANNOTATION_COLUMNS, *_rows(self.excluded)],
             "seriesuids.csv": [[name] for name in self.findings],
