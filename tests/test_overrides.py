@@ -104,6 +104,11 @@ def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest
     [
         (["--dataset_dir", "20240131"], "read as int"),
         (["--dataset_dir", "1e5"], "read as float"),
+        (["--dataset_dir", "None"], "read as NoneType"),
+        (["--dataset_dir", "Doe,Jane"], "read as tuple"),
+        (["--output_dir", "[a]"], "read as list"),
+        (["--output_dir", "(a)"], "read as str"),
+        (["--candidates", "7"], "read as int"),
         (["--dataset_dir"], "read as bool"),
         (["--dataset_dir", "/data/CT#3"], "holds a #"),
         (["--dataset_dir", "./20240131"], ""),

@@ -77,7 +77,7 @@ def test_refusals(tmp_path: Path) -> None:
     assert refused_as(path) == "E-CORRUPT"
 
 
-@pytest.mark.parametrize("place", ["../a.raw", "LIST\na.raw", "a%03d.raw 1 20 1"])
+@pytest.mark.parametrize("place", ["../a.raw", "LIST\na.raw", "a%03d.raw 1 20 1", "a.raw\0"])
 @pytest.mark.parametrize(("name", "key"), [("a.mhd", "ElementDataFile = "), ("a.nhdr", "data file: ")])
 def test_pixels_elsewhere_or_in_several_files_are_refused(tmp_path: Path, name: str, key: str, place: str) -> None:
     path = write(tmp_path / name)
@@ -85,6 +85,33 @@ def test_pixels_elsewhere_or_in_several_files_are_refused(tmp_path: Path, name: 
     for file in (path, attached):
         file.write_text(path.read_text().replace(f"{key}a.raw", f"{key}{place}"))
         assert refused_as(file) == "E-ARCHIVE"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("a.mhd", "ElementDataFile = a.raw", "elementdatafile = a.raw\nElementDataFile = ../a.raw"),
+        ("a.nhdr", "data file: a.raw", "datafile:=a.raw\ndata file: ../a.raw"),
+    ],
+)
+def test_the_check_looks_where_itk_looks(tmp_path: Path, name: str, old: str, new: str) -> None:
+    (tmp_path / "s").mkdir()
+    path = edited(write(tmp_path / "s" / name), old, new)
+    (tmp_path / "a.raw").write_bytes((tmp_path / "s" / "a.raw").read_bytes())
+    assert refused_as(path) == "E-ARCHIVE"
+
+
+def test_no_folder_is_named_in_a_refusal(tmp_path: Path) -> None:
+    (tmp_path / "Doe_Jane").mkdir()
+    for name, data in (("a.mhd", "a.zraw"), ("a.mhd", "a.raw"), ("a.nii", "")):
+        path = write(tmp_path / "Doe_Jane" / name, compressed=data == "a.zraw")
+        if data:
+            (path.parent / data).unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:340] + b"nonsense" + path.read_bytes()[348:])
+        with pytest.raises(InputError, match="E-CORRUPT") as caught:
+            read_volume(path)
+        assert "Doe" not in str(caught.value)
 
 
 def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
@@ -97,43 +124,127 @@ def test_each_suffix_has_its_reader(tmp_path: Path) -> None:
     assert refused_as(tmp_path / "a.mha") == "E-CORRUPT"
 
 
+def edited(path: Path, old: str, new: str) -> Path:
+    content = path.read_bytes()
+    assert old.encode() in content
+    path.write_bytes(content.replace(old.encode(), new.encode()))
+    return path
+
+
 @pytest.mark.parametrize(
-    ("name", "field"),
+    ("name", "old", "new"),
     [
-        ("a.mhd", "ElementSpacing"), ("a.mha", "Offset"),
-        ("a.nhdr", "space:"), ("a.nrrd", "space directions"), ("a.nrrd", "space origin"),
+        ("a.mhd", "ElementSpacing", "elementspacing"),  # no field to ITK, which would assume 1 mm
+        ("a.mha", "Offset", "Comment"),
+        ("a.nhdr", "space: left-posterior-superior", "space dimension: 3"),
+        ("a.nrrd", "space directions:", "# space directions:"),
+        ("a.nrrd", "space origin: ", "space origin:="),  # a key/value pair, no field
     ],
-)  # fmt: skip
-def test_a_place_that_is_not_stated_is_refused(tmp_path: Path, name: str, field: str) -> None:
-    path = write(tmp_path / name)
-    lines = path.read_bytes().split(b"\n")
-    path.write_bytes(b"\n".join(line for line in lines if not line.startswith(field.encode())))
-    assert refused_as(path) in ("E-TAG-MISSING", "E-CORRUPT")  # ITK itself refuses directions without a space
-
-
-def test_a_nifti_without_codes_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.nii")
-    content = bytearray(path.read_bytes())
-    content[252:256] = bytes(4)  # qform_code, sform_code
-    path.write_bytes(content)
-    assert refused_as(path) == "E-TAG-MISSING"
+)
+def test_a_place_that_is_not_stated_is_refused(tmp_path: Path, name: str, old: str, new: str) -> None:
+    assert refused_as(edited(write(tmp_path / name), old, new)) == "E-TAG-MISSING"
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
         ("a.mhd", "Offset = ", "Offset = nan "),
+        ("a.mhd", "Offset = ", "Comment = "),
         ("a.mhd", "TransformMatrix = 1", "TransformMatrix = one"),
+        ("a.mhd", "TransformMatrix = 1", "TransformMatrix = 2"),
         ("a.mha", "ElementSpacing = 0", "ElementSpacing = x0"),
+        ("a.mha", "ElementSpacing = 0", "ElementSpacing = 9 0"),
+        ("a.mha", "ElementSpacing = 0", "ElementSpacing = -0"),
         ("a.nrrd", "space: left-posterior-superior", "space: scanner-xyz"),
+        ("a.nrrd", "kinds: domain domain domain", 'space units: "cm" "cm" "cm"'),
+        ("a.nrrd", "space directions: (0.69999999999999996,0,0)", "space directions: none"),
+        ("a.nrrd", "space directions: (0.69999999999999996,0,0)", "space directions: (nan,nan,nan)"),
+        ("a.nrrd", "space directions: (0.69999999999999996,0,0)", "space directions: (0,0,0)"),
     ],
 )
 def test_a_place_that_itk_would_guess_is_refused(tmp_path: Path, name: str, old: str, new: str) -> None:
-    path = write(tmp_path / name)
-    content = path.read_bytes()
-    assert old.encode() in content
-    path.write_bytes(content.replace(old.encode(), new.encode()))
-    assert refused_as(path) in ("E-TAG-VALUE", "E-CORRUPT")
+    path = edited(write(tmp_path / name), old, new)
+    if new == "Comment = ":
+        edited(path, "AnatomicalOrientation = RAI", "Offset = 1 2")
+    assert refused_as(path) == "E-TAG-VALUE"
+
+
+def nifti(path: Path, at: int, content: bytes, compressed: bool = False) -> Path:
+    """A NIfTI file with some bytes of its header changed: 80 pixdim, 108 vox_offset, 252 the codes, 268 qoffset."""
+    whole = bytearray(write(path).read_bytes())
+    whole[at : at + len(content)] = content
+    path.write_bytes(gzip.compress(whole) if compressed else whole)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("at", "values", "code"),
+    [
+        (252, np.zeros(2, "<i2"), "E-TAG-MISSING"),
+        (80, np.array([1, 1], "<f4"), "E-TAG-VALUE"),  # against the sform
+        (80, np.array([0], "<f4"), "E-TAG-VALUE"),
+        (80, np.array([np.nan], "<f4"), "E-TAG-VALUE"),
+        (108, np.array([0], "<f4"), "E-TAG-VALUE"),
+        (108, np.array([np.inf], "<f4"), "E-TAG-VALUE"),
+        (268, np.array([np.nan], "<f4"), "E-TAG-VALUE"),
+        (268, np.array([3], "<f4"), "E-TAG-VALUE"),  # the qform elsewhere than the sform
+        (280, np.array([-0.7, 0, 0.3], "<f4"), "E-TAG-VALUE"),  # the sform sheared
+        (344, np.frombuffer(b"ni1\0", "<i4"), "E-CORRUPT"),  # the pixels are said to be in another file
+    ],
+)
+def test_a_nifti_header_that_niftilib_would_repair_is_refused(
+    tmp_path: Path, at: int, values: np.ndarray, code: str
+) -> None:
+    assert refused_as(nifti(tmp_path / "a.nii", at, values.tobytes())) == code
+    assert refused_as(nifti(tmp_path / "a.nii", at, values.tobytes(), compressed=True)) == code
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (0, 2), (2, 0), (1, 2)])
+def test_either_form_of_nifti_places_it(tmp_path: Path, codes: tuple[int, int]) -> None:
+    direction = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+    path = write(tmp_path / "a.nii", direction=direction)
+    content = bytearray(path.read_bytes())
+    content[252:256] = np.array(codes, "<i2").tobytes()
+    path.write_bytes(content)
+    assert field_error_hu(read_volume(path)) < 0.01
+
+
+def test_axes_off_right_angles_are_refused(tmp_path: Path) -> None:
+    path = edited(write(tmp_path / "a.nrrd"), ",0) (0,0,1.25)", ",0) (0,0.05,1.25)")
+    assert refused_as(path) == "E-GEOM-TILT"
+
+
+@pytest.mark.parametrize("name", ["Müller.mhd", "list.mhd", "LUNA 1.MHD"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_names_of_any_kind(tmp_path: Path, name: str, compressed: bool) -> None:
+    write(tmp_path / "a.mha", compressed=compressed)
+    lower = (tmp_path / name).with_suffix(".mhd")  # ITK writes no other
+    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "a.mha")), str(lower), useCompression=compressed)
+    lower.rename(tmp_path / name)
+    assert field_error_hu(read_volume(tmp_path / name)) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("a.nrrd", "endian: little", "endian: little\nPosition:=HFS\nElementDataFile:=../x"),
+        ("a.mhd", "NDims = 3", "NDims = 3\nSpace = ours\nEncoding = gzip"),
+        ("a.mhd", " = ", "="),
+        ("a.mhd", "\n", "\r\n"),
+        ("a.nrrd", "left-posterior-superior", "LPS"),
+    ],
+)
+def test_headers_of_other_writers(tmp_path: Path, name: str, old: str, new: str) -> None:
+    assert field_error_hu(read_volume(edited(write(tmp_path / name), old, new))) < 0.01
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz"])
+def test_a_fourth_axis_of_length_one(tmp_path: Path, name: str) -> None:
+    image = sitk.ReadImage(str(write(tmp_path / "b.mha")))
+    sitk.WriteImage(sitk.JoinSeries([image]), str(tmp_path / name))
+    assert field_error_hu(read_volume(tmp_path / name)) < 0.01
+    sitk.WriteImage(sitk.JoinSeries([image, image]), str(tmp_path / name))
+    assert refused_as(tmp_path / name) == "E-NOT-CT"
 
 
 @pytest.mark.parametrize("value", [np.nan, 40000.0])

@@ -79,7 +79,8 @@ def _output_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"cannot write to the output folder: {error.strerror} (expected a writable folder)."
+        reason = error.strerror or type(error).__name__
+        text = f"cannot write to the output folder: {reason} (expected a writable folder)."
         raise InputError("E-OUTPUT", text, "Give another --output_dir.") from error
 
 

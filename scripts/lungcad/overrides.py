@@ -26,8 +26,9 @@ _EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]|^@""")
 """``$`` (Python) or ``%`` (a piece of another file) where a string, also one within a list or dict, begins; ``@``
 (another key) where the value begins."""
 
-_TEXT_KEYS = re.compile(r".*_dir|bundle_root|candidates|series_uid|weights")
-"""Keys that name a folder, a file or a series."""
+_ONE_NAME = re.compile(r"(dataset|output|run|bundles)_dir|bundle_root")
+_NAMES = re.compile(r"cases_dir|(.*_)?(candidates|weights)|start_from|series_uid")
+"""Keys that hold a name; and those that may also hold a list of names, or None."""
 
 
 def begin() -> None:
@@ -50,7 +51,7 @@ def begin() -> None:
         from monai.bundle import ConfigParser
 
         check_override_values(flags, {*ConfigParser.load_config_files(files), *MONAI_ARGUMENTS})
-        _check_texts(flags)
+        _check_names(flags)
 
 
 def config_files(config_file: str) -> list[str]:
@@ -86,7 +87,7 @@ def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[st
             hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
             raise InputError("E-CONFIG", f"unknown option --{key} (expected a key of the bundle's config).", hint)
         plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
-        check_path_text(key, value)
+        check_hash(key, value)
         if not plain_id or _EXPRESSION.search(str(value)) or "_target_" in str(value):
             raise InputError(
                 "E-CONFIG", f"--{key} carries an expression (expected a plain value).",
@@ -94,24 +95,25 @@ def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[st
             )  # fmt: skip
 
 
-def check_path_text(key: str, value: Any) -> None:
+def check_hash(key: str, value: Any) -> None:
     """Refuse ``#`` in a value: MONAI takes it for its ``::`` and would look for another path.
 
     Raises:
         InputError: E-CONFIG.
     """
     if "#" in str(value):
-        raise InputError("E-CONFIG", f"--{key} holds a # (expected none: MONAI reads it as ::).", "Rename the folder.")
+        raise InputError("E-CONFIG", f"--{key} holds a # (expected none: MONAI reads it as ::).", "Use another name.")
 
 
-def _check_texts(flags: Mapping[str, str]) -> None:
-    """Refuse names that fire, which MONAI's command line uses, turns into a number or true, such as 20240131."""
+def _check_names(flags: Mapping[str, str]) -> None:
+    """Refuse names that fire, which MONAI's command line uses, turns into something else, such as 20240131."""
     from fire.parser import DefaultParseValue
 
     for key, value in flags.items():
         read_as = DefaultParseValue(value)
-        if _TEXT_KEYS.fullmatch(key) and isinstance(read_as, int | float):  # bool is an int; lists name several
-            text = f"--{key} {value} is read as {type(read_as).__name__} (expected text)."
+        altered = read_as != value and not value.startswith(("'", '"'))
+        if (_ONE_NAME.fullmatch(key) and altered) or (_NAMES.fullmatch(key) and isinstance(read_as, int | float)):
+            text = f"--{key} {value} is read as {type(read_as).__name__} {read_as} (expected text)."
             raise InputError("E-CONFIG", text, f"Write ./{value} of a folder or file, or quote it twice.")
 
 

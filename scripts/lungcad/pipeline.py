@@ -18,7 +18,7 @@ from lungcad.finding import Finding
 from lungcad.grid import Scan
 from lungcad.manifest import check_pack
 from lungcad.options import check_operating_point, switch
-from lungcad.overrides import check_path_text
+from lungcad.overrides import check_hash
 from lungcad.registry import stage_bundle
 from lungcad.results import sort_findings, write_results
 from lungcad.stage import BundleStage
@@ -142,7 +142,7 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
 
     check_pack([Path(bundle_root)])
     for key, value in {**overrides, "bundle_root": bundle_root}.items():
-        check_path_text(key, value)
+        check_hash(key, value)
     configs = Path(bundle_root) / "configs"
     workflow = ConfigWorkflow(
         str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),

@@ -3,6 +3,7 @@
 
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,30 @@ import numpy as np
 
 from lungcad.dicom import Leniency, read_series
 from lungcad.errors import InputError
+from lungcad.geometry import to_world
 from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
-from lungcad.volume_header import IMAGE_IO, check_place, check_whole, read_text_header
+from lungcad.volume_headers import VolumeHeader, read_volume_header
+from lungcad.volume_headers.header import affine_of
 
+IMAGE_IO = {
+    ".mhd": "MetaImageIO", ".mha": "MetaImageIO", ".nhdr": "NrrdImageIO", ".nrrd": "NrrdImageIO",
+    ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO",
+}  # fmt: skip
+"""ITK's reader by suffix, so that none reads a file whose header was checked as another's."""
 SUFFIXES = tuple(IMAGE_IO)
+SAME_PLACE_MM = 0.1
+"""Between what ITK makes of a header and what it says, at the corners of the volume."""
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
     """Suffix of a volume file in lower case, empty where the name is none."""
     name = Path(path).name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def is_volume_file(path: str | os.PathLike[str]) -> bool:
+    """Whether the path is read as a volume file, not as DICOM."""
+    return bool(volume_suffix(path)) and not os.path.isdir(path)
 
 
 def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
@@ -33,7 +48,7 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **l
     Raises:
         InputError: refused; ``code`` says why.
     """
-    if volume_suffix(path) and not os.path.isdir(path):  # unlike Path's, it never raises
+    if is_volume_file(path):
         return read_volume_file(path, **leniency)
     return read_series(path, series_uid, **leniency)
 
@@ -50,8 +65,8 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
 
     Raises:
         InputError: E-NO-DICOM (no such file, no permission), E-CORRUPT, E-NOT-CT (not one grey 3D image), E-SIZE,
-            E-TAG-MISSING and E-TAG-VALUE (its place), E-FEW-SLICES, E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the
-            header points to several files or another folder).
+            E-TAG-MISSING and E-TAG-VALUE (its place), E-GEOM-TILT (axes not at right angles), E-FEW-SLICES,
+            E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the header points to several files or another folder).
     """
     import SimpleITK as sitk
 
@@ -62,26 +77,54 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
     reader = sitk.ImageFileReader()
     try:
         str(file).encode()  # ITK aborts the process over a name that is not UTF-8
-        header = read_text_header(file)
+        header = read_volume_header(file, volume_suffix(file))
         reader.SetImageIO(IMAGE_IO[volume_suffix(file)])
         reader.SetFileName(str(file))
         reader.ReadImageInformation()
         _check_header(reader, options)
-        check_place(file, header, reader)
-        check_whole(file, header, reader)
-        image = sitk.Cast(reader.Execute(), sitk.sitkFloat32)
+        affine = _place_of(reader)
+        _check_place(file, header.place, affine, reader.GetSize()[:3])
+        _check_whole(header, reader)
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+        reader.SetExtractSize([*reader.GetSize()[:3], 0][: reader.GetDimension()])  # of four axes the last has length 1
+        image = reader.Execute()
     except UnicodeEncodeError as error:
         raise InputError("E-NO-DICOM", "A file name that is not UTF-8.", "Rename the file.") from error
     except (RuntimeError, EOFError, OSError, zlib.error) as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")[:160]
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
+        reason = reason.replace(f"{file.parent}{os.sep}", "")[:160]  # folders are often named after patients
         raise InputError("E-CORRUPT", f"{file.name} cannot be read: {reason}.", "Copy the file again.") from error
-    size = image.GetSize()
-    image = image[:, :, :, 0] if len(size) == 4 else image
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
     hu = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return _volume(file, hu, affine, options)
+
+
+def _place_of(reader: Any) -> np.ndarray:
+    """(4, 4) index to LPS mm as ITK has it."""
+    axes = reader.GetDimension()
+    direction = np.reshape(reader.GetDirection(), (axes, axes))[:3, :3]
+    return affine_of(direction * reader.GetSpacing()[:3], reader.GetOrigin()[:3])
+
+
+def _check_place(file: Path, stated: np.ndarray, place: np.ndarray, size: Sequence[int]) -> None:
+    """Refuse a header of which ITK makes something else than it says."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(size) - 1)
+    apart = np.linalg.norm(to_world(stated, corners) - to_world(place, corners), axis=1).max()
+    if not apart < SAME_PLACE_MM:
+        text = f"Two readings of the header of {file.name} lie {apart:.2f} mm apart."
+        raise InputError("E-TAG-VALUE", text, "Write the file again with one spacing, origin and orientation.")
+
+
+def _check_whole(header: VolumeHeader, reader: Any) -> None:
+    """Refuse pixels that are damaged or end early, where ITK would give what memory happens to hold."""
+    import SimpleITK as sitk
+
+    if not header.packing and header.voxel_bytes is None:
+        return  # ITK notices
+    voxel_bytes = header.voxel_bytes or sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    needed = header.lead + voxel_bytes * int(np.prod(reader.GetSize(), dtype=np.int64))
+    held = header.unpacked_bytes()
+    if held < needed:
+        raise EOFError(f"{held} bytes (expected {needed})")
 
 
 def _check_header(reader: Any, options: Leniency) -> None:

@@ -75,9 +75,9 @@ def write_dicom_results(
     Returns:
         notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
     """
-    from lungcad.volumes import volume_suffix
+    from lungcad.volumes import is_volume_file
 
-    if volume_suffix(path) and not Path(path).is_dir():
+    if is_volume_file(path):
         return ["no report and no segmentation: the input is not DICOM"]
 
     from lungcad.dicom_results.equipment import Algorithm

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the formats have in common: the header as it is kept, and how it is refused."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lungcad.dicom.geometry import TILT_DEGREES
+from lungcad.errors import InputError
+
+CHUNK_BYTES = 1 << 16
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class VolumeHeader:
+    """The header of a volume file.
+
+    Attributes:
+        place: (4, 4) affine, index to LPS mm.
+        data: the file with the pixels.
+        start: where the pixels, or the stream that holds them, begin in it, in bytes.
+        packing: of that stream, ``gzip``, ``zlib`` or empty.
+        lead: bytes of the unpacked stream before the pixels.
+        voxel_bytes: None where it is that of the pixel type, and ITK itself notices that a file is too short.
+    """
+
+    place: np.ndarray
+    data: Path
+    start: int
+    packing: str
+    lead: int = 0
+    voxel_bytes: int | None = None
+
+    def unpacked_bytes(self) -> int:
+        """Length of the stream, read to its end, where its checksum is.
+
+        Raises:
+            EOFError, OSError, zlib.error: it ends early or is damaged.
+        """
+        with self.data.open("rb") as opened:
+            opened.seek(self.start)
+            if self.packing == "gzip":
+                with gzip.GzipFile(fileobj=opened) as stream:
+                    return sum(len(piece) for piece in iter(lambda: stream.read(CHUNK_BYTES), b""))
+            if self.packing == "zlib":
+                return _inflated_bytes(iter(lambda: opened.read(CHUNK_BYTES), b""))
+            return opened.seek(0, 2) - self.start
+
+
+def affine_of(columns: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(4, 4) from the steps along the axes, (3, 3) by column, and the first voxel, (3,), in mm."""
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = columns, origin
+    return affine
+
+
+def check_axes(file: Path, place: np.ndarray) -> None:
+    """Refuse axes that are not at right angles, as of DICOM; ITK ignores that, or takes the file for damaged.
+
+    Raises:
+        InputError: E-TAG-VALUE (an axis without length), E-GEOM-TILT.
+    """
+    steps = np.linalg.norm(place[:3, :3], axis=0)
+    if not steps.min() > 0:
+        raise InputError("E-TAG-VALUE", f"Spacing of {file.name} is {steps} (expected above 0).", "Repair the header.")
+    units = place[:3, :3] / steps
+    skew = float(np.degrees(np.arcsin(np.abs(units.T @ units - np.eye(3)).max().clip(max=1))))
+    if skew > TILT_DEGREES:
+        text = f"The axes of {file.name} are {skew:.1f} degrees off right angles (gantry tilt?)."
+        raise InputError("E-GEOM-TILT", text, "Give a volume that was resampled to right angles, or the DICOM series.")
+
+
+def missing(file: Path, what: str) -> InputError:
+    """E-TAG-MISSING, to be raised."""
+    text = f"{file.name} does not say where its voxels lie: no {what} in the header."
+    return InputError("E-TAG-MISSING", text, "Write the file again with spacing, origin and orientation.")
+
+
+def wrong(file: Path, what: str) -> InputError:
+    """E-TAG-VALUE, to be raised."""
+    return InputError("E-TAG-VALUE", f"{file.name} cannot be placed: {what}.", "Repair the file's header.")
+
+
+def _inflated_bytes(pieces: Iterator[bytes]) -> int:
+    """Of a zlib stream, or gzip, which MetaIO takes as well."""
+    stream, length = zlib.decompressobj(wbits=47), 0
+    for piece in pieces:
+        length += len(stream.decompress(piece))
+        if stream.eof:
+            return length
+    raise EOFError("the compressed data end early")
