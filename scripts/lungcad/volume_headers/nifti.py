@@ -19,8 +19,8 @@ FIELDS = np.dtype({
 """Of nifti1.h, what is looked at here."""
 SCANNER = 1
 """Code of a form that leads to the scanner's coordinates."""
-FORM_TOLERANCE_MM = 1e-3
-"""Largest difference of a step or the origin between two such forms: rounding to single precision."""
+FORM_TOLERANCE_MM = 5e-3
+"""Largest difference of a step or the origin between two such forms: quaternions in single precision."""
 
 
 def read_nifti(file: Path) -> VolumeHeader:
@@ -46,7 +46,7 @@ def read_nifti(file: Path) -> VolumeHeader:
         raise wrong(file, f"pixdim is {spacing}, vox_offset {lead:g}, or a form is not finite")
     if np.abs(places[0] - places[-1]).max() > FORM_TOLERANCE_MM:
         raise wrong(file, "its qform and sform disagree")
-    return VolumeHeader(places[0], file, 0, packing, int(lead), int(header["bitpix"]) // 8)
+    return VolumeHeader(places[-1], file, 0, packing, int(lead), int(header["bitpix"]) // 8)
 
 
 def _quaternion_form(header: np.void) -> np.ndarray:
@@ -56,6 +56,7 @@ def _quaternion_form(header: np.void) -> np.ndarray:
     if not np.isfinite(header["quatern"]).all():
         return np.full((4, 4), np.nan)
     imaginary = header["quatern"].astype(float)
-    turn = Rotation.from_quat([*imaginary, np.sqrt(max(0.0, 1.0 - imaginary @ imaginary))]).as_matrix()
+    rest = 1.0 - imaginary @ imaginary
+    turn = Rotation.from_quat([*imaginary, np.sqrt(rest) if rest > 1e-7 else 0.0]).as_matrix()  # as niftilib has it
     factor = np.array([1, 1, -1 if header["pixdim"][0] < 0 else 1])
     return affine_of(turn * header["pixdim"][1:] * factor, header["qoffset"])
