@@ -2,6 +2,7 @@
 """Volume files that are not DICOM."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -277,6 +278,19 @@ def test_one_damaged_byte_in_compressed_pixels_is_noticed(tmp_path: Path, name: 
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     assert refused_as(path) == "E-CORRUPT"
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "a.nii.gz"])
+def test_compressed_data_that_never_end_are_not_read_to_their_end(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, compressed=True)
+    if name == "a.nii.gz":
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2_000_000)))
+    else:
+        content = path.read_bytes()
+        header = content[: content.index(b"LOCAL\n") + 6] if name == "a.mha" else content[: content.index(b"\n\n") + 2]
+        pack = zlib.compress if name == "a.mha" else gzip.compress
+        path.write_bytes(header + pack(bytes(4 * 30 * 36 * 20 + 2_000_000)))
+    assert refused_as(path) == "E-SIZE"
 
 
 def test_a_compressed_nifti_that_holds_too_little_is_refused(tmp_path: Path) -> None:

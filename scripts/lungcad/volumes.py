@@ -13,17 +13,14 @@ from lungcad.dicom import Leniency, read_series
 from lungcad.errors import InputError
 from lungcad.geometry import to_world
 from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
-from lungcad.volume_headers import VolumeHeader, read_volume_header
+from lungcad.volume_headers import READERS, VolumeHeader, read_volume_header
 from lungcad.volume_headers.header import affine_of
 
-IMAGE_IO = {
-    ".mhd": "MetaImageIO", ".mha": "MetaImageIO", ".nhdr": "NrrdImageIO", ".nrrd": "NrrdImageIO",
-    ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO",
-}  # fmt: skip
-"""ITK's reader by suffix, so that none reads a file whose header was checked as another's."""
-SUFFIXES = tuple(IMAGE_IO)
+SUFFIXES = tuple(READERS)
 SAME_PLACE_MM = 0.1
 """Between what ITK makes of a header and what it says, at the corners of the volume."""
+SLACK_BYTES = 1 << 20
+"""That compressed data may hold besides the image."""
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
@@ -78,7 +75,7 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
     try:
         str(file).encode()  # ITK aborts the process over a name that is not UTF-8
         header = read_volume_header(file, volume_suffix(file))
-        reader.SetImageIO(IMAGE_IO[volume_suffix(file)])
+        reader.SetImageIO(header.image_io)
         reader.SetFileName(str(file))
         reader.ReadImageInformation()
         _check_header(reader, options)
@@ -122,7 +119,12 @@ def _check_whole(header: VolumeHeader, reader: Any) -> None:
         return  # ITK notices
     voxel_bytes = header.voxel_bytes or sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
     needed = header.lead + voxel_bytes * int(np.prod(reader.GetSize(), dtype=np.int64))
-    held = header.unpacked_bytes()
+    held = 0
+    for length in header.unpacked():
+        held += length
+        if header.packing and held > needed + SLACK_BYTES:
+            text = f"The compressed data hold more than the {needed} bytes of the header's image."
+            raise InputError("E-SIZE", text, "Do not use this file: it is damaged or made to exhaust memory.")
     if held < needed:
         raise EOFError(f"{held} bytes (expected {needed})")
 

@@ -11,13 +11,13 @@ from lungcad.volume_headers.header import VolumeHeader, check_axes
 from lungcad.volume_headers.nifti import read_nifti
 from lungcad.volume_headers.text import read_meta_image, read_nrrd
 
-__all__ = ["VolumeHeader", "read_volume_header"]
-
+__all__ = ["READERS", "VolumeHeader", "read_volume_header"]
 
 READERS = {
     ".mhd": read_meta_image, ".mha": read_meta_image, ".nrrd": read_nrrd, ".nhdr": read_nrrd, ".nii": read_nifti,
     ".nii.gz": read_nifti,
 }  # fmt: skip
+"""By suffix in lower case."""
 
 
 def read_volume_header(file: Path, suffix: str) -> VolumeHeader:
@@ -25,7 +25,7 @@ def read_volume_header(file: Path, suffix: str) -> VolumeHeader:
 
     Args:
         file: the volume file.
-        suffix: its suffix in lower case.
+        suffix: its suffix, one of READERS.
 
     Raises:
         InputError: E-CORRUPT (no such header), E-TAG-MISSING (spacing or place), E-TAG-VALUE (one that is no number,

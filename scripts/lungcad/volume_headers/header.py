@@ -2,6 +2,7 @@
 """What the formats have in common: the header as it is kept, and how it is refused."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ class VolumeHeader:
     """The header of a volume file.
 
     Attributes:
+        image_io: ITK's reader of the format, so that none reads a file whose header was read as another's.
         place: (4, 4) affine, index to LPS mm.
         data: the file with the pixels.
         start: where the pixels, or the stream that holds them, begin in it, in bytes.
@@ -29,6 +31,7 @@ class VolumeHeader:
         voxel_bytes: None where it is that of the pixel type, and ITK itself notices that a file is too short.
     """
 
+    image_io: str
     place: np.ndarray
     data: Path
     start: int
@@ -36,8 +39,8 @@ class VolumeHeader:
     lead: int = 0
     voxel_bytes: int | None = None
 
-    def unpacked_bytes(self) -> int:
-        """Length of the stream, read to its end, where its checksum is.
+    def unpacked(self) -> Iterator[int]:
+        """Lengths of the pieces of the stream, to its end, where its checksum is.
 
         Raises:
             EOFError, OSError, zlib.error: it ends early or is damaged.
@@ -46,10 +49,11 @@ class VolumeHeader:
             opened.seek(self.start)
             if self.packing == "gzip":
                 with gzip.GzipFile(fileobj=opened) as stream:
-                    return sum(len(piece) for piece in iter(lambda: stream.read(CHUNK_BYTES), b""))
-            if self.packing == "zlib":
-                return _inflated_bytes(iter(lambda: opened.read(CHUNK_BYTES), b""))
-            return opened.seek(0, 2) - self.start
+                    yield from map(len, iter(lambda: stream.read(CHUNK_BYTES), b""))
+            elif self.packing == "zlib":
+                yield from map(len, _inflated(iter(lambda: opened.read(CHUNK_BYTES), b"")))
+            else:
+                yield opened.seek(0, os.SEEK_END) - self.start
 
 
 def affine_of(columns: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -86,11 +90,11 @@ def wrong(file: Path, what: str) -> InputError:
     return InputError("E-TAG-VALUE", f"{file.name} cannot be placed: {what}.", "Repair the file's header.")
 
 
-def _inflated_bytes(pieces: Iterator[bytes]) -> int:
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Of a zlib stream, or gzip, which MetaIO takes as well."""
-    stream, length = zlib.decompressobj(wbits=47), 0
+    stream = zlib.decompressobj(wbits=47)
     for piece in pieces:
-        length += len(stream.decompress(piece))
+        yield stream.decompress(piece)
         if stream.eof:
-            return length
+            return
     raise EOFError("the compressed data end early")

@@ -46,7 +46,7 @@ def read_nifti(file: Path) -> VolumeHeader:
         raise wrong(file, f"pixdim is {spacing}, vox_offset {lead:g}, or a form is not finite")
     if np.abs(places[0] - places[-1]).max() > FORM_TOLERANCE_MM:
         raise wrong(file, "its qform and sform disagree")
-    return VolumeHeader(places[-1], file, 0, packing, int(lead), int(header["bitpix"]) // 8)
+    return VolumeHeader("NiftiImageIO", places[-1], file, 0, packing, int(lead), int(header["bitpix"]) // 8)
 
 
 def _quaternion_form(header: np.void) -> np.ndarray:

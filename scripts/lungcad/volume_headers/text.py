@@ -45,7 +45,7 @@ def read_meta_image(file: Path) -> VolumeHeader:
     data = _data_file(file, fields["ElementDataFile"])
     packing = "zlib" if fields.get("CompressedData", "")[:1] in ("T", "t", "1") else ""
     place = affine_of(rows[:3, :3].T * spacing[:3], origin[:3])
-    return VolumeHeader(place, data, end if data == file else 0, packing)
+    return VolumeHeader("MetaImageIO", place, data, end if data == file else 0, packing)
 
 
 def read_nrrd(file: Path) -> VolumeHeader:
@@ -64,7 +64,7 @@ def read_nrrd(file: Path) -> VolumeHeader:
     data = _data_file(file, fields.get("datafile", "LOCAL"))
     packing = "gzip" if fields.get("encoding", "").lower() in ("gz", "gzip") else ""
     place = to_lps @ affine_of(columns.T, origin)
-    return VolumeHeader(place, data, end if data == file else 0, packing)
+    return VolumeHeader("NrrdImageIO", place, data, end if data == file else 0, packing)
 
 
 def _lines(file: Path, last: str) -> tuple[list[str], int]:
