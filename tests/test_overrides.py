@@ -116,13 +116,14 @@ def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest
         (["--epochs", "3"], ""),
         (["--candidates", "None"], ""),
         (["--candidates", "['a.json','b.json']"], ""),
+        (["--max_candidates", "7"], ""),
     ],
 )
 def test_names_reach_the_bundle_as_they_are_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], reason: str
 ) -> None:
     config = tmp_path / "inference.json"
-    config.write_text('{"dataset_dir": "in", "output_dir": "out", "epochs": 1, "candidates": null}')
+    config.write_text('{"dataset_dir": "in", "output_dir": "out", "epochs": 1, "candidates": null, "max_candidates": 9}')
     argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), *words]
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)

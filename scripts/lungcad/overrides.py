@@ -27,7 +27,7 @@ _EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]|^@""")
 (another key) where the value begins."""
 
 _ONE_NAME = re.compile(r"(dataset|output|run|bundles)_dir|bundle_root")
-_NAMES = re.compile(r"cases_dir|(.*_)?(candidates|weights)|start_from|series_uid")
+_NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from|series_uid")
 """Keys that hold a name; and those that may also hold a list of names, or None."""
 
 
