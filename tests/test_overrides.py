@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -123,7 +124,8 @@ def test_names_reach_the_bundle_as_they_are_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], reason: str
 ) -> None:
     config = tmp_path / "inference.json"
-    config.write_text('{"dataset_dir": "in", "output_dir": "out", "epochs": 1, "candidates": null, "max_candidates": 9}')
+    keys = {"dataset_dir": "in", "output_dir": "out", "epochs": 1, "candidates": None, "max_candidates": 9}
+    config.write_text(json.dumps(keys))
     argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), *words]
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
