@@ -17,6 +17,13 @@ def swap_lps_ras(affine: np.ndarray) -> np.ndarray:
     return _FLIP_XY @ np.asarray(affine, dtype=np.float64)
 
 
+def affine_of(columns: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(4, 4) from the steps along the axes, (3, 3) by column, and the first voxel, (3,), in mm."""
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = columns, origin
+    return affine
+
+
 def to_world(affine: np.ndarray, index: np.ndarray | Sequence[float]) -> np.ndarray:
     """Map indices (..., 3) to millimetres (..., 3) in the affine's frame."""
     return np.asarray(index, dtype=np.float64) @ affine[:3, :3].T + affine[:3, 3]

@@ -11,10 +11,9 @@ import numpy as np
 
 from lungcad.dicom import Leniency, read_series
 from lungcad.errors import InputError
-from lungcad.geometry import to_world
+from lungcad.geometry import affine_of, to_world
 from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
 from lungcad.volume_headers import READERS, VolumeHeader, read_volume_header
-from lungcad.volume_headers.header import affine_of
 
 SUFFIXES = tuple(READERS)
 SAME_PLACE_MM = 0.1

@@ -13,6 +13,7 @@ import numpy as np
 
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
+from lungcad.geometry import affine_of
 
 COSINE_TOLERANCE = 2e-3
 """Largest error of a direction cosine's length and right angle: headers round to three decimals."""
@@ -77,11 +78,7 @@ def build_stack(slices: Sequence[Slice]) -> Stack:
     if drift_mm < SAME_PLACE_MM:  # rounding noise: keep the grid exactly upright
         step = np.round((step @ normal) * normal, 9)
     between_rows, between_columns = slices[0].pixel_spacing_mm
-    affine = np.eye(4)
-    affine[:3, 0] = row * between_columns
-    affine[:3, 1] = column * between_rows
-    affine[:3, 2] = step
-    affine[:3, 3] = firsts[0]
+    affine = affine_of(np.stack([row * between_columns, column * between_rows, step], axis=1), firsts[0])
     nearest = min(np.abs(row).max(), np.abs(column).max(), np.abs(normal).max())
     return Stack(groups, affine, normal, tilt, _degrees(abs(normal[2])), _degrees(nearest))
 

@@ -4,7 +4,7 @@
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
 
 CHUNK_BYTES = 1 << 16
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,6 @@ class VolumeHeader:
                 yield from map(len, _inflated(iter(lambda: opened.read(CHUNK_BYTES), b"")))
             else:
                 yield opened.seek(0, os.SEEK_END) - self.start
-
-
-def affine_of(columns: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(4, 4) from the steps along the axes, (3, 3) by column, and the first voxel, (3,), in mm."""
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = columns, origin
-    return affine
 
 
 def check_axes(file: Path, place: np.ndarray) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.volume_headers.header import RAS_TO_LPS, VolumeHeader, affine_of, missing, wrong
+from lungcad.geometry import affine_of, swap_lps_ras
+from lungcad.volume_headers.header import VolumeHeader, missing, wrong
 
 GZIP_MAGIC = b"\x1f\x8b"
 FIELDS = np.dtype({
@@ -37,7 +38,7 @@ def read_nifti(file: Path) -> VolumeHeader:
     if header is None:
         raise InputError("E-CORRUPT", f"{file.name} has no NIfTI-1 header.", "Write it as NIfTI-1, or copy it again.")
     forms = [_quaternion_form(header), np.vstack([header["srow"], [0, 0, 0, 1]])]
-    stated = [(code, RAS_TO_LPS @ form) for code, form in zip(header["codes"], forms, strict=True) if code > 0]
+    stated = [(code, swap_lps_ras(form)) for code, form in zip(header["codes"], forms, strict=True) if code > 0]
     if not stated:
         raise missing(file, "qform_code or sform_code above 0")
     places = [place for code, place in stated if code == SCANNER] or [stated[-1][1]]

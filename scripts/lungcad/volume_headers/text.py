@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.volume_headers.header import RAS_TO_LPS, VolumeHeader, affine_of, missing, wrong
+from lungcad.geometry import affine_of, swap_lps_ras
+from lungcad.volume_headers.header import VolumeHeader, missing, wrong
 
 HEADER_BYTES = 1 << 20
 """Of a text header; it must end within so many."""
 UNIT_TOLERANCE = 2e-3
 """Largest error of a direction's length, as of DICOM's cosines: headers round to three decimals."""
 SPACES = {
-    "left-posterior-superior": np.eye(4), "right-anterior-superior": RAS_TO_LPS,
+    "left-posterior-superior": np.eye(4), "right-anterior-superior": swap_lps_ras(np.eye(4)),
     "left-anterior-superior": np.diag([1.0, -1.0, 1.0, 1.0]),
 }  # fmt: skip
 """NRRD's, to LPS; ITK takes every other for LPS."""
