@@ -2,6 +2,7 @@
 """MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and logs."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from ignite.handlers import ProgressBar
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHandler
 from tensorboardX import SummaryWriter
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from lungcad.atomic import whole_file
 from lungcad.cpu import channels_last_network, tune_allocator
@@ -23,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 def make_trainer(
     *, device: torch.device, network: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any,
-    dataloader: Any, epochs: int, run_dir: str, **options: Any,
+    dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998, **options: Any,
 ) -> SupervisedTrainer:  # fmt: skip
     """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
 
-    At the end ``<run_dir>/model.pt`` holds the weights as a bundle ships them; ``<run_dir>/tensorboard`` gets loss and
-    learning rate. Of several processes the first one writes and logs, all of them resume.
+    At the end ``<run_dir>/model.pt`` holds the average of the weights as a bundle ships it; ``<run_dir>/tensorboard``
+    gets loss and learning rate. Of several processes the first one writes and logs, all of them resume.
 
     Args:
         device: where to train.
@@ -37,6 +39,8 @@ def make_trainer(
         dataloader: of dictionaries with ``image`` and ``label``; its dataset's ``set_epoch``, if any, is called.
         epochs: to train in all, those before a restart included; the same at every restart.
         run_dir: of the checkpoint and the log.
+        averaging: so much of the average is kept at each step (exponential moving average), less in the first steps; 0
+            for the last weights alone.
         options: passed on to :class:`monai.engines.SupervisedTrainer`.
 
     Raises:
@@ -47,7 +51,9 @@ def make_trainer(
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     channels_last_network(unwrapped(network))
-    parts = {"network": unwrapped(network), "loss": loss, "optimizer": optimizer, "schedule": schedule}
+    average = AveragedModel(unwrapped(network), avg_fn=moving_average(averaging))
+    parts = {"network": unwrapped(network), "average": average, "loss": loss, "optimizer": optimizer}
+    parts |= {"schedule": schedule}
     handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), Resume(folder, parts, epochs, device)]
     if is_main_process():
         handlers += [
@@ -67,6 +73,10 @@ def make_trainer(
         bar = ProgressBar(desc="train", disable=None)
         bar.attach(trainer, output_transform=lambda output: {"loss": _loss(output)})
 
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def follow() -> None:
+        average.update_parameters(unwrapped(network))
+
     @trainer.on(Events.EPOCH_STARTED)
     def begin_epoch(engine: Engine) -> None:
         if hasattr(dataloader.dataset, "set_epoch"):
@@ -77,12 +87,26 @@ def make_trainer(
     return trainer
 
 
+def moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """How torch's AveragedModel forms the average of weights.
+
+    Args:
+        kept: share of the average that stays at each step; at step n at most (1 + n) / (10 + n), so that a short
+            training does not end with its first weights.
+    """
+
+    def average(mean: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+        return torch.lerp(now, mean, min(kept, (1 + int(steps)) / (10 + int(steps))))
+
+    return average
+
+
 class Resume:
     """Ignite handler: a checkpoint after each epoch, the start from it, and the weights at the end.
 
     Args:
         folder: of ``checkpoint.pt`` and ``model.pt``.
-        parts: what has a state: ``network`` and others, such as a loss that counts its steps.
+        parts: what has a state: ``network``, its ``average``, and others, such as a loss that counts its steps.
         epochs: of the training.
         device: where it runs.
     """
@@ -122,7 +146,7 @@ class Resume:
         write_atomically(state, self.path)
 
     def _export(self, engine: Engine) -> None:
-        export_weights(self.parts["network"], self.folder / "model.pt")
+        export_weights(self.parts["average"].module, self.folder / "model.pt")
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
