@@ -2,7 +2,7 @@
 """MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and logs."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 def make_trainer(
     *, device: torch.device, network: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any,
-    dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998, **options: Any,
+    dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998,
+    settings: Mapping[str, Any] | None = None, **options: Any,
 ) -> SupervisedTrainer:  # fmt: skip
     """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
 
@@ -41,11 +42,12 @@ def make_trainer(
         run_dir: of the checkpoint and the log.
         averaging: so much of the average is kept at each step (exponential moving average), less in the first steps; 0
             for the last weights alone.
+        settings: what the training is begun with, by name; kept in the checkpoint.
         options: passed on to :class:`monai.engines.SupervisedTrainer`.
 
     Raises:
-        InputError: on running, E-CONFIG, where the checkpoint's training was begun for another number of epochs;
-            E-TRAIN, after an epoch that left weights that are not finite.
+        InputError: on running, E-CONFIG, where the checkpoint's training was begun with other settings or
+            for another number of epochs; E-TRAIN, after an epoch that left weights that are not finite.
     """
     tune_allocator()
     folder = Path(run_dir)
@@ -54,7 +56,8 @@ def make_trainer(
     average = AveragedModel(unwrapped(network), avg_fn=moving_average(averaging))
     parts = {"network": unwrapped(network), "average": average, "loss": loss, "optimizer": optimizer}
     parts |= {"schedule": schedule}
-    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), Resume(folder, parts, epochs, device)]
+    resume = Resume(folder, parts, epochs, device, settings or {})
+    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), resume]
     if is_main_process():
         handlers += [
             StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss),
@@ -67,7 +70,7 @@ def make_trainer(
         ]  # fmt: skip
     trainer = SupervisedTrainer(
         device=device, max_epochs=epochs, train_data_loader=dataloader, network=network, optimizer=optimizer,
-        loss_function=loss, train_handlers=handlers, **options,
+        loss_function=loss, train_handlers=handlers, decollate=False, **options,
     )  # fmt: skip
     if is_main_process():
         bar = ProgressBar(desc="train", disable=None)
@@ -109,10 +112,13 @@ class Resume:
         parts: what has a state: ``network``, its ``average``, and others, such as a loss that counts its steps.
         epochs: of the training.
         device: where it runs.
+        settings: by name; a checkpoint of others is refused.
     """
 
-    def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device):
+    def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device,
+                 settings: Mapping[str, Any]):  # fmt: skip
         self.folder, self.parts, self.epochs, self.device = folder, parts, epochs, device
+        self.settings = {name: str(value) for name, value in settings.items()}
         self.path = folder / "checkpoint.pt"
 
     def attach(self, engine: Engine) -> None:
@@ -129,6 +135,11 @@ class Resume:
         if state["epochs"] != self.epochs:  # its learning rates were those of another schedule
             text = f"{self.folder.name} holds a training begun for {state['epochs']} epochs, not {self.epochs}."
             raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
+        before = state.get("settings", self.settings)
+        other = sorted(name for name in before.keys() | self.settings if before.get(name) != self.settings.get(name))
+        if other or not self.parts.keys() <= state.keys():
+            text = f"{self.folder.name} holds a training with other settings: {', '.join(other) or 'an older version'}."
+            raise InputError("E-CONFIG", text, "Go on with the same, or give another --run_dir.")
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         _set_random_state(self.device, state["random"])
@@ -143,6 +154,7 @@ class Resume:
             raise InputError("E-TRAIN", text, "Run it again from the epoch before; if that ends alike, learn slower.")
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"epoch": engine.state.epoch, "epochs": self.epochs, "random": _random_state(self.device)}
+        state |= {"settings": self.settings}
         write_atomically(state, self.path)
 
     def _export(self, engine: Engine) -> None:
@@ -160,7 +172,7 @@ def _set_random_state(device: torch.device, state: list[torch.Tensor]) -> None:
 
 
 def _loss(output: Any) -> float:
-    return float(output[0]["loss"])
+    return float(output["loss"].detach())
 
 
 def _log_epoch(engine: Engine) -> None:
