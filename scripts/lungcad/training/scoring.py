@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lungcad.atomic import added_files
-from lungcad.detection_scores import score_detection
+from lungcad.detection_scores import score_detection, score_without_nodules
 from lungcad.finding import Finding, centers_of
 from lungcad.froc import ScoredScan, match
 from lungcad.geometry import to_world
@@ -97,13 +97,15 @@ def summarise(
 
     Returns:
         Those of :func:`lungcad.detection_scores.score_detection`, and the errors of centre and diameter in mm over the
-        nodules found.
+        nodules found. Where no scan holds a nodule, what needs one is None.
     """
     scans, errors = [], []
     for name, found in findings.items():
         scan, error = _scored(found, nodules.get(name, np.zeros((0, 4))), excluded.get(name, np.zeros((0, 4))))
         scans.append(scan)
         errors.append(error)
+    if not any(len(scan.hits) for scan in scans):
+        return score_without_nodules(scans) | _error_figures(np.zeros((0, 2)))
     return score_detection(scans)[0] | _error_figures(np.concatenate(errors))
 
 
