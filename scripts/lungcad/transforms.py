@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
+from scipy.special import expit, logit
 
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import swap_lps_ras, to_index, to_world
@@ -27,6 +28,9 @@ from lungcad.score_volume import IndexMap, merge_spheres, suppress_score_volume
 from lungcad.volume import Volume
 
 Data = dict[Hashable, Any]
+
+SURE = 1e-6
+"""Probabilities are no nearer to 0 and 1 than this where their log odds are taken."""
 
 _BLANKED: WeakKeyDictionary[Scan, dict[tuple[float, ...], Grid]] = WeakKeyDictionary()
 """Stages of one chain share a grid; it goes when its scan goes."""
@@ -181,11 +185,14 @@ class DecodeHybridd(MapTransform):
         spacing_mm: of the crops.
         patch_size: of the crops, in voxels.
         threshold: least nodule probability.
+        prior_weight: share of the detection score's log odds in those of the nodule probability, 0 to 1; a finding
+            without a detection score has the network's alone.
     """
 
-    def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float):
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float,
+                 prior_weight: float = 0.0):  # fmt: skip
         super().__init__(keys)
-        self.spacing_mm, self.threshold = np.array(spacing_mm), threshold
+        self.spacing_mm, self.threshold, self.prior_weight = np.array(spacing_mm), threshold, prior_weight
         self.patch_mm = self.spacing_mm * patch_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -193,7 +200,8 @@ class DecodeHybridd(MapTransform):
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 6)
-            probability = output[:, :2].softmax(dim=1)[:, 1].numpy()
+            scores = [finding.detection_score for finding in d["findings"]]
+            probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), scores, self.prior_weight)
             center, diameter = decode(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
             lps = to_world(d["grid_affine"], center / self.spacing_mm)
             kept = [n for n in merge_spheres(lps, diameter, probability) if probability[n] >= self.threshold]
@@ -203,6 +211,18 @@ class DecodeHybridd(MapTransform):
                 for n in kept
             ]  # fmt: skip
         return d
+
+
+def with_prior(probability: np.ndarray, scores: Sequence[float | None], weight: float) -> np.ndarray:
+    """Probabilities (N,) of a mean of log odds: those of a stage, and with ``weight`` those of the scores before it.
+
+    Args:
+        probability: (N,) of the stage.
+        scores: (N,) of the stage before, None where there is none.
+        weight: share of the latter, 0 to 1.
+    """
+    own, before = (logit(np.clip(np.array(p, float), SURE, 1 - SURE)) for p in (probability, scores))
+    return np.where(np.isnan(before) | (weight == 0), probability, expit((1 - weight) * own + weight * before))
 
 
 class WriteFindingsd(Transform):
