@@ -269,3 +269,26 @@ def test_the_moving_average_by_hand() -> None:
     average = moving_average(0.9)
     assert average(torch.tensor(1.0), torch.tensor(2.0), 1000).item() == pytest.approx(1.1)
     assert average(torch.tensor(1.0), torch.tensor(2.0), 1).item() == pytest.approx(2 - 2 / 11)  # 2 / 11 is kept
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_exported(tmp_path: Path) -> None:
+    rows = torch.utils.data.DataLoader(Rows(), batch_size=4)
+    train(tmp_path / "whole", 3, fresh_network(seed=1), validation=rows)
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", 3, fresh_network(seed=1), killed_after=1, validation=rows)
+    train(tmp_path / "cut", 3, fresh_network(seed=5), validation=rows)
+    whole, cut = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut"))
+    losses = whole["validation"]["losses"]
+    assert losses == cut["validation"]["losses"]
+    assert whole["validation"]["best"] == min(losses)
+    assert len((tmp_path / "whole" / "validation.csv").read_text().splitlines()) == 4
+    exported = torch.load(tmp_path / "whole" / "model.pt", weights_only=True)
+    best = whole["validation"]["weights"]["c4.weight"]
+    torch.testing.assert_close(exported["c4.weight"].float(), best, rtol=1e-3, atol=1e-6)
+
+
+def test_validation_leaves_the_training_as_it_was(tmp_path: Path) -> None:
+    rows = torch.utils.data.DataLoader(Rows(), batch_size=4)
+    train(tmp_path / "with", 2, watched := fresh_network(seed=1), validation=rows)
+    train(tmp_path / "without", 2, alone := fresh_network(seed=1))
+    torch.testing.assert_close(watched.state_dict(), alone.state_dict(), rtol=0, atol=0)

@@ -19,6 +19,7 @@ from lungcad.atomic import whole_file
 from lungcad.cpu import channels_last_network, tune_allocator
 from lungcad.errors import InputError
 from lungcad.training.parallel import is_main_process, unwrapped
+from lungcad.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 def make_trainer(
     *, device: torch.device, network: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any,
     dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998,
-    settings: Mapping[str, Any] | None = None, **options: Any,
+    settings: Mapping[str, Any] | None = None, validation: Any = None, **options: Any,
 ) -> SupervisedTrainer:  # fmt: skip
     """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
 
@@ -43,6 +44,8 @@ def make_trainer(
         averaging: so much of the average is kept at each step (exponential moving average), less in the first steps; 0
             for the last weights alone.
         settings: what the training is begun with, by name; kept in the checkpoint.
+        validation: dataloader of cases of other patients; the average with the lowest loss on them is exported instead
+            of the last one. None for no validation.
         options: passed on to :class:`monai.engines.SupervisedTrainer`.
 
     Raises:
@@ -56,18 +59,15 @@ def make_trainer(
     average = AveragedModel(unwrapped(network), avg_fn=moving_average(averaging))
     parts = {"network": unwrapped(network), "average": average, "loss": loss, "optimizer": optimizer}
     parts |= {"schedule": schedule}
+    if validation is not None:
+        shared = {key: options[key] for key in ("prepare_batch", "inferer") if key in options}
+        path = folder / "validation.csv"
+        parts["validation"] = Validation(path, validation, network, average, loss, device, **shared)
+    before = [parts["validation"]] if validation is not None else []
     resume = Resume(folder, parts, epochs, device, settings or {})
-    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), resume]
+    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), *before, resume]
     if is_main_process():
-        handlers += [
-            StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss),
-            TensorBoardStatsHandler(
-                SummaryWriter(str(folder / "tensorboard")), tag_name="loss", output_transform=_loss,
-                epoch_event_writer=lambda engine, writer: writer.add_scalar(
-                    "learning_rate", optimizer.param_groups[0]["lr"], engine.state.epoch
-                ),
-            ),
-        ]  # fmt: skip
+        handlers += _loggers(folder, optimizer)
     trainer = SupervisedTrainer(
         device=device, max_epochs=epochs, train_data_loader=dataloader, network=network, optimizer=optimizer,
         loss_function=loss, train_handlers=handlers, decollate=False, **options,
@@ -80,14 +80,26 @@ def make_trainer(
     def follow() -> None:
         average.update_parameters(unwrapped(network))
 
-    @trainer.on(Events.EPOCH_STARTED)
-    def begin_epoch(engine: Engine) -> None:
-        if hasattr(dataloader.dataset, "set_epoch"):
-            dataloader.dataset.set_epoch(engine.state.epoch)
-        if callable(next_epoch := getattr(loss, "next_epoch", None)):
-            next_epoch()
-
+    trainer.add_event_handler(Events.EPOCH_STARTED, _begin_epoch, dataloader.dataset, loss)
     return trainer
+
+
+def _begin_epoch(engine: Engine, dataset: Any, loss: nn.Module) -> None:
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(engine.state.epoch)
+    if callable(next_epoch := getattr(loss, "next_epoch", None)):
+        next_epoch()
+
+
+def _loggers(folder: Path, optimizer: torch.optim.Optimizer) -> list[Any]:
+    """Handlers that tell and keep the loss and the learning rate."""
+    curves = TensorBoardStatsHandler(
+        SummaryWriter(str(folder / "tensorboard")), tag_name="loss", output_transform=_loss,
+        epoch_event_writer=lambda engine, writer: writer.add_scalar(
+            "learning_rate", optimizer.param_groups[0]["lr"], engine.state.epoch
+        ),
+    )  # fmt: skip
+    return [StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss), curves]
 
 
 def moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -158,7 +170,10 @@ class Resume:
         write_atomically(state, self.path)
 
     def _export(self, engine: Engine) -> None:
-        export_weights(self.parts["average"].module, self.folder / "model.pt")
+        network, best = self.parts["average"].module, self.parts.get("validation")
+        if best is not None and best.weights is not None:
+            network.load_state_dict(best.weights)
+        export_weights(network, self.folder / "model.pt")
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
