@@ -185,3 +185,5 @@ def test_hard_regions_are_sure_false_findings_and_missed_nodules(case: Case, tmp
     path.write_text(json.dumps({"c": [finding.as_dict() for finding in found]}))
     assert hard_regions([case], str(path))["c"].tolist() == [[20, 20, 20], [70, 70, 60]]
     assert hard_regions([case], None) == {}
+    unsearched = Case("d", case.hu, case.lungs, case.spacing_mm, case.nodules)
+    assert list(hard_regions([case, unsearched], str(path))) == ["c"]

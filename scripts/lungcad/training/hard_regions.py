@@ -17,7 +17,7 @@ def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float
 
     Args:
         cases: to train on.
-        candidates: file with what the detector found in them; None for no hard region.
+        candidates: file with what the detector found in them, or in some of them; None for no hard region.
         threshold: a false finding is hard from this score on, a nodule without a finding of so much is hard too.
 
     Returns:
@@ -28,7 +28,9 @@ def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float
     found = read_candidates(candidates)
     hard = {}
     for case in cases:
-        sure = [f for f in found.get(case.name, []) if (f.score or 0.0) >= threshold]
+        if case.name not in found:  # not searched
+            continue
+        sure = [f for f in found[case.name] if (f.score or 0.0) >= threshold]
         places = to_index(case.to_mm, centers_of(sure))
         missed = [
             nodule.index for nodule in case.nodules
