@@ -11,13 +11,13 @@ from typing import Any
 import fire
 import torch
 
-from lungcad.benchmarking import chain_in_process
+from lungcad.bundle.registry import bundle_root
+from lungcad.chain.benchmark import chain_in_process
+from lungcad.chain.compare import Chain, Chains, chains_of, compare
 from lungcad.console import guarded
 from lungcad.cpu import tune_allocator
-from lungcad.registry import bundle_root
-from lungcad.training.case_store import load_cases
-from lungcad.training.chain_comparison import Chain, Chains, chains_of, compare
-from lungcad.training.markdown import row, with_interval
+from lungcad.tables import row, with_interval
+from lungcad.training.cases import load_cases
 
 HEADER = (
     "| detector | reducer | characteriser | found (95 % CI) | false marks / scan | CPM (95 % CI) | at 1 false / scan | "

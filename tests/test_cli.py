@@ -33,9 +33,9 @@ def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
     """Stands in for the pipeline: collects what it is asked to run."""
     asked: list[tuple[Path, dict[str, Any]]] = []
-    pipeline = types.ModuleType("lungcad.pipeline")
+    pipeline = types.ModuleType("lungcad.chain.cad")
     pipeline.run_bundle = lambda root, overrides: asked.append((root, overrides))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lungcad.pipeline", pipeline)
+    monkeypatch.setitem(sys.modules, "lungcad.chain.cad", pipeline)
     return asked
 
 
@@ -125,7 +125,7 @@ def test_bug_exits_with_1_and_debug_shows_where(
     bundles: Path, runs: list[tuple[Path, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sys.modules["lungcad.pipeline"], "run_bundle", lambda *_: 1 / 0)
+    monkeypatch.setattr(sys.modules["lungcad.chain.cad"], "run_bundle", lambda *_: 1 / 0)
     _fails(1, "run", "in", "out")
     assert capsys.readouterr().err.startswith("internal error ZeroDivisionError")
     _fails(1, "run", "in", "out", "--debug", "false")

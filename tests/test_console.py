@@ -3,10 +3,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from report_case import ball_volume, some_findings
 
 from lungcad import InputError
 from lungcad.console import Stages, bar, findings_table, guarded, header_lines
-from report_case import ball_volume, some_findings
 
 
 def _wrapped() -> None:

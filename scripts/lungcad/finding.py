@@ -56,3 +56,25 @@ class Finding:
 def centers_of(findings: Sequence[Finding]) -> np.ndarray:
     """Centres (N, 3) in LPS mm."""
     return np.array([finding.center_lps_mm for finding in findings], dtype=float).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class FindingMask:
+    """The voxels of one finding.
+
+    Attributes:
+        mask: (a, b, c) bool, its bounding box on the grid of the stage that segmented it.
+        affine: (4, 4), index of ``mask`` to DICOM patient LPS mm.
+    """
+
+    mask: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def volume_mm3(self) -> float:
+        """Of all its voxels."""
+        return float(self.mask.sum() * abs(np.linalg.det(self.affine[:3, :3])))
+
+
+Masks = dict[tuple[float, float, float], FindingMask]
+"""By a finding's ``center_lps_mm``."""

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lungcad.errors import InputError
 
@@ -149,3 +150,14 @@ def _check_columns(name: str, columns: Sequence[str], required: Sequence[str]) -
     if missing:
         raise InputError("E-TABLE", f"{name}: column {', '.join(missing)} missing: got {', '.join(columns)}.",
                          f"Expected the columns {', '.join(required)}.")  # fmt: skip
+
+
+def row(*cells: Any) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def with_interval(value: float, interval: Sequence[float], form: str, unit: str = "") -> str:
+    """A figure and its interval; the unit stands behind the figure."""
+    low, high = interval
+    return f"{value:{form}}{unit} ({low:{form}} to {high:{form}})"

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_cases import ROOT
 
 from lungcad import InputError
+from lungcad.bundle.launch import MONAI_ARGUMENTS, begin, check_override_values, parse_flags
 from lungcad.console import find_input_error
-from lungcad.overrides import MONAI_ARGUMENTS, begin, check_override_values, parse_flags
-from small_cases import ROOT
 
 KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lungcad import InputError
-from lungcad.manifest import MANIFEST, check_manifest, check_pack, sha256_of, write_manifest
+from lungcad.bundle.manifest import MANIFEST, check_manifest, check_pack, sha256_of, write_manifest
 
 FILES = {
     "configs/inference.json": "{}", "models/model.pt": "weights", "lungcad/__init__.py": "", "lungcad/net.py": "x = 1",

@@ -5,14 +5,7 @@ from pathlib import Path
 import pytest
 
 from lungcad import InputError
-from lungcad.registry import (
-    bundle_root,
-    bundles_folder,
-    config_keys,
-    describe,
-    list_bundles,
-    stage_bundle,
-)
+from lungcad.bundle.registry import bundle_root, bundles_folder, config_keys, describe, list_bundles, stage_bundle
 
 
 @pytest.fixture
@@ -44,7 +37,7 @@ def test_environment_names_the_folder(bundles: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_checkout_has_its_bundles_beside_the_package() -> None:
-    assert bundles_folder() == Path(__file__).resolve().parents[1] / "bundles"
+    assert bundles_folder() == Path(__file__).resolve().parents[2] / "bundles"
 
 
 def test_unknown_bundle_names_the_nearest(bundles: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from lungcad.bundle.manifest import sha256_of
+from lungcad.bundle.weights import initialised, load_state, with_weights
 from lungcad.errors import InputError
-from lungcad.manifest import sha256_of
 from lungcad.training.trainer import export_weights
-from lungcad.weights import initialised, load_state, with_weights
 
 CPU = torch.device("cpu")
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from lungcad.benchmarking import DenseInferer, SameGrid, TimedWindows, compare
+from lungcad.chain.benchmark import DenseInferer, SameGrid, TimedWindows, compare
 from lungcad.finding import Finding
-from lungcad.inferers import LungFCNInferer
-from lungcad.networks.dou2017 import CandidateFCN
-from lungcad.score_volume import IndexMap
+from lungcad.papers.dou2017.inference import LungFCNInferer
+from lungcad.papers.dou2017.network import CandidateFCN
+from lungcad.papers.peaks import IndexMap
 
 FOUND = [
     Finding((10.0, 0.0, 0.0), nodule_probability=0.9),

@@ -10,19 +10,20 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pytest
+from dicom_results_case import ball_mask
 from monai.bundle import ConfigParser
+from small_cases import CPU, ROOT, small_bundles, small_chest, write_image
 
 import lungcad
-from dicom_results_case import ball_mask
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
+from lungcad.bundle.launch import run_bundle
+from lungcad.bundle.registry import describe, list_bundles, stage_bundle
+from lungcad.chain.cad import NoduleCAD
+from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES, Finding
-from lungcad.grid import Scan
 from lungcad.phantom import write_series
-from lungcad.pipeline import NoduleCAD, run_bundle
-from lungcad.registry import describe, list_bundles, stage_bundle
-from lungcad.stage import BundleStage
-from small_cases import CPU, ROOT, small_bundles, small_chest, write_image
+from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
+from lungcad.scan.scan import Scan
 
 DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 CHARACTERISE = "lung_nodule_malignancy_mtmrnet"

@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from small_cases import CPU
 
 import compare_chains
+from lungcad.chain import compare as chain_comparison
+from lungcad.chain.compare import Chains, chains_of, compare, scan_of
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
-from lungcad.grid import Scan
-from lungcad.training import chain_comparison
-from lungcad.training.case import Case, Sphere
-from lungcad.training.chain_comparison import Chains, chains_of, compare, scan_of
-from small_cases import CPU
+from lungcad.scan.scan import Scan
+from lungcad.training.cases import Case, Sphere
 
 MALIGNANCY = ((1.0, 1.0, 2.0), (5.0, 4.0, 5.0))
 

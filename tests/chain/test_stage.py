@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_cases import CPU, NODULE_VOX, edit_json, small_bundles, small_volume
 
+from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
-from lungcad.grid import Scan
-from lungcad.stage import BundleStage
-from small_cases import CPU, NODULE_VOX, edit_json, small_bundles, small_volume
+from lungcad.scan.scan import Scan
 
 DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 ANY_SCORE = {"score_threshold": 1e-6, "max_candidates": 7}

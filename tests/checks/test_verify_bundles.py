@@ -9,9 +9,9 @@ import torch
 
 import pack_bundle
 import verify_bundles
-from lungcad.bundle_checks import CHECKS, FILES, STAGE_FILES, Bundle, check_files, check_inference, verify
+from lungcad.checks import CHECKS, FILES, STAGE_FILES, Bundle, check_files, check_inference, verify
 
-BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 DETECTION = "lung_nodule_detection_dou2017"
 SCHEMA = Path("data", "schema", "meta_schema_20240725.json")
 BY_NAME = {check.__name__.removeprefix("check_"): check for check in CHECKS}
@@ -100,7 +100,7 @@ def test_torchscript_that_computes_something_else_fails(
 ) -> None:
     (tmp_path / "two_faced.py").write_text(
         "import torch\n"
-        "from lungcad.networks.dou2017 import CandidateFCN\n"
+        "from lungcad.papers.dou2017.network import CandidateFCN\n"
         "class TwoFaced(CandidateFCN):\n"
         "    def forward(self, x):\n"
         "        out = self.c5(torch.relu(self.c4(self.early(x))))\n"
@@ -164,7 +164,8 @@ def test_a_version_that_the_zoo_has_published_fails(copy: Path, tmp_path: Path) 
 def test_packages_that_were_not_tested_or_that_pip_lacks_fail(
     copy: Path, tmp_path: Path, change: Callable[[dict], object]
 ) -> None:
-    shutil.copy(BUNDLES.parent / "constraints.txt", copy)
+    (copy / "scripts").mkdir(exist_ok=True)
+    shutil.copy(BUNDLES.parent / "scripts" / "constraints.txt", copy / "scripts")
     assert verify(copy, None, tmp_path, checks=[BY_NAME["packages"]]) == []
     edited(copy / "configs" / "metadata.json", change)
     assert verify(copy, None, tmp_path, checks=[BY_NAME["packages"]]) == ["packages"]

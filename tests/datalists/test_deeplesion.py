@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 from monai.data import load_decathlon_datalist
+from small_deeplesion import row, table
 
 import make_datalists
 from lungcad.datalists.deeplesion import deeplesion_lists, merge_lesions, read_lesion
 from lungcad.errors import InputError
 from lungcad.tables import Row
-from small_deeplesion import row, table
 
 
 def lesion(**cells: str | int) -> tuple[float, float, float, float]:

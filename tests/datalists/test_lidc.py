@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from monai.data import load_decathlon_datalist
+from small_lidc import reading, scan, write_database, write_headers
 
 import lidc_nodules
 import make_datalists
-from lungcad.datalists.folds import patient_fold
+from lungcad.datalists.files import patient_fold
 from lungcad.datalists.lidc import lidc_items
 from lungcad.errors import InputError
 from lungcad.lidc.readings import LidcScan
-from small_lidc import reading, scan, write_database, write_headers
 
 PATIENTS = [f"LIDC-IDRI-{number:04d}" for number in range(1, 13)]
 

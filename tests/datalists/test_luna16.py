@@ -7,9 +7,7 @@ import pytest
 from monai.data import load_decathlon_datalist
 
 import make_datalists
-from lungcad.datalists.boxes import sphere_box
-from lungcad.datalists.files import Item, fold_lists, settle_missing, write_lists
-from lungcad.datalists.folds import patient_fold
+from lungcad.datalists.files import Item, fold_lists, patient_fold, settle_missing, sphere_box, write_lists
 from lungcad.errors import InputError
 
 

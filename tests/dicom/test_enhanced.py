@@ -5,52 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, uid
-from pydicom.dataset import FileDataset
+from dicom_phantom import COLUMNS, ROWS, SLICES, assert_exact, make_series, rotated, save
+from enhanced_phantom import enhanced, legacy_converted
+from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
 
-from dicom_phantom import COLUMNS, ROWS, SLICES, assert_exact, bare_object, make_series, rotated, save
 from lungcad.dicom import DicomSeriesError, list_series, read_series
-
-
-def item(**tags: object) -> Dataset:
-    dataset = Dataset()
-    for keyword, value in tags.items():
-        setattr(dataset, keyword, value)
-    return dataset
-
-
-def enhanced(series: list[FileDataset], shared_rescale: bool = True) -> FileDataset:
-    """One Enhanced CT Image Storage object with the frames of a series, in the given order."""
-    first = series[0]
-    whole = bare_object(uid.EnhancedCTImageStorage, "1.2.3.4.5")
-    whole.Modality, whole.ImageType = "CT", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    whole.NumberOfFrames = len(series)
-    for keyword in (
-        "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
-        "PixelRepresentation",
-    ):  # fmt: skip
-        setattr(whole, keyword, first[keyword].value)
-
-    def rescale(one: FileDataset) -> list[Dataset]:
-        return [item(RescaleSlope=one.RescaleSlope, RescaleIntercept=one.RescaleIntercept, RescaleType="HU")]
-
-    shared, frames = Dataset(), []
-    shared.PixelMeasuresSequence = [item(PixelSpacing=first.PixelSpacing, SliceThickness=3)]
-    shared.PlaneOrientationSequence = [item(ImageOrientationPatient=first.ImageOrientationPatient)]
-    if shared_rescale:
-        shared.PixelValueTransformationSequence = rescale(first)
-    for one in series:
-        frame = Dataset()
-        frame.PlanePositionSequence = [item(ImagePositionPatient=one.ImagePositionPatient)]
-        frame.CTImageFrameTypeSequence = [item(FrameType=one.ImageType)]
-        if not shared_rescale:
-            frame.PixelValueTransformationSequence = rescale(one)
-        frames.append(frame)
-    whole.SharedFunctionalGroupsSequence, whole.PerFrameFunctionalGroupsSequence = [shared], frames
-    whole.PixelData = b"".join(one.PixelData for one in series)
-    whole["PixelData"].VR = "OW"
-    return whole
 
 
 def refused_as(folder: Path) -> str:
@@ -175,21 +135,6 @@ def test_several_frames_in_a_single_frame_class_are_refused(tmp_path: Path) -> N
     series[0].NumberOfFrames, series[0].PixelData = 20, series[0].PixelData * 20
     series[0]["PixelData"].VR = "OW"
     assert refused_as(save(series, tmp_path / "s")) == "E-TAG-MISSING"
-
-
-def legacy_converted(series: list[FileDataset]) -> FileDataset:
-    """One Legacy Converted Enhanced CT Image Storage object of a series."""
-    from highdicom.legacy import LegacyConvertedEnhancedCTImage
-
-    for one in series:
-        one.StudyID, one.StudyDate, one.StudyTime, one.AccessionNumber = "1", "20240101", "120000", "1"
-        one.PatientBirthDate, one.PatientSex, one.ReferringPhysicianName = "", "", ""
-        one.SeriesNumber, one.Manufacturer = 1, "maker"
-        one.InstanceCreationDate, one.InstanceCreationTime = "20240101", "120000"
-        one.AcquisitionNumber, one.BurnedInAnnotation, one.PositionReferenceIndicator = 1, "NO", ""
-        one.ContentDate, one.ContentTime, one.PatientPosition = "20240101", "120000", "HFS"
-    whole: FileDataset = LegacyConvertedEnhancedCTImage(series, "1.2.3.4", 2, "1.2.3.4.5", 1)
-    return whole
 
 
 def test_legacy_converted_ct_is_exact(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from dicom_phantom import (
     BETWEEN_COLUMNS_MM,
     BETWEEN_ROWS_MM,
@@ -19,6 +18,7 @@ from dicom_phantom import (
     rotated,
     save,
 )  # fmt: skip
+
 from lungcad.dicom import DicomSeriesError, read_series
 from lungcad.geometry import to_world
 

@@ -7,10 +7,10 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from dicom_phantom import assert_exact, make_series, save
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from dicom_phantom import assert_exact, make_series, save
 from lungcad.dicom import DicomSeriesError, read_series
 from lungcad.dicom.inflate import inflate
 

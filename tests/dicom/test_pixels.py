@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_phantom import COLUMNS, ROWS, assert_exact, field_error_hu, make_series, save
 from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import dcmwrite
 
-from dicom_phantom import COLUMNS, ROWS, assert_exact, field_error_hu, make_series, save
 from lungcad.dicom import DicomSeriesError, list_series, read_series
 from lungcad.dicom.codecs import FrameError, decode_frame, to_signed
 from lungcad.dicom.frames import PixelFormat

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from dicom_phantom import SERIES_UID, assert_exact, bare_object, make_series, save
 from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.fileset import FileSet
 
-from dicom_phantom import SERIES_UID, assert_exact, bare_object, make_series, save
 from lungcad.dicom import DicomSeriesError, list_series, read_series
 from lungcad.errors import InputError
+from lungcad.reading.volume_file import read_volume
 from lungcad.volume import Volume
-from lungcad.volumes import read_volume
 
 
 def refusal(folder: Path, **options: object) -> DicomSeriesError:

@@ -4,8 +4,8 @@
 from pathlib import Path
 
 import pytest
-
 from dicom_phantom import assert_exact, make_series, save
+
 from lungcad.dicom import DicomSeriesError, list_series, read_series
 
 

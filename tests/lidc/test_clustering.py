@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from small_lidc import reading, scan
 
 from lungcad.lidc.clustering import cluster, distances
 from lungcad.lidc.readings import LidcScan
-from small_lidc import reading, scan
 
 
 def ids(one: LidcScan) -> list[list[str]]:

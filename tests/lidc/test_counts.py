@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_lidc import message_xml, nodule_xml, reading, scan, square, write_database, write_headers
 
 import lidc_nodules
 from lungcad.errors import InputError
@@ -25,7 +26,6 @@ from lungcad.lidc.luna16_match import match_luna16
 from lungcad.lidc.nodules import LidcNodule, find_nodules
 from lungcad.lidc.readings import RATINGS, LidcScan, Mark
 from lungcad.lidc.table import COLUMNS
-from small_lidc import message_xml, nodule_xml, reading, scan, square, write_database, write_headers
 
 
 def rated(*malignancies: int, side: int = 20) -> LidcNodule:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_lidc import reading, scan, square, write_database
 
 from lungcad.errors import InputError
 from lungcad.lidc.database import read_database
 from lungcad.lidc.readings import RATINGS, Contour, Reading
-from small_lidc import reading, scan, square, write_database
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from small_lidc import write_headers
 
 from lungcad.errors import InputError
 from lungcad.lidc.images import SeriesImage, find_images, read_grid
-from small_lidc import write_headers
 
 
 def test_finds_mhd_files_and_dicom_folders_of_ct(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_lidc import message_xml, nodule_xml, square, write_headers
 
 from lungcad.errors import InputError
 from lungcad.lidc.images import SeriesImage, find_images
 from lungcad.lidc.messages import parse_message, read_messages
 from lungcad.lidc.nodules import find_nodules
 from lungcad.lidc.readings import RATINGS, Mark
-from small_lidc import message_xml, nodule_xml, square, write_headers
 
 RATED = dict(zip(RATINGS, (5, 1, 6, 4, 3, 2, 1, 5, 4), strict=True))
 NON_NODULE = (

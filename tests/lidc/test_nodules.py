@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from small_lidc import reading, scan
 
 from lungcad.lidc.labels import jnsc_label, jnsc_marginal, jnsc_soft_label, mtmrnet_label
 from lungcad.lidc.nodules import LidcNodule, find_nodules, luna16_mean, most_frequent
-from small_lidc import reading, scan
 
 
 def rated(*malignancies: int) -> LidcNodule:

@@ -6,8 +6,8 @@ import pytest
 
 import lungcad
 from lungcad.finding import ATTRIBUTES
-from lungcad.lidc_scale import SCALE_ENDS, SCALES
-from lungcad.malignancy_table import SCALE_ENDS as TABLE_ENDS
+from lungcad.lidc.scale import SCALE_ENDS, SCALES
+from lungcad.scores.predictions import SCALE_ENDS as TABLE_ENDS
 
 DEGREES = [name for name in ATTRIBUTES if SCALES[name].usual is None]
 
@@ -54,7 +54,7 @@ def test_category_that_is_named_is_that_of_most_readers() -> None:
 
 
 def test_schema_tells_the_same_words() -> None:
-    schema = json.loads((Path(lungcad.__file__).parent / "schemas" / "nodules.schema.json").read_text())
+    schema = json.loads((Path(lungcad.__file__).parent / "results" / "schemas" / "nodules.schema.json").read_text())
     told = schema["$defs"]["finding"]["properties"]["attributes"]["properties"]
     for name, scale in SCALES.items():
         assert told[name]["description"] == ", ".join(f"{step} {word}" for step, word in enumerate(scale.steps, 1))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from small_lidc import reading, square
 
 from lungcad.geometry import sphere_diameter
 from lungcad.lidc.readings import RATINGS, Contour, Reading
 from lungcad.lidc.size import extent_mm, inside, volume_and_centre
-from small_lidc import reading, square
 
 
 def outlined(*contours: Contour) -> Reading:

@@ -2,14 +2,16 @@
 import pytest
 import torch
 from monai.inferers import Inferer
+from small_cases import ready
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.inferers import CropInferer, LungFCNInferer, LungUNetInferer, PrecisionInferer
-from lungcad.networks.dou2017 import CandidateFCN
-from lungcad.networks.yao2018 import SimplifiedUNet
-from lungcad.score_volume import IndexMap
-from small_cases import ready
+from lungcad.papers.dou2017.inference import LungFCNInferer
+from lungcad.papers.dou2017.network import CandidateFCN
+from lungcad.papers.inferers import CropInferer, PrecisionInferer
+from lungcad.papers.peaks import IndexMap
+from lungcad.papers.yao2018.inference import LungUNetInferer
+from lungcad.papers.yao2018.network import SimplifiedUNet
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lungcad.networks.dou2017 import CandidateFCN
-from lungcad.score_volume import IndexMap, merge_spheres, suppress_score_volume, wanted_outputs
+from lungcad.papers.dou2017.network import CandidateFCN
+from lungcad.papers.peaks import IndexMap, merge_spheres, suppress_score_volume, wanted_outputs
 
 MAP = IndexMap()
 OUTPUT_MM = (2.0, 2.0, 2.0)

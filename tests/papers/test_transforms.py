@@ -8,25 +8,17 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import LoadImaged
+from small_cases import NODULE_VOX, small_chest, small_volume, write_image
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
-from lungcad.grid import Scan
-from lungcad.isolation import BLANK_HU
-from lungcad.localisation import encode
-from lungcad.transforms import (
-    CandidateCropsd,
-    DecodeHybridd,
-    LoadCandidatesd,
-    LungGridd,
-    ScoreVolumeToFindingsd,
-    WriteFindingsd,
-    blanked_grid,
-    prepare_case,
-    to_volume,
-)
-from small_cases import NODULE_VOX, small_chest, small_volume, write_image
+from lungcad.papers.dou2017.inference import DecodeHybridd, ScoreVolumeToFindingsd, encode
+from lungcad.papers.transforms import CandidateCropsd, LungGridd, prepare_case
+from lungcad.reading.monai_reader import to_volume
+from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd
+from lungcad.scan.blanking import BLANK_HU, blanked_grid
+from lungcad.scan.scan import Scan
 
 SPACING = (2.0, 2.0, 3.0)
 PATCH = (20, 20, 12)
@@ -78,7 +70,7 @@ def test_beyond_the_scan_is_blank_however_near_the_lungs() -> None:
 def test_stages_share_a_grid_and_it_goes_with_its_scan(scan: Scan) -> None:
     assert blanked_grid(scan, SPACING, 12.0) is blanked_grid(scan, list(SPACING), 12.0)
     assert blanked_grid(scan, SPACING, 5.0) is not blanked_grid(scan, SPACING, 12.0)
-    from lungcad.transforms import _BLANKED
+    from lungcad.scan.blanking import _BLANKED
 
     gc.collect()  # grids of scans that other tests left in cycles
     before = len(_BLANKED)
@@ -95,7 +87,7 @@ def test_what_the_reader_loads_becomes_the_same_volume(tmp_path: Path, suffix: s
     hu, affine = small_chest()
     affine[:3, :3] = oblique_affine()[:3, :3] / SPACING @ affine[:3, :3]
     path = write_image(tmp_path / f"scan{suffix}", hu, affine)
-    image = LoadImaged("image", reader="lungcad.reader.CTSeriesReader")({"image": str(path)})["image"]
+    image = LoadImaged("image", reader="lungcad.reading.monai_reader.CTSeriesReader")({"image": str(path)})["image"]
     for loaded in (image, image[None]):
         volume = to_volume(loaded)
         np.testing.assert_allclose(volume.affine, affine, atol=1e-3)

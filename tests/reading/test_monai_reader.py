@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dicom_phantom import SERIES_UID, field_hu, make_series, save
 from monai.data import Dataset
 from monai.transforms import Compose, LoadImage, LoadImaged
 
-from dicom_phantom import SERIES_UID, field_hu, make_series, save
 from lungcad.errors import InputError
 from lungcad.geometry import swap_lps_ras, to_world
-from lungcad.reader import CTSeriesReader
-from lungcad.volumes import read_volume
+from lungcad.reading.monai_reader import CTSeriesReader
+from lungcad.reading.volume_file import read_volume
 
-NAME = "lungcad.reader.CTSeriesReader"
+NAME = "lungcad.reading.monai_reader.CTSeriesReader"
 
 
 def with_gap(folder: Path) -> Path:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_phantom import field_error_hu, field_hu
 from scipy.spatial.transform import Rotation
 
-from dicom_phantom import field_error_hu, field_hu
 from lungcad.errors import InputError
-from lungcad.volumes import read_volume
+from lungcad.reading.volume_file import read_volume
 
 
 def write(

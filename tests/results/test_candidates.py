@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lungcad import Finding, InputError
-from lungcad.candidates import read_findings
+from lungcad.results.candidates import read_findings
 
 
 def _file(tmp_path: Path, text: str, name: str = "candidates.csv") -> Path:

@@ -11,14 +11,14 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from report_case import CENTER_LPS_MM, RUN, ball_volume, some_findings
 
 import lungcad
 from lungcad import Finding, InputError
-from lungcad.candidates import read_findings
-from lungcad.results import centre_slice, folder_name, sort_findings, write_results
-from report_case import CENTER_LPS_MM, RUN, ball_volume, some_findings
+from lungcad.results.candidates import read_findings
+from lungcad.results.documents import centre_slice, folder_name, sort_findings, write_results
 
-SCHEMA = json.loads((Path(lungcad.__file__).parent / "schemas" / "nodules.schema.json").read_text())
+SCHEMA = json.loads((Path(lungcad.__file__).parent / "results" / "schemas" / "nodules.schema.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_failure_midway_leaves_the_earlier_result_whole(tmp_path: Path) -> None:
 
 
 def test_failure_midway_leaves_nothing_where_nothing_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lungcad.report.render_report", lambda *_: 1 / 0)
+    monkeypatch.setattr("lungcad.results.report.render_report", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_results(tmp_path, ball_volume(), [], **RUN)
     assert list(tmp_path.iterdir()) == []

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from report_case import RUN, ball_volume, some_findings
 
 from lungcad import Finding
-from lungcad.report_words import MALIGNANCY_LIMITATION, MALIGNANCY_MEANING, described
-from lungcad.results import write_results
-from report_case import RUN, ball_volume, some_findings
+from lungcad.results.documents import write_results
+from lungcad.results.words import MALIGNANCY_LIMITATION, MALIGNANCY_MEANING, described
 
 Render = Callable[..., str]
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lungcad.isolation import far_from_lungs
+from lungcad.scan.blanking import far_from_lungs
 
 
 def two_lungs(shape: tuple[int, int, int]) -> np.ndarray:

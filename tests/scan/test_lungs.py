@@ -7,7 +7,7 @@ import pytest
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
-from lungcad.lungs import LungMask, segment_lungs
+from lungcad.scan.lungs import LungMask, segment_lungs
 from lungcad.volume import Volume
 
 SPACING = np.array([2.0, 2.0, 3.0])
@@ -171,7 +171,7 @@ def test_axis_order_and_direction_of_storage_do_not_matter() -> None:
 
 def lungs_of(folder: Path, name: str) -> tuple[Volume, np.ndarray]:
     """One of the shared lungs, and its reference mask on the same grid."""
-    from lungcad.volumes import read_volume
+    from lungcad.reading.volume_file import read_volume
 
     volume, mask = (read_volume(folder / "lungs" / f"{name}{suffix}.nii.gz") for suffix in ("", "_lung"))
     return volume, mask.hu > 0

@@ -7,8 +7,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from lungcad.geometry import to_index, to_world
-from lungcad.grid import Scan
-from lungcad.lungs import LungMask
+from lungcad.scan.lungs import LungMask
+from lungcad.scan.scan import Scan
 from lungcad.volume import LOWEST_HU, Volume
 
 SLOPE, OFFSET = np.array([1.5, -2.0, 0.75]), -300.0

@@ -11,11 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from lungcad import cli
-from lungcad.attribute_relevance import PAPER, fold_importances, importances, ranks, relate
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.relate_attributes import read_pooled
-from lungcad.tsne_plot import draw_tsne, embed
+from lungcad.scores.attributes import PAPER, fold_importances, importances, ranks, read_pooled, relate
+from lungcad.scores.plots import draw_tsne, embed
 
 FILES = ["relatedness.json", "relatedness.md", "tsne_all.png", "tsne_discarded.png"]
 

@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from lungcad.detection_scores import score_detection
-from lungcad.froc import FP_PER_SCAN, ScoredScan
+from lungcad.scores.detection import score_detection
+from lungcad.scores.froc import FP_PER_SCAN, ScoredScan
 
 
 def scans() -> list[ScoredScan]:

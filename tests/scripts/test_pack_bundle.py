@@ -8,12 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from small_cases import small_bundles
 
 import pack_bundle
 from lungcad import InputError
-from lungcad.manifest import MANIFEST, check_manifest
-from lungcad.registry import describe
-from small_cases import small_bundles
+from lungcad.bundle.manifest import MANIFEST, check_manifest
+from lungcad.bundle.registry import describe
 
 CHAIN, REDUCE = "lung_nodule_cad", "lung_nodule_fpr_dou2017"
 ZIP = f"{CHAIN}_v{describe(CHAIN)['version']}.zip"

@@ -2,6 +2,7 @@
 """A small DICOM series with findings and masks, written as DICOM results and read back."""
 
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pydicom
-from pydicom.dataset import FileDataset
-
 from dicom_phantom import make_series, save
+from pydicom.dataset import FileDataset
+from scipy.spatial import cKDTree
+
 from lungcad import Finding
 from lungcad.dicom import read_series
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
-from lungcad.finding_mask import FindingMask, Masks
+from lungcad.finding import FindingMask, Masks
 from lungcad.geometry import to_world
-from lungcad.results import nodules_document
+from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
+from lungcad.results.documents import nodules_document
 
 ATTRIBUTES = {
     "subtlety": 4.5, "internalStructure": 1.25, "calcification": 3.5, "sphericity": 4.0,
@@ -115,3 +117,19 @@ def segment_points(path: Path, number: int) -> np.ndarray:
             j, i = np.nonzero(pixels)
             found.append(to_world(affine, np.stack([i, j, 0 * i], axis=-1)))
     return np.concatenate(found)
+
+
+def numbers(group: Any) -> dict[str, tuple[float, str]]:
+    return {one.name.meaning: (one.value, one.unit.value) for one in group.get_measurements()}
+
+
+def by_dcmqi(told: Written, work: Path) -> dict[str, Any]:
+    files = ["--inputDICOM", str(told.folder / REPORT_FILE), "--outputMetadata", str(work / "sr.json")]
+    subprocess.run(["tid1500reader", *files], check=True, capture_output=True)
+    read: dict[str, Any] = json.loads((work / "sr.json").read_text())
+    return read
+
+
+def same_points(one: np.ndarray, other: np.ndarray, tolerance_mm: float = 0.01) -> bool:
+    """Whether two sets of points (N, 3) are the same."""
+    return len(one) == len(other) and cKDTree(one).query(other)[0].max() < tolerance_mm

@@ -11,16 +11,16 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from lungcad.manifest import sha256_of
-from lungcad.networks.dou2017 import CandidateFCN, HybridLossResNet
-from lungcad.networks.mtmrnet import MTMRNet
-from lungcad.networks.threedag import AggregatedFasterRCNN
-from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
-from lungcad.training.case import Case, Sphere
+from lungcad.bundle.manifest import sha256_of
+from lungcad.papers.dou2017.network import CandidateFCN, HybridLossResNet
+from lungcad.papers.mtmrnet.network import MTMRNet
+from lungcad.papers.threedag.network import AggregatedFasterRCNN
+from lungcad.papers.yao2018.network import MultiScaleClassifier, SimplifiedUNet
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.trainer import export_weights
 from lungcad.volume import Volume
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 Network = TypeVar("Network", bound=torch.nn.Module)
 NARROW = [2, 3, 4]

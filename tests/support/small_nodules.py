@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lungcad.training.rated_nodule import RatedNodule
+from lungcad.papers.mtmrnet.nodules import RatedNodule
 
 
 def rated(name: str = "n", malignancy: Sequence[float] = (4,), hu: np.ndarray | None = None, *, patient_id: str = "p",

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage
+from small_cases import write_image, write_table
 
 from lungcad.geometry import to_world
-from lungcad.training.case import Sphere
+from lungcad.training.cases import Sphere
+from lungcad.training.composites import ImplantedCases, load_nodules
 from lungcad.training.implant import Tissue, find_place, paste
-from lungcad.training.implanted_cases import ImplantedCases, load_nodules
-from lungcad.training.patches import clear_of_lesions
-from small_cases import write_image, write_table
+from lungcad.training.sampling import clear_of_lesions
 
 
 def ball_tissue(diameter_mm: float = 9.0, spacing: tuple[float, float, float] = (0.7, 0.8, 2.0)) -> Tissue:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+from small_lidc import reading, scan, square
 
 from lungcad.geometry import scaled_affine
 from lungcad.lidc.readings import Contour, Reading
 from lungcad.training.lidc_masks import nearest_nodule, outlined_nodules, set_on_grid
-from small_lidc import reading, scan, square
 
 AFFINE = scaled_affine(np.diag([0.5, 0.5, 2.0, 1.0]), (-200, -100, -2), (1, 1, 1))
 """Of the small scan: 0.5 mm pixels, slices at -4, -2, 0, 2, 4 mm."""

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_cases import NODULE_VOX, small_chest, write_image, write_table
+from small_lidc import reading, scan, write_database
 
 import make_cases
 from lungcad.errors import InputError
 from lungcad.geometry import to_world
-from lungcad.training.case_store import load_cases
+from lungcad.training.cases import load_cases
 from lungcad.training.luna16_cases import Luna16Cases
-from small_cases import NODULE_VOX, small_chest, write_image, write_table
-from small_lidc import reading, scan, write_database
 
 FIRST, SECOND, BAD = (f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{number}" for number in (1, 2, 3))
 GRID: dict[str, Any] = {"spacing_mm": (2.0, 2.0, 3.0)}

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_cases import NODULE_VOX, ROOT, SLIM, dark_case, small_bundles, small_chest, write_image, write_table
 
 import make_cases
 import train
 from lungcad.errors import InputError
 from lungcad.geometry import to_world
-from lungcad.training.case import Sphere
-from lungcad.training.case_store import save_case
+from lungcad.training.cases import Sphere, save_case
 from lungcad.training.recipe import Step, _run, command, load_recipe, run_recipe, step_values
-from small_cases import NODULE_VOX, ROOT, SLIM, dark_case, small_bundles, small_chest, write_image, write_table
 
 DETECTION, REDUCTION = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 SMALL = {"epochs": 2, "batch_size": 4, "batches_per_epoch": 2}

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from ignite.engine import Engine
+from small_cases import dark_case
 
+from lungcad.chain.results_table import results_table
 from lungcad.cli import main
 from lungcad.finding import Finding
-from lungcad.training.case import Case, Sphere
-from lungcad.training.results_table import results_table
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.scoring import CaseScorer, pooled
-from small_cases import dark_case
 
 OBLIQUE = np.array([[0.8, -0.6, 0, -50.0], [0.6, 0.8, 0, 20.0], [0, 0, 2.0, -300.0], [0, 0, 0, 1]])
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from small_cases import dark_case
 from torch import nn
 
 from lungcad.errors import InputError
-from lungcad.isolation import BLANK_HU
-from lungcad.localisation import decode
-from lungcad.losses.dou2017 import OnlineSampleFilteringLoss
-from lungcad.networks.dou2017 import CandidateFCN
-from lungcad.patch import cut, patch_center
-from lungcad.training.case import Case, Sphere
-from lungcad.training.case_store import load_case, load_cases, save_case
-from lungcad.training.patches import CLEARANCE_MM, NodulePatches, clear_of_lesions, within_radius
+from lungcad.papers.dou2017.inference import decode
+from lungcad.papers.dou2017.loss import OnlineSampleFilteringLoss
+from lungcad.papers.dou2017.network import CandidateFCN
+from lungcad.papers.dou2017.training import NodulePatches
+from lungcad.scan.blanking import BLANK_HU
+from lungcad.scan.patch import cut, patch_center
+from lungcad.training.cases import Case, Sphere, load_case, load_cases, save_case
+from lungcad.training.sampling import CLEARANCE_MM, clear_of_lesions, within_radius
 from lungcad.training.trainer import make_trainer
-from small_cases import dark_case
 
 WINDOW = (-1000.0, 400.0)
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from lungcad.training.turns import PlaneTurn, Turn
+from lungcad.training.views import PlaneTurn, Turn
 
 
 def test_every_flip_and_turn_occurs_and_loses_nothing() -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lungcad.bundle.manifest import check_pack
 from lungcad.console import one_line_errors
 from lungcad.errors import InputError
-from lungcad.manifest import check_pack
 
 MONAI_ARGUMENTS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
@@ -132,3 +132,25 @@ def parse_flags(argv: Sequence[str]) -> dict[str, str]:
         elif name is not None:
             flags[name], name = argument, None
     return flags
+
+
+def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
+    """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
+
+    Raises:
+        InputError: what the bundle refuses; an altered pack and paths with a ``#``, before any of it is read.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    check_pack([Path(bundle_root)])
+    for key, value in {**overrides, "bundle_root": bundle_root}.items():
+        check_hash(key, value)
+    configs = Path(bundle_root) / "configs"
+    workflow = ConfigWorkflow(
+        str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),
+        logging_file=str(configs / "logging.conf"), workflow_type="inference", bundle_root=str(bundle_root),
+        **overrides,
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()

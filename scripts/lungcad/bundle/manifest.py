@@ -45,7 +45,7 @@ def check_pack(bundles: Iterable[Path] = ()) -> None:
     Raises:
         InputError: E-CONFIG, E-WEIGHTS; see :func:`check_manifest`.
     """
-    imported_from = Path(__file__).resolve().parents[1]
+    imported_from = Path(__file__).resolve().parents[2]
     for root in {imported_from, *(bundle.resolve() for bundle in bundles)}:
         check_manifest(root)
         if root != imported_from and (root / MANIFEST).is_file() and (root / "lungcad").is_dir():

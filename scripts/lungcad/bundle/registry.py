@@ -10,7 +10,7 @@ from typing import Any
 
 from lungcad.errors import InputError
 
-_CHECKOUT_BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+_CHECKOUT_BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 
 
 def bundles_folder(folder: str | Path | None = None) -> Path:

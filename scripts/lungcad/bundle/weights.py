@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lungcad.bundle.manifest import sha256_of
 from lungcad.errors import InputError
-from lungcad.manifest import sha256_of
 
 _ADVICE = "Get the bundle's models/model.pt again."
 

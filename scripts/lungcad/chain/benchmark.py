@@ -20,11 +20,11 @@ from monai.inferers import Inferer, SlidingWindowInferer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lungcad.chain.stage import BundleStage
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
-from lungcad.grid import Scan
-from lungcad.score_volume import IndexMap, wanted_outputs
-from lungcad.stage import BundleStage
+from lungcad.papers.peaks import IndexMap, wanted_outputs
+from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
 ROI = (96, 96, 48)
@@ -47,7 +47,7 @@ def chain_in_process(root: Path, scan: str, repeats: int, **overrides: str) -> d
     Returns:
         ``seconds`` by stage and ``wall`` with the start of Python and its imports; ``peak_memory_mb`` (resident).
     """
-    path = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
     runs: list[dict[str, float]] = []
     peak = 0.0
     for _ in range(repeats):

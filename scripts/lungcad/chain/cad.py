@@ -10,19 +10,17 @@ from typing import Any
 
 import torch
 
+from lungcad.bundle.registry import stage_bundle
+from lungcad.chain.stage import BundleStage
 from lungcad.console import Stages, findings_table, header_lines
 from lungcad.cpu import tune_allocator
-from lungcad.dicom_results import DicomWriter
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.grid import Scan
-from lungcad.manifest import check_pack
 from lungcad.options import check_operating_point, switch
-from lungcad.overrides import check_hash
-from lungcad.registry import stage_bundle
-from lungcad.results import sort_findings, write_results
-from lungcad.stage import BundleStage
-from lungcad.volumes import read_volume
+from lungcad.reading.volume_file import read_volume
+from lungcad.results.dicom import DicomWriter
+from lungcad.results.documents import sort_findings, write_results
+from lungcad.scan.scan import Scan
 
 ORDER = ("detect", "reduce", "characterise")
 """Names of the stages, in the order in which they work."""
@@ -44,7 +42,7 @@ class NoduleCAD:
         stage_overrides: by stage, values for keys of that bundle's inference.json.
         series_uid: which series, where there are several.
         leniency: see :func:`lungcad.dicom.read_series`.
-        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
+        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
 
     Raises:
         InputError: E-CONFIG on unknown stages, a switch that is neither true nor false and, when it runs, operating
@@ -130,25 +128,3 @@ class NoduleCAD:
         shown = [one for one, score in scores if score is None or score >= least]
         print(findings_table(shown, summary))
         print(f"report: {folder / 'report.html'}")
-
-
-def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
-    """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
-
-    Raises:
-        InputError: what the bundle refuses; an altered pack and paths with a ``#``, before any of it is read.
-    """
-    from monai.bundle import ConfigWorkflow
-
-    check_pack([Path(bundle_root)])
-    for key, value in {**overrides, "bundle_root": bundle_root}.items():
-        check_hash(key, value)
-    configs = Path(bundle_root) / "configs"
-    workflow = ConfigWorkflow(
-        str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),
-        logging_file=str(configs / "logging.conf"), workflow_type="inference", bundle_root=str(bundle_root),
-        **overrides,
-    )  # fmt: skip
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()

@@ -18,15 +18,14 @@ import torch
 from tqdm import tqdm
 
 from lungcad.atomic import whole_file
+from lungcad.bundle.registry import bundle_root, pair_name, stage_bundle
+from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
-from lungcad.finding import Finding
-from lungcad.finding_mask import Masks
-from lungcad.grid import Scan
-from lungcad.lungs import LungMask
-from lungcad.registry import bundle_root, pair_name, stage_bundle
-from lungcad.stage import BundleStage
-from lungcad.training.case import Case
-from lungcad.training.joint_scoring import joint_figures, nodule_rows
+from lungcad.finding import Finding, Masks
+from lungcad.papers.jnsc.scoring import joint_figures, nodule_rows
+from lungcad.scan.lungs import LungMask
+from lungcad.scan.scan import Scan
+from lungcad.training.cases import Case
 from lungcad.training.scoring import CaseScorer
 from lungcad.volume import Volume
 
@@ -133,7 +132,7 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
 
     Returns:
         By chain ``detection``, the figures of its scored folder; ``joint``, those of
-        :func:`~lungcad.training.joint_scoring.joint_figures`; and ``seconds``, the mean of its stages together.
+        :func:`~lungcad.papers.jnsc.scoring.joint_figures`; and ``seconds``, the mean of its stages together.
     """
     root = Path(output_dir)
     (root / "cases").mkdir(parents=True, exist_ok=True)

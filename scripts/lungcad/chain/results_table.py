@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungcad.training.joint_results import joint_results
-from lungcad.training.joint_scoring import SEGMENTATION
-from lungcad.training.malignancy_results import malignancy_results
-from lungcad.training.markdown import row, with_interval
-from lungcad.training.nodule_scoring import PREDICTIONS
+from lungcad.papers.jnsc.scoring import SEGMENTATION, joint_results
+from lungcad.papers.mtmrnet.scoring import PREDICTIONS
+from lungcad.papers.mtmrnet.tables import malignancy_results
+from lungcad.tables import row, with_interval
 from lungcad.training.scoring import pooled
 
 HEADER = (

@@ -15,12 +15,13 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
+from lungcad.bundle.registry import stages_of
 from lungcad.console import find_input_error
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.grid import Scan
-from lungcad.registry import stages_of
-from lungcad.transforms import LoadCandidatesd, WriteFindingsd, prepare_case
+from lungcad.papers.transforms import prepare_case
+from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd
+from lungcad.scan.scan import Scan
 
 _CHAINS_OWN = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
 

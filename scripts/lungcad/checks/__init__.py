@@ -23,12 +23,11 @@ to hand in MTMR-Net, list its model.pt in a large_files.yml.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lungcad.bundle_checks.bundle import Bundle, SkipCheck
-from lungcad.bundle_checks.configs import check_overlays, check_properties
-from lungcad.bundle_checks.inference import check_inference
-from lungcad.bundle_checks.layout import FILES, STAGE_FILES, check_files, check_license, check_skeleton
-from lungcad.bundle_checks.metadata import check_changelog, check_metadata, check_packages
-from lungcad.bundle_checks.network import check_network, check_torchscript, check_weights, hash_key
+from lungcad.checks.bundle import Bundle, SkipCheck
+from lungcad.checks.configs import check_overlays, check_properties
+from lungcad.checks.layout import FILES, STAGE_FILES, check_files, check_license, check_skeleton
+from lungcad.checks.metadata import check_changelog, check_metadata, check_packages
+from lungcad.checks.network import check_inference, check_network, check_torchscript, check_weights, hash_key
 
 __all__ = [
     "CHECKS", "FILES", "STAGE_FILES", "Bundle", "SkipCheck", "check_files", "check_inference", "hash_key", "verify",

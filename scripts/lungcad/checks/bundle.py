@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from lungcad.registry import stage_bundle, stages_folder
-from lungcad.weights import load_state
+from lungcad.bundle.registry import stage_bundle, stages_folder
+from lungcad.bundle.weights import load_state
 
 
 class SkipCheck(Exception):

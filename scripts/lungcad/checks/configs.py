@@ -9,7 +9,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from monai.bundle.config_item import ConfigComponent, ConfigExpression
 
-from lungcad.bundle_checks.bundle import Bundle
+from lungcad.checks.bundle import Bundle
 
 
 def check_properties(bundle: Bundle) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from lungcad.bundle_checks.bundle import Bundle
+from lungcad.checks.bundle import Bundle
 
 FILES = (
     "LICENSE", "configs/metadata.json", "configs/inference.json", "configs/logging.conf", "docs/README.md",

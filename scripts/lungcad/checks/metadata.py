@@ -7,7 +7,7 @@ from urllib.error import URLError
 
 from monai.bundle import verify_metadata
 
-from lungcad.bundle_checks.bundle import Bundle, SkipCheck
+from lungcad.checks.bundle import Bundle, SkipCheck
 
 SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"
 """Of MONAI's meta_schema_20240725.json."""
@@ -37,7 +37,7 @@ def check_changelog(bundle: Bundle) -> str:
 
 def check_packages(bundle: Bundle) -> str:
     """What metadata.json asks pip to install is what was tested (constraints.txt), and nothing that pip cannot find."""
-    near = (bundle.root / "constraints.txt", bundle.root.parents[1] / "constraints.txt")
+    near = (bundle.root / "constraints.txt", bundle.root.parents[1] / "scripts" / "constraints.txt")
     tested = next((path for path in near if path.is_file()), None)
     if tested is None:
         raise SkipCheck("no constraints.txt beside the bundle")

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 from monai.config import PathLike
-from monai.data import ImageReader
+from monai.data import ImageReader, MetaTensor
 
 from lungcad.dicom import Leniency
 from lungcad.errors import InputError
 from lungcad.geometry import swap_lps_ras
+from lungcad.reading.volume_file import read_volume
 from lungcad.volume import Volume
-from lungcad.volumes import read_volume
 
 
 class CTSeriesReader(ImageReader):
-    """Reads what :func:`lungcad.volumes.read_volume` reads.
+    """Reads what :func:`lungcad.reading.volume_file.read_volume` reads.
 
     Args:
         series_uid: SeriesInstanceUID, where a folder holds several series.
@@ -31,7 +31,8 @@ class CTSeriesReader(ImageReader):
         InputError: E-CONFIG, an unknown option.
 
     Example:
-        ``{"_target_": "LoadImaged", "keys": "image", "reader": "lungcad.reader.CTSeriesReader", "series_uid": null}``
+        ``{"_target_": "LoadImaged", "keys": "image",
+        "reader": "lungcad.reading.monai_reader.CTSeriesReader", "series_uid": null}``
     """
 
     def __init__(self, series_uid: str | None = None, **leniency: Any) -> None:
@@ -82,3 +83,20 @@ class CTSeriesReader(ImageReader):
             "description": img.description,
             "warnings": list(img.warnings),
         }
+
+
+def to_volume(image: MetaTensor) -> Volume:
+    """Volume of a tensor that :class:`CTSeriesReader` loaded, (1, X, Y, Z) or (X, Y, Z)."""
+    meta = image.meta
+    hu = image.as_tensor().numpy()
+    return Volume(
+        hu[0] if hu.ndim == 4 else hu,
+        swap_lps_ras(np.asarray(image.affine)),
+        meta["series_uid"],
+        tuple(meta["sop_instance_uids"]),
+        tuple(meta["instance_numbers"]),
+        meta["study_uid"],
+        meta["frame_of_reference_uid"],
+        meta["description"],
+        list(meta["warnings"]),
+    )

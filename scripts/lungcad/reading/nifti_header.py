@@ -8,7 +8,7 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, swap_lps_ras
-from lungcad.volume_headers.header import VolumeHeader, missing, wrong
+from lungcad.reading.header import VolumeHeader, missing, wrong
 
 GZIP_MAGIC = b"\x1f\x8b"
 FIELDS = np.dtype({
@@ -25,7 +25,7 @@ FORM_TOLERANCE_MM = 5e-3
 
 
 def read_nifti(file: Path) -> VolumeHeader:
-    """Read a NIfTI-1 header; raises as :func:`lungcad.volume_headers.read_volume_header`.
+    """Read a NIfTI-1 header; raises as :func:`lungcad.reading.volume_file.read_volume_header`.
 
     The form that claims the scanner's coordinates holds, or both where they agree; without one the sform, or the qform.
     """

@@ -10,7 +10,7 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, swap_lps_ras
-from lungcad.volume_headers.header import VolumeHeader, missing, wrong
+from lungcad.reading.header import VolumeHeader, missing, wrong
 
 HEADER_BYTES = 1 << 20
 """Of a text header; it must end within so many."""
@@ -25,7 +25,7 @@ SHORT = {"lps": "left-posterior-superior", "ras": "right-anterior-superior", "la
 
 
 def read_meta_image(file: Path) -> VolumeHeader:
-    """Read a MetaImage header; raises as :func:`lungcad.volume_headers.read_volume_header`."""
+    """Read a MetaImage header; raises as :func:`lungcad.reading.volume_file.read_volume_header`."""
     lines, end = _lines(file, last="ElementDataFile *[=:]")
     pairs = [re.split("[=:]", line, maxsplit=1) for line in lines]
     fields = {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
@@ -50,7 +50,7 @@ def read_meta_image(file: Path) -> VolumeHeader:
 
 
 def read_nrrd(file: Path) -> VolumeHeader:
-    """Read an NRRD header; raises as :func:`lungcad.volume_headers.read_volume_header`."""
+    """Read an NRRD header; raises as :func:`lungcad.reading.volume_file.read_volume_header`."""
     lines, end = _lines(file, last="$")
     pairs = [line.partition(": ") for line in lines]  # key/value pairs have := and are no fields
     fields = {name.lower().replace(" ", ""): value.strip() for name, _, value in pairs}

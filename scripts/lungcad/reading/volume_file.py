@@ -12,8 +12,36 @@ import numpy as np
 from lungcad.dicom import Leniency, read_series
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, to_world
+from lungcad.reading.header import VolumeHeader, check_axes
+from lungcad.reading.nifti_header import read_nifti
+from lungcad.reading.text_header import read_meta_image, read_nrrd
 from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
-from lungcad.volume_headers import READERS, VolumeHeader, read_volume_header
+
+__all__ = ["READERS", "VolumeHeader", "read_volume_header"]
+
+READERS = {
+    ".mhd": read_meta_image, ".mha": read_meta_image, ".nrrd": read_nrrd, ".nhdr": read_nrrd, ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+}  # fmt: skip
+"""By suffix in lower case."""
+
+
+def read_volume_header(file: Path, suffix: str) -> VolumeHeader:
+    """Read the header of a MetaImage, NRRD or NIfTI-1 file.
+
+    Args:
+        file: the volume file.
+        suffix: its suffix, one of READERS.
+
+    Raises:
+        InputError: E-CORRUPT (no such header), E-TAG-MISSING (spacing or place), E-TAG-VALUE (one that is no number,
+            or in a space or unit that is not known), E-GEOM-TILT (axes not at right angles), E-ARCHIVE (the pixels lie
+            in another folder, which could make us read any file, or in several files).
+        OSError, EOFError, zlib.error: the file cannot be read.
+    """
+    header = READERS[suffix](file)
+    check_axes(file, header.place)
+    return header
 
 SUFFIXES = tuple(READERS)
 SAME_PLACE_MM = 0.1

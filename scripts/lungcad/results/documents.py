@@ -72,7 +72,7 @@ def write_results(
         InputError: E-OUTPUT, where the folder cannot be written or holds somebody else's files.
         KeyError: ``operating_point`` is not in ``thresholds``.
     """
-    from lungcad.report import render_report
+    from lungcad.results.report import render_report
 
     start = time.perf_counter()
     ranked = sort_findings(findings)
@@ -174,7 +174,7 @@ def run_document(
     weights_sha256: Mapping[str, str],
 ) -> dict[str, Any]:
     """Build run.json: what ran on what, how long. Holds no path and nothing about the patient."""
-    from lungcad.volumes import volume_suffix
+    from lungcad.reading.volume_file import volume_suffix
 
     suffix = volume_suffix(inputs)
     kind = f"{suffix} file" if suffix and not volume.sop_instance_uids else "DICOM series"

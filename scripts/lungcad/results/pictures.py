@@ -2,7 +2,7 @@
 """Grey pictures of a scan: planes through a point, whole slices and projections, all true to scale.
 
 Pictures hold pixels only. Circles, scale bars and letters are drawn over them as vectors in millimetres (see
-:mod:`lungcad.report`), so that they stay exact and sharp at any size.
+:mod:`lungcad.results.report`), so that they stay exact and sharp at any size.
 """
 
 import base64
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungcad.geometry import to_index
-from lungcad.orientation import patient_axes
+from lungcad.geometry import patient_axes, to_index
 from lungcad.volume import Volume
 
 LUNG_WINDOW_HU = (-600.0, 1500.0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lungcad.geometry import to_index
-from lungcad.planes import (
+from lungcad.results.pictures import (
     LUNG_WINDOW_HU,
     PLANES,
     Picture,
@@ -20,7 +20,7 @@ from lungcad.planes import (
     projection_picture,
     slice_picture,
 )
-from lungcad.report_words import MALIGNANCY_MEANING, characterised, described, limitations
+from lungcad.results.words import MALIGNANCY_MEANING, characterised, described, limitations
 from lungcad.volume import Volume
 
 MAX_PICTURED = 12
@@ -32,8 +32,8 @@ def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str,
 
     Args:
         volume: the scan, for the pictures.
-        document: nodules.json as built by :func:`lungcad.results.nodules_document`.
-        run: run.json as built by :func:`lungcad.results.run_document`.
+        document: nodules.json as built by :func:`lungcad.results.documents.nodules_document`.
+        run: run.json as built by :func:`lungcad.results.documents.run_document`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -46,7 +46,7 @@ def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str,
     ]
     below = [one for one in entries if one["score"] is not None and one["score"] < threshold]
     environment = Environment(
-        loader=PackageLoader("lungcad"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("lungcad.results"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": _number, "place": _place}

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lungcad.finding import ATTRIBUTES
-from lungcad.lidc_scale import SCALES
-from lungcad.results import reported_score
+from lungcad.lidc.scale import SCALES
+from lungcad.results.documents import reported_score
 
 LIMITATIONS = (
     "Nodules can be missed, above all small, non-solid, pleural and hilar ones; no finding does not mean no nodule.",

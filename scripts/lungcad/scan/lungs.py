@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungcad.closing import include_dense
 from lungcad.errors import InputError
-from lungcad.geometry import scaled_affine
-from lungcad.orientation import canonical, in_memory_order
+from lungcad.geometry import canonical, in_memory_order, scaled_affine
+from lungcad.scan.lung_closing import include_dense
 from lungcad.volume import Notice, Volume
 
 FINE_MM = 2.0

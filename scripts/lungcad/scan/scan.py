@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungcad.finding_mask import Masks
-from lungcad.geometry import enclosing_slices, scaled_affine, to_index
-from lungcad.lungs import LungMask, segment_lungs
-from lungcad.orientation import Canonical, canonical, in_memory_order
+from lungcad.finding import Masks
+from lungcad.geometry import Canonical, canonical, enclosing_slices, in_memory_order, scaled_affine, to_index
+from lungcad.scan.lungs import LungMask, segment_lungs
 from lungcad.volume import LOWEST_HU, Notice, Volume
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Scan:
         self.margin_mm = margin_mm
         self._grids: dict[tuple[float, ...], Grid] = {}
         self.masks: Masks = {}
-        """Of findings, from the stages that segment; see :mod:`lungcad.finding_mask`."""
+        """Of findings, from the stages that segment; see :mod:`lungcad.finding`."""
 
     @cached_property
     def lungs(self) -> LungMask:

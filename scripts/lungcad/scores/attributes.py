@@ -16,6 +16,9 @@ So 1/8 is the average, and within a fit importance grows in the order of elimina
 the five values themselves) are over five folds of patients, each fitted on the other four; ranks are by the mean.
 """
 
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +26,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
+from lungcad.atomic import added_files
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.malignancy_scores import Predictions
+from lungcad.scores.malignancy import Predictions
+from lungcad.scores.plots import SEED, draw_tsne
+from lungcad.scores.predictions import read_nodules, to_predictions
 
 FOLDS = 5
 """Of the patients; as many as the paper's cross validation has."""
 
 SOURCES = {"readers": 1, "network": 0}
-"""Whose scores, and their place in the pairs of :class:`lungcad.malignancy_scores.Predictions`."""
+"""Whose scores, and their place in the pairs of :class:`lungcad.scores.malignancy.Predictions`."""
 
 PAPER = dict(zip(ATTRIBUTES, (0.251, 0.007, 0.133, 0.072, 0.125, 0.171, 0.164, 0.067), strict=True))
 """Relatedness in Table IV. Lob and Spi may be swapped there (as in Table III's caption): 0.171, 0.164, ranks 2, 3."""
@@ -134,3 +140,64 @@ def _summary(folds: np.ndarray) -> dict[str, dict[str, Any]]:
         name: {"importance": value, "std": spread, "rank": rank, "above_average": value > average}
         for name, value, spread, rank in zip(ATTRIBUTES, mean.tolist(), std.tolist(), ranks(mean).tolist(), strict=True)
     }
+
+
+def read_pooled(paths: Sequence[str | Path]) -> tuple[Predictions, int]:
+    """Predictions of tables as one, with all eight attributes, see :func:`lungcad.scores.predictions.read_nodules`."""
+    nodules, left_out = read_nodules(paths, ATTRIBUTES)
+    return to_predictions(nodules), left_out
+
+
+def relate_attributes(predictions: Predictions, left_out: int, output_dir: str | Path) -> dict[str, Any]:
+    """Write relatedness.json, relatedness.md, tsne_discarded.png and tsne_all.png; return what is in the first.
+
+    The pictures show the scores of the network: the attributes whose importance is not above average, and all eight.
+
+    Raises:
+        InputError: E-TABLE, where the table is too small; E-OUTPUT, where the folder cannot be written.
+    """
+    figures = relate(predictions)
+    discarded = [name for name, one in figures["sources"]["network"].items() if not one["above_average"]]
+    figures |= {"left_out": left_out, "tsne": {"seed": SEED, "discarded": discarded}}
+    scores = scores_of(predictions, "network")
+    columns = [ATTRIBUTES.index(name) for name in discarded]
+    with added_files(output_dir) as folder:
+        document = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+        (folder / "relatedness.json").write_text(document, encoding="utf-8")
+        (folder / "relatedness.md").write_text(as_text(figures) + "\n", encoding="utf-8")
+        draw_tsne(folder / "tsne_discarded.png", scores[:, columns], predictions.label, discarded,
+                  "t-SNE of predicted scores: attributes discarded")  # fmt: skip
+        draw_tsne(folder / "tsne_all.png", scores, predictions.label, ATTRIBUTES,
+                  "t-SNE of predicted scores: all eight attributes")  # fmt: skip
+    return figures
+
+
+def as_text(figures: Mapping[str, Any]) -> str:
+    """Lay out the importances beside the paper's Table IV, as a Markdown table."""
+    left_out = f" ({figures['left_out']} of mean malignancy 3 left out)" if figures["left_out"] else ""
+    paper_rank = dict(zip(PAPER, ranks(np.array(list(PAPER.values()))), strict=True))
+    paper_average = sum(PAPER.values()) / len(PAPER)
+    lines = [
+        f"{figures['nodules']} nodules of {figures['patients']} patients: {figures['benign']} benign, "
+        f"{figures['malignant']} malignant{left_out}",
+        f"importance: mean ± standard deviation over {figures['folds']} folds of patients; * above average; # rank",
+        "",
+        _line("attribute", *(cell for source in SOURCES for cell in (source, "#")), "Table IV", "#"),
+        _line("---", *["---", "--:"] * 3),
+    ]
+    for name in ATTRIBUTES:
+        cells = []
+        for one in (figures["sources"][source][name] for source in SOURCES):
+            cells += [f"{one['importance']:.3f} ± {one['std']:.3f}{_star(one['above_average'])}", str(one["rank"])]
+        paper = f"{PAPER[name]:.3f}{_star(PAPER[name] > paper_average)}"
+        lines.append(_line(name, *cells, paper, str(paper_rank[name])))
+    return "\n".join(lines)
+
+
+def _star(above_average: bool) -> str:
+    return " *" if above_average else ""
+
+
+def _line(name: str, *cells: str) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, (15, 3, 15, 3, 8, 3), strict=True)]
+    return f"| {' | '.join([name.ljust(17), *padded])} |"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.froc import FP_PER_SCAN, Froc, ScoredScan, sensitivity_by_diameter, true_negative_scans
+from lungcad.scores.froc import FP_PER_SCAN, Froc, ScoredScan, sensitivity_by_diameter, true_negative_scans
 
 CURVE_FP_PER_SCAN = tuple(2.0 ** np.linspace(-3, 3, 193))
 """Where curves are drawn: 1/8 to 8 in 32 steps per octave, among them LUNA16's seven."""

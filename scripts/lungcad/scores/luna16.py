@@ -3,7 +3,7 @@
 
 At most 100 marks per scan count: where there are more, those strictly above the score of the 101st. Each is compared
 with the reference nodules and the irrelevant findings of its scan, whose diameter is 10 mm where the table says -1 (see
-:func:`lungcad.froc.match`). The scans are those of the list of series, whether or not they have marks or nodules.
+:func:`lungcad.scores.froc.match`). The scans are those of the list of series, with or without marks or nodules.
 """
 
 from collections import defaultdict
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.froc import ScoredScan, match
-from lungcad.results import LUNA16_COLUMNS
+from lungcad.results.documents import LUNA16_COLUMNS
+from lungcad.scores.froc import ScoredScan, match
 from lungcad.tables import Row, read_names, read_table, refuse_duplicates
 
 MAX_MARKS = 100

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.atomic import added_files
-from lungcad.detection_scores import Curve, compare_detection, score_detection
 from lungcad.errors import InputError
-from lungcad.froc import ScoredScan
-from lungcad.froc_plot import draw_curve, write_curve_csv
-from lungcad.luna16 import MAX_MARKS, Marks, best_marks, read_marks, read_series, read_spheres, score_scans
+from lungcad.scores.detection import Curve, compare_detection, score_detection
+from lungcad.scores.froc import ScoredScan
+from lungcad.scores.luna16 import MAX_MARKS, Marks, best_marks, read_marks, read_series, read_spheres, score_scans
+from lungcad.scores.plots import draw_curve, write_curve_csv
 
 
 def score_submission(
@@ -28,7 +28,7 @@ def score_submission(
     max_marks: int = MAX_MARKS,
     rounds: int = 1000,
 ) -> tuple[dict[str, Any], Curve]:
-    """Apply LUNA16's rules (:mod:`lungcad.luna16`) to its tables.
+    """Apply LUNA16's rules (:mod:`lungcad.scores.luna16`) to its tables.
 
     Args:
         submission: marks, ``seriesuid,coordX,coordY,coordZ,probability``.
@@ -43,9 +43,9 @@ def score_submission(
         rounds: of the bootstrap over scans.
 
     Returns:
-        As :func:`lungcad.detection_scores.score_detection`, with the numbers of marks: ``marks`` in the submission,
+        As :func:`lungcad.scores.detection.score_detection`, with the numbers of marks: ``marks`` in the submission,
         ``marks_over_limit`` among them that do not count, ``marks_per_scan`` of those that do; and ``baseline``, as
-        :func:`lungcad.detection_scores.compare_detection`, where there is one.
+        :func:`lungcad.scores.detection.compare_detection`, where there is one.
 
     Raises:
         InputError: E-TABLE, where a table is refused or no scan in the list has a nodule.

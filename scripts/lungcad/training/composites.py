@@ -12,8 +12,8 @@ import torch
 from scipy import ndimage
 from torch.utils.data import Dataset
 
-from lungcad.isolation import BLANK_HU, far_from_lungs
-from lungcad.training.case import Case, Sphere
+from lungcad.scan.blanking import BLANK_HU, far_from_lungs
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.implant import Tissue, control_tissue, find_place, paste
 
 

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import scaled_affine, to_index
-from lungcad.isolation import BLANK_HU
-from lungcad.training.case import Case
-from lungcad.training.patches import clear_of_lesions
+from lungcad.scan.blanking import BLANK_HU
+from lungcad.training.cases import Case
+from lungcad.training.sampling import clear_of_lesions
 
 MARGIN_MM = 32.0
 """Blank margin around a case, as wide as a working grid's, so that outputs reach its first and last slices."""

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lungcad.bundle.registry import bundle_root, config_keys
 from lungcad.errors import InputError
-from lungcad.registry import bundle_root, config_keys
 
 logger = logging.getLogger(__name__)
 

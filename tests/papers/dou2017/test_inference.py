@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 
-from lungcad.localisation import decode, encode
+from lungcad.papers.dou2017.inference import decode, encode
 
 PATCH_MM = np.array([60.0, 60.0, 48.0])
 DIAGONAL_MM = np.sqrt(60.0**2 + 60.0**2 + 48.0**2)

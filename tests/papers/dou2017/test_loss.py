@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.losses.dou2017 import HybridLoss, OnlineSampleFilteringLoss
+from lungcad.papers.dou2017.loss import HybridLoss, OnlineSampleFilteringLoss
 
 
 def logits_with_loss(*odds: float) -> Tensor:

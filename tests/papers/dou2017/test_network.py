@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lungcad.networks.dou2017 import CandidateFCN, HybridLossResNet, ResidualUnit
-from lungcad.score_volume import IndexMap
+from lungcad.papers.dou2017.network import CandidateFCN, HybridLossResNet
+from lungcad.papers.layers import ResidualUnit
+from lungcad.papers.peaks import IndexMap
 
 NARROW = (2, 3, 4)
 

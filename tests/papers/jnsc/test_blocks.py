@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from lungcad.errors import InputError
-from lungcad.training.case import Case, Sphere
-from lungcad.training.malignancy_labels import malignancy_labels
-from lungcad.training.scan_blocks import IGNORED, ScanBlocks, prepare_blocks
+from lungcad.papers.jnsc.blocks import IGNORED, ScanBlocks, prepare_blocks
+from lungcad.papers.jnsc.labels import malignancy_labels
+from lungcad.training.cases import Case, Sphere
 
 SIZE, WINDOW, INTENSITY = (16, 16, 16), (-1000.0, 400.0), (-1.0, 3.0)
 

@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, small_chest, small_volume, write_image
 
+from lungcad.bundle.registry import stage_bundle, stages_of
+from lungcad.chain.cad import NoduleCAD
+from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.grid import Scan
-from lungcad.networks.jnsc import JointNet
-from lungcad.pipeline import NoduleCAD
-from lungcad.registry import stage_bundle, stages_of
-from lungcad.stage import BundleStage
-from lungcad.training.case import Sphere
-from lungcad.training.case_store import save_case
+from lungcad.papers.jnsc.network import JointNet
+from lungcad.scan.scan import Scan
+from lungcad.training.cases import Sphere, save_case
 from lungcad.training.recipe import load_recipe
-from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, small_chest, small_volume, write_image
 
 NAME = "lung_nodule_joint_jnsc"
 CONFIGS = ROOT / "bundles" / NAME / "configs"

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 from monai.inferers import sliding_window_inference
+from small_cases import small_volume
 from torch import Tensor, nn
 
 from lungcad.finding import Finding
 from lungcad.geometry import scaled_affine, to_index, to_world
-from lungcad.grid import Scan
-from lungcad.joint_inferer import CropJointInferer, Judged, LungJointInferer, nearest
-from lungcad.joint_transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
-from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions
-from small_cases import small_volume
+from lungcad.papers.jnsc.inference import CropJointInferer, Judged, LungJointInferer, nearest
+from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.regions import Region, find_regions
+from lungcad.papers.jnsc.transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
+from lungcad.scan.scan import Scan
 
 WINDOW = 32
 AFFINE = scaled_affine(np.diag([1.0, 1.0, 1.0, 1.0]), (-10, 5, 100), (1, 1, 1))

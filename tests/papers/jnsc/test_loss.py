@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.losses.jnsc import JointLoss, segmentation_loss, soft_cross_entropy
-from lungcad.losses.pseudo_labels import PseudoLabels, pseudo_gradient
+from lungcad.papers.jnsc.loss import JointLoss, PseudoLabels, pseudo_gradient, segmentation_loss, soft_cross_entropy
 
 SOFT = torch.tensor([0.25, 0.75, 0.5, torch.nan, 1.0])
 MARGINAL = torch.tensor([True, True, True, True, False])

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.networks.jnsc import InstanceNorm, JointNet
-from lungcad.networks.jnsc_classifier import RegionClassifier
+from lungcad.papers.jnsc.network import InstanceNorm, JointNet, RegionClassifier
 
 NARROW = {"channels": (2, 3, 4, 5, 6), "depth": (1, 1, 1, 1, 1), "features": 3}
 
@@ -159,6 +158,6 @@ def test_monai_verifies_the_network(tmp_path: Path) -> None:
     data = {"num_channels": 1, "spatial_shape": [32, 32, 32], "dtype": "float32"}
     form = {"inputs": {"image": data}, "outputs": {"pred": data}}
     (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": form}))
-    network = {"_target_": "lungcad.networks.jnsc.JointNet", **NARROW}
+    network = {"_target_": "lungcad.papers.jnsc.network.JointNet", **NARROW}
     (tmp_path / "inference.json").write_text(json.dumps({"network_def": network}))
     verify_net_in_out("network_def", str(tmp_path / "metadata.json"), str(tmp_path / "inference.json"), device="cpu")

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from lungcad.networks.jnsc_classifier import size_feature
-from lungcad.regions import Region, find_regions, stacked
+from lungcad.papers.jnsc.network import size_feature
+from lungcad.papers.jnsc.regions import Region, find_regions, stacked
 
 
 def volume(*parts: tuple[tuple[slice, ...], float]) -> np.ndarray:

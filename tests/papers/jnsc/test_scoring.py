@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from ignite.engine import Engine
 
-from lungcad.finding import Finding
-from lungcad.finding_mask import FindingMask
+from lungcad.chain.results_table import results
+from lungcad.finding import Finding, FindingMask
 from lungcad.geometry import scaled_affine
-from lungcad.score_predictions import score_predictions
-from lungcad.training.case import Case, Sphere
-from lungcad.training.joint_scoring import JointScorer, dice, joint_figures, nodule_rows, read_rows
-from lungcad.training.results_table import results
+from lungcad.papers.jnsc.scoring import JointScorer, dice, joint_figures, nodule_rows, read_rows
+from lungcad.scores.predictions import score_predictions
+from lungcad.training.cases import Case, Sphere
 
 
 def cube_case(name: str = "c") -> Case:

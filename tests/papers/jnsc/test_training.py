@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.losses.jnsc import JointLoss
-from lungcad.losses.pseudo_labels import PseudoLabels
-from lungcad.networks.jnsc import JointNet
-from lungcad.regions import find_regions
-from lungcad.training.clipping import clipped
-from lungcad.training.joint import FALSE_POSITIVE, JointTraining, owner
+from lungcad.papers.jnsc.loss import JointLoss, PseudoLabels
+from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.regions import find_regions
+from lungcad.papers.jnsc.training import FALSE_POSITIVE, JointTraining, clipped, owner
 
 SIDE = 32
 
@@ -161,7 +159,7 @@ class Blocks(torch.utils.data.Dataset):
 def run(folder: Path, epochs: int, stop: int | None = None) -> PseudoLabels:
     from ignite.engine import Events
 
-    from lungcad.training.scan_blocks import prepare_blocks
+    from lungcad.papers.jnsc.blocks import prepare_blocks
     from lungcad.training.trainer import make_trainer
 
     torch.manual_seed(0)

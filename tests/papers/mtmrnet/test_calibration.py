@@ -8,7 +8,13 @@ from scipy.special import expit, logit
 
 import fit_temperature as script
 from lungcad.errors import InputError
-from lungcad.training.calibration import SliceLogits, calibration_figures, cross_fitted, fit_temperature, read_logits
+from lungcad.papers.mtmrnet.calibration import (
+    SliceLogits,
+    calibration_figures,
+    cross_fitted,
+    fit_temperature,
+    read_logits,
+)
 
 TRUE = 2.5
 """So many times too sure are the simulated logits."""

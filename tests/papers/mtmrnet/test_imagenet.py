@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 import imagenet_weights
 from lungcad.errors import InputError
-from lungcad.imagenet import classifier_weights, feature_weights, read_package
-from lungcad.networks.mtmrnet import resnet_features
+from lungcad.papers.mtmrnet.imagenet import classifier_weights, feature_weights, read_package
+from lungcad.papers.mtmrnet.network import resnet_features
 
 BLOCKS = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
 """Units of each stage, as Keras names them."""

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import LoadImaged
-
-from lungcad.finding import ATTRIBUTES, Finding
-from lungcad.geometry import to_world
-from lungcad.grid import Scan
-from lungcad.inferers import CropInferer
-from lungcad.malignancy_transforms import DecodeMalignancyd, FindingSlicesd, LoadedScand
-from lungcad.nodule_slices import SliceCropper
-from lungcad.stage import BundleStage
-from lungcad.transforms import prepare_case
-from lungcad.volume import Volume
 from small_cases import CPU, ROOT, edit_json, export_weights_to, small_chest, small_volume, write_image
 from small_nodules import MeanNetwork
+
+from lungcad.chain.stage import BundleStage
+from lungcad.finding import ATTRIBUTES, Finding
+from lungcad.geometry import to_world
+from lungcad.papers.inferers import CropInferer
+from lungcad.papers.mtmrnet.inference import DecodeMalignancyd, FindingSlicesd, LoadedScand, SliceCropper
+from lungcad.papers.transforms import prepare_case
+from lungcad.scan.scan import Scan
+from lungcad.volume import Volume
 
 BUNDLE = "lung_nodule_malignancy_mtmrnet"
 SPACING = (0.5, 0.8, 4.0)
@@ -145,7 +144,7 @@ def test_slices_go_through_the_inferer_in_batches() -> None:
 def test_loaded_images_become_a_scan_and_a_shared_one_stays(tmp_path: Path) -> None:
     hu, affine = small_chest()
     path = write_image(tmp_path / "scan.nii.gz", hu, affine)
-    image = LoadImaged("image", reader="lungcad.reader.CTSeriesReader")({"image": str(path)})["image"]
+    image = LoadImaged("image", reader="lungcad.reading.monai_reader.CTSeriesReader")({"image": str(path)})["image"]
     made = LoadedScand("image")({"image": image})["scan"]
     np.testing.assert_allclose(made.volume.hu, hu, atol=1e-3)
     np.testing.assert_allclose(made.volume.affine, affine, atol=1e-3)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lungcad.losses.mtmrnet import MTMRLoss
-from lungcad.networks.mtmrnet import Bottleneck, MTMRNet, parameter_groups, resnet_features
+from lungcad.papers.mtmrnet.loss import MTMRLoss
+from lungcad.papers.mtmrnet.network import Bottleneck, MTMRNet, parameter_groups, resnet_features
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_nodules import rated
 
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.training.rated_nodule import SCORES, load_nodule, load_nodules, save_nodule, to_unit
-from small_nodules import rated
+from lungcad.papers.mtmrnet.nodules import SCORES, load_nodule, load_nodules, save_nodule, to_unit
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lungcad.geometry import enclosing_slices, to_world
-from lungcad.grid import Scan
-from lungcad.nodule_slices import SliceCropper
+from lungcad.papers.mtmrnet.inference import SliceCropper
+from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
 MEANS = (103.939, 116.779, 123.68)

@@ -6,12 +6,12 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from small_cases import write_image, write_table
 
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.training.rated_nodule import RatedNodule
-from lungcad.training.shared_nodules import OUTLINE_MM, SMALLEST_MM, multi_slice, single_slice
-from small_cases import write_image, write_table
+from lungcad.papers.mtmrnet.nodules import RatedNodule
+from lungcad.papers.mtmrnet.sources import OUTLINE_MM, SMALLEST_MM, multi_slice, single_slice
 
 Rows = list[dict[str, str]]
 

@@ -14,21 +14,20 @@ from monai.engines import SupervisedEvaluator
 from sklearn.metrics import roc_auc_score
 
 import train
+from lungcad.chain.results_table import results
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.inferers import CropInferer
-from lungcad.malignancy_scores import area_under_curve
-from lungcad.malignancy_table import read_predictions
-from lungcad.malignancy_transforms import DecodeMalignancyd
-from lungcad.nodule_slices import SliceCropper
+from lungcad.papers.inferers import CropInferer
+from lungcad.papers.mtmrnet.inference import DecodeMalignancyd, SliceCropper
+from lungcad.papers.mtmrnet.nodules import SCORES, RatedNodule
+from lungcad.papers.mtmrnet.scoring import COLUMNS, NoduleScorer, between_readers
+from lungcad.papers.mtmrnet.tables import malignancy_results
+from lungcad.papers.mtmrnet.training import WholeNodules
+from lungcad.papers.transforms import prepare_case
+from lungcad.scores.malignancy import area_under_curve
+from lungcad.scores.predictions import read_predictions
 from lungcad.tables import read_table
-from lungcad.training.case_store import LEFT_OUT
-from lungcad.training.malignancy_results import malignancy_results
-from lungcad.training.nodule_samples import WholeNodules
-from lungcad.training.nodule_scoring import COLUMNS, NoduleScorer, between_readers
-from lungcad.training.rated_nodule import SCORES, RatedNodule
-from lungcad.training.results_table import results
-from lungcad.transforms import prepare_case
+from lungcad.training.cases import LEFT_OUT
 
 NODULES = range(40)
 """Every other one malignant, two per patient, readers 1 to 4, two of each eight diameters misleading."""

@@ -9,19 +9,18 @@ import pytest
 import torch
 from monai.data.utils import no_collation
 from monai.engines import SupervisedEvaluator
+from small_cases import CPU
+from small_nodules import MeanNetwork, rated
 from torch.utils.data import DataLoader
 
 from lungcad.errors import InputError
-from lungcad.inferers import CropInferer
-from lungcad.malignancy_table import read_predictions
-from lungcad.malignancy_transforms import DecodeMalignancyd
-from lungcad.nodule_slices import SliceCropper
-from lungcad.training.nodule_samples import SliceSamples, WholeNodules
-from lungcad.training.nodule_scoring import NoduleScorer
-from lungcad.training.rated_nodule import RatedNodule
-from lungcad.transforms import prepare_case
-from small_cases import CPU
-from small_nodules import MeanNetwork, rated
+from lungcad.papers.inferers import CropInferer
+from lungcad.papers.mtmrnet.inference import DecodeMalignancyd, SliceCropper
+from lungcad.papers.mtmrnet.nodules import RatedNodule
+from lungcad.papers.mtmrnet.scoring import NoduleScorer
+from lungcad.papers.mtmrnet.training import SliceSamples, WholeNodules
+from lungcad.papers.transforms import prepare_case
+from lungcad.scores.predictions import read_predictions
 
 DRAWS = 2000
 

@@ -3,9 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.anchors import IGNORED, anchor_cubes, assign, rpn_target
-from lungcad.cubes import decode
 from lungcad.errors import InputError
+from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, assign, decode, rpn_target
 
 PAPER = ((4, 6), (8, 12), (16, 24))
 NONE = torch.zeros(0, 4)

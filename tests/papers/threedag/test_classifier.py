@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.roi_align import crop_cells, roi_align
+from lungcad.papers.threedag.classifier import crop_cells, roi_align
 
 
 def trilinear(volume: Tensor, place: list[float]) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.cubes import MOST_LOG, cube_iou, decode, encode
+from lungcad.papers.threedag.anchors import MOST_LOG, cube_iou, decode, encode
 
 
 def random_cubes(count: int) -> Tensor:

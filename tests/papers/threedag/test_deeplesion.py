@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_cases import ROOT, write_image
+from small_deeplesion import row, table
 
 import make_cases
 import make_datalists
-from lungcad.anchors import anchor_cubes
-from lungcad.bundle_checks import Bundle, check_overlays
+from lungcad.checks import Bundle, check_overlays
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
-from lungcad.training.case import Case
-from lungcad.training.case_store import load_cases
-from lungcad.training.deeplesion_cases import DeepLesionCases
-from small_cases import ROOT, write_image
-from small_deeplesion import row, table
+from lungcad.papers.threedag.anchors import anchor_cubes
+from lungcad.papers.threedag.deeplesion import DeepLesionCases
+from lungcad.training.cases import Case, load_cases
 
 ROWS, COLUMNS, SLICES, SPACING = 100, 120, 13, (0.8, 0.8, 5.0)
 BUNDLE = ROOT / "bundles" / "lung_nodule_detection_3dag"

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.anchors import anchor_cubes
 from lungcad.errors import InputError
-from lungcad.networks.threedag import AggregatedFasterRCNN
-from lungcad.proposal_inferer import LungProposalInferer, TwoModelInferer
-from lungcad.proposal_transforms import ProposalsToFindingsd
-from lungcad.proposals import decode_proposals, suppress
+from lungcad.papers.threedag.anchors import anchor_cubes
+from lungcad.papers.threedag.inference import LungProposalInferer, ProposalsToFindingsd, TwoModelInferer
+from lungcad.papers.threedag.network import AggregatedFasterRCNN
+from lungcad.papers.threedag.proposals import decode_proposals, suppress
 
 ANCHORS = ((4, 6), (8, 12), (16, 24))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.losses.threedag import RPNLoss, adaptive_focal_loss, hard_example_loss
+from lungcad.papers.threedag.loss import RPNLoss, adaptive_focal_loss, hard_example_loss
 
 POSITIVE, NEGATIVE = (0.8, 0.3), (0.6, 0.1, 0.2, 0.3, 0.4)
 LABEL = torch.tensor([1, 1, 0, 0, 0, 0, 0])

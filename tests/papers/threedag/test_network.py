@@ -9,11 +9,11 @@ import torch
 from monai.bundle import verify_net_in_out
 from torch import Tensor, nn
 
-from lungcad.anchors import STRIDES, anchor_cubes
 from lungcad.errors import InputError
-from lungcad.networks.dense import DenseBlock
-from lungcad.networks.threedag import REACH, AggregatedFasterRCNN
-from lungcad.networks.threedag_classifier import AggregatedClassifier, LocalMagnification
+from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
+from lungcad.papers.threedag.classifier import AggregatedClassifier, LocalMagnification
+from lungcad.papers.threedag.layers import DenseBlock
+from lungcad.papers.threedag.network import REACH, AggregatedFasterRCNN
 
 ANCHORS = ((4, 6), (8, 12), (16, 24))
 NARROW = {"stem": 2, "growth": 2, "channels": 4}
@@ -110,7 +110,7 @@ def test_monai_verifies_the_network(tmp_path: Path) -> None:
 
     form = {"inputs": {"image": data(1)}, "outputs": {"pred": data(5)}}
     (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": form}))
-    network = {"_target_": "lungcad.networks.threedag.AggregatedFasterRCNN", **NARROW}
+    network = {"_target_": "lungcad.papers.threedag.network.AggregatedFasterRCNN", **NARROW}
     (tmp_path / "inference.json").write_text(json.dumps({"network_def": network}))
     verify_net_in_out("network_def", str(tmp_path / "metadata.json"), str(tmp_path / "inference.json"), device="cpu")
 

@@ -3,10 +3,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.anchors import anchor_cubes
-from lungcad.cubes import cube_iou, encode
 from lungcad.errors import InputError
-from lungcad.proposals import decode_proposals, merge_models, suppress
+from lungcad.papers.threedag.anchors import anchor_cubes, cube_iou, encode
+from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
 
 PAPER = ((4, 6), (8, 12), (16, 24))
 

@@ -9,15 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.anchors import IGNORED, anchor_cubes
-from lungcad.cubes import decode
 from lungcad.finding import Finding
-from lungcad.losses.threedag import BranchLoss, RPNLoss
-from lungcad.networks.threedag import AggregatedFasterRCNN
-from lungcad.training.branches import BranchTraining, label_proposals
-from lungcad.training.case import Case, Sphere
-from lungcad.training.hard_regions import hard_regions
-from lungcad.training.nodule_cubes import NoduleCubes, collate_cubes, prepare_cubes
+from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, decode
+from lungcad.papers.threedag.loss import BranchLoss, RPNLoss
+from lungcad.papers.threedag.network import AggregatedFasterRCNN
+from lungcad.papers.threedag.training import (
+    BranchTraining,
+    NoduleCubes,
+    collate_cubes,
+    hard_regions,
+    label_proposals,
+    prepare_cubes,
+)
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.parallel import unwrapped
 
 ANCHORS = ((4.0, 6.0), (8.0, 12.0), (16.0, 24.0))

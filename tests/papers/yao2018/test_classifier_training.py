@@ -8,8 +8,8 @@ import torch
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.training.candidate_patches import CandidatePatches, hits, prepare_candidates
-from lungcad.training.case import Case, Sphere
+from lungcad.papers.yao2018.classifier_training import CandidatePatches, hits, prepare_candidates
+from lungcad.training.cases import Case, Sphere
 
 SIZE = (12, 12, 12)
 NODULE = Sphere(np.array([20.0, 22.0, 18.0]), 8.0)

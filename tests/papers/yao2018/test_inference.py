@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import torch
 
-from lungcad.candidate_transforms import AssumeDiametersd, ClassifiedFindingsd, ProbabilityVolumeToFindingsd
 from lungcad.finding import Finding
-from lungcad.score_volume import IndexMap
+from lungcad.papers.peaks import IndexMap
+from lungcad.papers.yao2018.inference import AssumeDiametersd, ClassifiedFindingsd, ProbabilityVolumeToFindingsd
 
 SPACING = (1.0, 1.0, 1.0)
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])

@@ -5,12 +5,12 @@ from math import exp, log
 
 import pytest
 import torch
+from small_cases import ready
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.losses.yao2018 import BlockLoss
-from lungcad.networks.yao2018 import MultiScaleClassifier, SimplifiedUNet
-from small_cases import ready
+from lungcad.papers.yao2018.loss import BlockLoss
+from lungcad.papers.yao2018.network import MultiScaleClassifier, SimplifiedUNet
 
 NARROW_UNET = (2, 3, 4, 5)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from small_cases import dark_case
 
 from lungcad.geometry import scaled_affine
-from lungcad.score_volume import IndexMap
-from lungcad.training.blocks import IGNORED, NoduleBlocks, cells_within, nodule_free_blocks, read_blocks
-from lungcad.training.case import Case, Sphere
-from lungcad.training.hard_blocks import HardBlockMiner
-from small_cases import dark_case
+from lungcad.papers.peaks import IndexMap
+from lungcad.papers.yao2018.training import IGNORED, HardBlockMiner, NoduleBlocks, nodule_free_blocks, read_blocks
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.sampling import cells_within
 
 SIZE = (16, 16, 16)
 WINDOW = (-1000.0, 400.0)

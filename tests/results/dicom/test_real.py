@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_results_case import Written, ball_mask, by_dcmqi, numbers, same_points, segment_points, write
 
-from dicom_results_case import Written, ball_mask, segment_points, write
 from lungcad import Finding
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
-from test_dicom_report import by_dcmqi, numbers
-from test_dicom_segmentation import same_points
+from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.slow]
 

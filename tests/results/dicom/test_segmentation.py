@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from scipy.spatial import cKDTree
-
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
-from dicom_results_case import BELOW, FIRST, SECOND, Written, ball_mask, segment_points, write_phantom
+from dicom_results_case import BELOW, FIRST, SECOND, Written, ball_mask, same_points, segment_points, write_phantom
+from enhanced_phantom import enhanced
+from small_cases import CPU
+
 from lungcad import Finding, InputError
 from lungcad.dicom import read_series
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE
-from lungcad.dicom_results.source import read_source
-from lungcad.dicom_results.source_mask import SourceMask, long_and_short_axis_mm, on_source
-from lungcad.finding_mask import FindingMask
+from lungcad.finding import FindingMask
 from lungcad.geometry import scaled_affine, to_world
-from lungcad.grid import Scan
-from lungcad.transforms import WriteFindingsd
-from small_cases import CPU
-from test_dicom_enhanced import enhanced
+from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
+from lungcad.results.dicom.source import read_source
+from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source
+from lungcad.results.transforms import WriteFindingsd
+from lungcad.scan.scan import Scan
 
 ONE_MM = np.eye(4)
 PIXEL_MM3 = BETWEEN_COLUMNS_MM * BETWEEN_ROWS_MM * STEP_MM
@@ -44,11 +43,6 @@ def two_masks() -> dict:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return write_phantom(tmp_path_factory.mktemp("segmentation"), masks=two_masks())
-
-
-def same_points(one: np.ndarray, other: np.ndarray, tolerance_mm: float = 0.01) -> bool:
-    """Whether two sets of points (N, 3) are the same."""
-    return len(one) == len(other) and cKDTree(one).query(other)[0].max() < tolerance_mm
 
 
 def native_mask(series: Path, low: tuple[int, int, int], high: tuple[int, int, int]) -> FindingMask:
@@ -101,7 +95,7 @@ def test_a_failure_takes_no_other_result_with_it_and_is_told_without_its_text(
     def fail(*_: object) -> None:
         raise TypeError("Secret^Person is no name")
 
-    monkeypatch.setattr("lungcad.dicom_results.structured_report.make_report", fail)  # the segmentation is written
+    monkeypatch.setattr("lungcad.results.dicom.structured_report.make_report", fail)  # the segmentation is written
     folder = run_bundle_on_its_own(tmp_path, dicom_results=True)
     assert {path.name for path in folder.iterdir()} == {"nodules.json", "nodules.csv", "report.html", "run.json"}
     assert capsys.readouterr().err == "dicom         no report and no segmentation: internal error TypeError\n"

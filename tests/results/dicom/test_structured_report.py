@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The structured report, read back through highdicom and pydicom and compared with nodules.json."""
 
-import json
 import logging
 import shutil
 import subprocess
@@ -11,19 +10,30 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
+from dicom_results_case import (
+    FINDINGS,
+    FIRST,
+    SECOND,
+    UNSIZED,
+    Written,
+    ball_mask,
+    by_dcmqi,
+    numbers,
+    write,
+    write_phantom,
+)
+from enhanced_phantom import enhanced, legacy_converted
 from highdicom.spatial import ImageToReferenceTransformer
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
-from dicom_results_case import FINDINGS, FIRST, SECOND, UNSIZED, Written, ball_mask, write, write_phantom
 from lungcad import Finding
 from lungcad.dicom import read_series
-from lungcad.dicom_results import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
-from lungcad.dicom_results.codes import attribute_code
-from lungcad.report_words import MALIGNANCY_MEANING
-from test_dicom_enhanced import enhanced, legacy_converted
+from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
+from lungcad.results.dicom.codes import attribute_code
+from lungcad.results.words import MALIGNANCY_MEANING
 
 FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.3"
 
@@ -31,10 +41,6 @@ FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.3"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return write_phantom(tmp_path_factory.mktemp("report"))
-
-
-def numbers(group: Any) -> dict[str, tuple[float, str]]:
-    return {one.name.meaning: (one.value, one.unit.value) for one in group.get_measurements()}
 
 
 def attributes_of(group: Any) -> dict[str, str]:
@@ -393,10 +399,3 @@ def test_dcmqi_reads_the_same_numbers(tmp_path: Path) -> None:
         assert values == pytest.approx({name: value for name, (value, _) in numbers(ours).items()})
     assert groups[0]["segmentationSOPInstanceUID"] == told.segmentation.SOPInstanceUID
     assert groups[0]["ReferencedSegment"] == 1
-
-
-def by_dcmqi(told: Written, work: Path) -> dict[str, Any]:
-    files = ["--inputDICOM", str(told.folder / REPORT_FILE), "--outputMetadata", str(work / "sr.json")]
-    subprocess.run(["tid1500reader", *files], check=True, capture_output=True)
-    read: dict[str, Any] = json.loads((work / "sr.json").read_text())
-    return read

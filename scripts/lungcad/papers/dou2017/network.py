@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lungcad.papers.layers import ResidualUnit
+
 HEAD_KERNEL = (5, 5, 4)
 """C4's kernel: together with C1 to C3 it makes the receptive field 30 x 30 x 10."""
 
@@ -33,7 +35,7 @@ class CandidateFCN(nn.Module):
     """3D fully convolutional network: C1 to C5, 30 x 30 x 10 voxels in, one pair of logits out (section 2.1).
 
     On a larger volume it gives a score volume; output (i, j, k) sees the input voxels 2i..2i+29, 2j..2j+29,
-    k..k+9, so its centre is (2i + 14.5, 2j + 14.5, k + 4.5). See :mod:`lungcad.score_volume`.
+    k..k+9, so its centre is (2i + 14.5, 2j + 14.5, k + 4.5). See :mod:`lungcad.papers.peaks`.
 
     Args:
         channels: widths of C1, C2, C3.
@@ -85,25 +87,6 @@ class CandidateFCN(nn.Module):
             for i, j, k in (part.unbind(1) for part in index.split(chunk))
         ]
         return torch.cat(logits).float()
-
-
-class ResidualUnit(nn.Module):
-    """x + F(x), with F two rounds of batch normalisation, ReLU and a padded 3x3x3 convolution (section 2.2)."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.BatchNorm3d(channels),
-            nn.ReLU(),
-            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm3d(channels),
-            nn.ReLU(),
-            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape as ``x``."""
-        return x + self.residual(x)
 
 
 class HybridLossResNet(nn.Module):

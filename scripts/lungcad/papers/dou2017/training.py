@@ -11,37 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lungcad.localisation import encode
-from lungcad.score_volume import IndexMap, wanted_outputs
-from lungcad.training.case import Case, Sphere
-from lungcad.training.random_samples import RandomSamples
-from lungcad.training.turns import Turn
-from lungcad.training.views import view
-
-CLEARANCE_MM = 6.0
-"""A negative's centre is farther than this from the surface of every nodule and every ignored lesion."""
-
-
-def scaled(hu: np.ndarray, window_hu: Sequence[float]) -> np.ndarray:
-    """HU to [0, 1] over the window, float32: the same as the bundles' ScaleIntensityRange with clipping."""
-    low, high = window_hu
-    return ((hu.astype(np.float32) - low) / (high - low)).clip(0, 1)
-
-
-def clear_of_lesions(case: Case, index: np.ndarray) -> np.ndarray:
-    """Which places (N, 3) are negatives: boolean (N,)."""
-    lesions = case.nodules + case.ignored
-    radii = np.array([lesion.diameter_mm / 2 for lesion in lesions])
-    return np.all(case.distance_mm(index, lesions) > radii + CLEARANCE_MM, axis=1)
-
-
-def within_radius(
-    sphere: Sphere, spacing_mm: Sequence[float], rng: np.random.Generator, share: float = 1.0
-) -> np.ndarray:
-    """A random place (3,) at most ``share`` of the radius away from the centre, uniform over that ball."""
-    direction = rng.standard_normal(3)
-    reach = share * sphere.diameter_mm / 2 * rng.random() ** (1 / 3)
-    return sphere.index + direction / np.linalg.norm(direction) * reach / np.array(spacing_mm)
+from lungcad.papers.dou2017.inference import encode
+from lungcad.papers.peaks import IndexMap, wanted_outputs
+from lungcad.training.cases import Case
+from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled, within_radius
+from lungcad.training.views import Turn, view
 
 
 class NodulePatches(RandomSamples):
@@ -54,10 +28,10 @@ class NodulePatches(RandomSamples):
         length: patches per epoch.
         positive_share: share of nodules; the others are negatives.
         control_share: share of the negatives that sit on control pastes.
-        gate_hu: random negatives come from outputs that pass :func:`~lungcad.score_volume.wanted_outputs`.
+        gate_hu: random negatives come from outputs that pass :func:`~lungcad.papers.peaks.wanted_outputs`.
         negatives: per case, places (N, 3) of false candidates, to use besides random negatives.
         random_share: share of random ones among the negatives that sit on no control; 1 without ``negatives``.
-        localise: targets (5,) for :class:`~lungcad.losses.dou2017.HybridLoss` instead of a class.
+        localise: targets (5,) for :class:`~lungcad.papers.dou2017.loss.HybridLoss` instead of a class.
         jitter: translation of positives, as a share of the radius.
         warp_share: share of the patches that are warped; see :func:`~lungcad.training.views.view`.
         seed: of everything random.

@@ -9,14 +9,11 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.patch import cut
-from lungcad.training.blocks import cells_within
-from lungcad.training.case import Case, Sphere
-from lungcad.training.malignancy_labels import MalignancyLabels
-from lungcad.training.patches import scaled
-from lungcad.training.random_samples import RandomSamples
-from lungcad.training.turns import PlaneTurn
-from lungcad.training.views import middle_of, view
+from lungcad.papers.jnsc.labels import MalignancyLabels
+from lungcad.scan.patch import cut
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.sampling import RandomSamples, cells_within, scaled
+from lungcad.training.views import PlaneTurn, middle_of, view
 
 IGNORED = -1
 """Label of voxels of lesions that are neither nodule nor background, and of nodules that nobody outlined."""

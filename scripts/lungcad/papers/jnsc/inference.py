@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
-from lungcad.inferers import lung_box
-from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions
+from lungcad.papers.inferers import lung_box
+from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.regions import Region, find_regions
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LungJointInferer(Inferer):
         window: voxels along a side.
         stride: voxels between windows, a divisor of ``window``.
         threshold: least probability of a region's voxels.
-        core: see :func:`~lungcad.regions.find_regions`.
+        core: see :func:`~lungcad.papers.jnsc.regions.find_regions`.
         least_diameter: voxels; of the sphere as large as a region. Smaller ones are left out.
         most: regions at most, the largest by summed probability; bounds the work on an untrained network.
         classify: with the classification path.
@@ -143,7 +143,7 @@ class CropJointInferer(Inferer):
 
     Args:
         threshold: least probability of a region's voxels.
-        core, least_core: see :func:`~lungcad.regions.find_regions`.
+        core, least_core: see :func:`~lungcad.papers.jnsc.regions.find_regions`.
         reach: a region is the finding's if it comes as near to the middle, in voxels, where the diameter is unknown.
         classify: with the classification path.
         precision: see :func:`~lungcad.cpu.fast_dtype`.

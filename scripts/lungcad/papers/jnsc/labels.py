@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lungcad.malignancy_rules import is_marginal, soft_label
-from lungcad.training.case import Case
+from lungcad.lidc.labels import is_marginal, soft_label
+from lungcad.training.cases import Case
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class MalignancyLabels:
     Attributes:
         number: row by key; see :func:`key`.
         soft: (S,) of equation 3; NaN where nobody rated the nodule.
-        marginal: (S,) bool, see :func:`~lungcad.malignancy_rules.is_marginal`.
+        marginal: (S,) bool, see :func:`~lungcad.lidc.labels.is_marginal`.
     """
 
     number: dict[str, int]

@@ -4,12 +4,13 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lungcad.cpu import autocast, channels_last
 from lungcad.errors import InputError
-from lungcad.losses.jnsc import TRAININGS
-from lungcad.networks.jnsc import JointNet
-from lungcad.regions import Region, find_regions, stacked
+from lungcad.papers.jnsc.loss import TRAININGS
+from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.regions import Region, find_regions, stacked
 
 FALSE_POSITIVE = -1
 """Number of the nodule of a region that is none."""
@@ -24,10 +25,10 @@ class JointTraining(nn.Module):
 
     Args:
         module: the network, by the name under which torch's wrappers hold theirs.
-        training: of :data:`lungcad.losses.jnsc.TRAININGS`; ``classification`` takes the true regions.
+        training: of :data:`lungcad.papers.jnsc.loss.TRAININGS`; ``classification`` takes the true regions.
         regions: of :data:`REGIONS`.
         threshold: of the segmentation's probability; 0.4 in the paper.
-        core: see :func:`~lungcad.regions.find_regions`.
+        core: see :func:`~lungcad.papers.jnsc.regions.find_regions`.
         least_diameter: voxels; of the sphere as large as a false positive, since smaller ones are none in use either.
         most: false positives per block at most, drawn anew every time, those that a face of the block cuts last; not
             stated in the paper.
@@ -37,7 +38,7 @@ class JointTraining(nn.Module):
 
     Shape:
         - x: (B, 1, X, Y, Z)
-        - label: (B, 1, X, Y, Z) long, see :class:`~lungcad.training.scan_blocks.ScanBlocks`
+        - label: (B, 1, X, Y, Z) long, see :class:`~lungcad.papers.jnsc.blocks.ScanBlocks`
         - out: ``segmentation`` (B, 1, X, Y, Z) but for ``classification``; ``classes`` (R, 3) and ``sample`` (R,), the
           nodule's row or :data:`FALSE_POSITIVE`, but for ``segmentation``; float32
 
@@ -118,7 +119,7 @@ def owner(region: Region, label: np.ndarray, overlap: float) -> int | None:
 
     Args:
         region: found in the segmentation.
-        label: (X, Y, Z) as in :class:`~lungcad.training.scan_blocks.ScanBlocks`.
+        label: (X, Y, Z) as in :class:`~lungcad.papers.jnsc.blocks.ScanBlocks`.
         overlap: least share of the region's voxels that lie in the nodule.
     """
     inside = label[region.here][region.mask]
@@ -126,3 +127,14 @@ def owner(region: Region, label: np.ndarray, overlap: float) -> int | None:
     if len(nodules):
         return int(nodules[count.argmax()]) - 1 if count.max() >= overlap * region.voxels else None
     return None if (inside < 0).any() else FALSE_POSITIVE
+
+
+def clipped(optimizer: Optimizer, most: float) -> Optimizer:
+    """The optimiser, which from now on shortens the gradient of all its parameters to the L2 norm ``most``."""
+
+    def shorten(optimizer: Optimizer, args: object, kwargs: object) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, most)
+
+    optimizer.register_step_pre_hook(shorten)
+    return optimizer

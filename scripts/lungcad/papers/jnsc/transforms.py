@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Transform
 
-from lungcad.finding import Finding
-from lungcad.finding_mask import FindingMask, Masks
+from lungcad.finding import Finding, FindingMask, Masks
 from lungcad.geometry import scaled_affine, to_world
-from lungcad.joint_inferer import Judged
-from lungcad.regions import Region
-from lungcad.score_volume import merge_spheres
-from lungcad.transforms import Data
+from lungcad.papers.jnsc.inference import Judged
+from lungcad.papers.jnsc.regions import Region
+from lungcad.papers.peaks import merge_spheres
+from lungcad.papers.transforms import Data
 
 
 def masks_of(data: Data) -> Masks:
-    """The case's masks, of a chain's scan those of all stages; see :mod:`lungcad.finding_mask`."""
+    """The case's masks, of a chain's scan those of all stages; see :mod:`lungcad.finding`."""
     if "masks" not in data:
         data["masks"] = data["scan"].masks if "scan" in data else {}
     masks: Masks = data["masks"]
@@ -44,7 +43,7 @@ class RegionsToFindingsd(MapTransform):
     being a non-nodule, unknown without the classification. ``masks`` gets each finding's mask.
 
     Args:
-        keys: of what :class:`~lungcad.joint_inferer.LungJointInferer` gives.
+        keys: of what :class:`~lungcad.papers.jnsc.inference.LungJointInferer` gives.
         spacing_mm: of the cubic voxels.
         most: findings at most, the most probable.
     """
@@ -100,7 +99,7 @@ class JudgedFindingsd(MapTransform):
     word on malignancy.
 
     Args:
-        keys: of what :class:`~lungcad.joint_inferer.CropJointInferer` gives for crops around the findings.
+        keys: of what :class:`~lungcad.papers.jnsc.inference.CropJointInferer` gives for crops around the findings.
         patch_size: of the crops, in voxels.
         least_probability: of findings that get a malignancy; their detection score where no stage gave a nodule
             probability.

@@ -15,8 +15,8 @@ from scipy.special import expit
 from sklearn.metrics import brier_score_loss, log_loss
 
 from lungcad.errors import InputError
-from lungcad.malignancy_scores import calibration, calibration_error
-from lungcad.malignancy_table import read_nodules, to_predictions
+from lungcad.scores.malignancy import calibration, calibration_error
+from lungcad.scores.predictions import read_nodules, to_predictions
 from lungcad.tables import Row
 
 BOUNDS = (0.2, 5.0)
@@ -43,10 +43,10 @@ class SliceLogits:
 
 
 def read_logits(paths: Sequence[str | Path]) -> SliceLogits:
-    """Read tables that :mod:`lungcad.training.nodule_scoring` wrote as one; mean malignancy 3 is left out.
+    """Read tables that :mod:`lungcad.papers.mtmrnet.scoring` wrote as one; mean malignancy 3 is left out.
 
     Raises:
-        InputError: E-TABLE, as :func:`lungcad.malignancy_table.read_nodules` does, or where a nodule has no logits.
+        InputError: E-TABLE, as :func:`lungcad.scores.predictions.read_nodules` does, or where a nodule has no logits.
     """
     nodules, _ = read_nodules(paths)
     if "logits" not in nodules.columns:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lungcad.bundle.weights import load_state
 from lungcad.errors import InputError
-from lungcad.weights import load_state
 
 MEANS_BGR = (103.939, 116.779, 123.68)
 """Of ImageNet's pictures from 0 to 255; these weights want blue, green, red, less these, and no further scaling."""
@@ -44,7 +44,7 @@ def read_package(folder: str | Path) -> dict[str, np.ndarray]:
 
 
 def feature_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """State dict of :func:`~lungcad.networks.mtmrnet.resnet_features` from :func:`read_package`'s weights."""
+    """State dict of :func:`~lungcad.papers.mtmrnet.network.resnet_features` from :func:`read_package`'s weights."""
     state: dict[str, Tensor] = {}
     for place, convolution, norm in _layers():
         state |= {f"{place}.{key}": value for key, value in _convolution(weights, convolution, norm).items()}

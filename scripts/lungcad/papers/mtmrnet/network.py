@@ -58,7 +58,7 @@ class MTMRNet(nn.Module):
     """One branch of MTMR-Net: malignancy and eight attributes of the nodule in a slice (section II.A, Table I).
 
     The attribute features between the two layers of the regression head go to the classification head too. Training
-    sends pairs of slices through the same weights, see :class:`~lungcad.losses.mtmrnet.MTMRLoss`.
+    sends pairs of slices through the same weights, see :class:`~lungcad.papers.mtmrnet.loss.MTMRLoss`.
 
     Args:
         width: of the first layer; 64 in ResNet-50, whose features are 32 times as many.

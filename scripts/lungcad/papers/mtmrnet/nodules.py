@@ -10,8 +10,8 @@ import numpy as np
 from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.lidc_scale import SCALE_ENDS
-from lungcad.malignancy_rules import INDETERMINATE
+from lungcad.lidc.labels import INDETERMINATE
+from lungcad.lidc.scale import SCALE_ENDS
 
 SCORES = ("malignancy", *ATTRIBUTES)
 """What each reader rated, in the order of :attr:`RatedNodule.readings`."""

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from lungcad.finding import ATTRIBUTES
-from lungcad.malignancy_scores import Predictions, area_under_curve, bootstrap, score_malignancy
-from lungcad.malignancy_table import to_predictions
-from lungcad.tables import Table
-from lungcad.training.markdown import row, with_interval
-from lungcad.training.scored_nodules import ScoredNodules, numbers, of_readers, scored_nodules
+from lungcad.papers.mtmrnet.scoring import ScoredNodules, numbers, of_readers, scored_nodules
+from lungcad.scores.malignancy import Predictions, area_under_curve, bootstrap, score_malignancy
+from lungcad.scores.predictions import to_predictions
+from lungcad.tables import Table, row, with_interval
 
 SHARES = ("accuracy", "sensitivity", "specificity")
 DIAMETER = "diameter alone"

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import enclosing_slices
-from lungcad.malignancy_rules import INDETERMINATE
-from lungcad.nodule_slices import SliceCropper
-from lungcad.training.random_samples import RandomSamples
-from lungcad.training.rated_nodule import RatedNodule, to_unit
+from lungcad.lidc.labels import INDETERMINATE
+from lungcad.papers.mtmrnet.inference import SliceCropper
+from lungcad.papers.mtmrnet.nodules import RatedNodule, to_unit
+from lungcad.training.sampling import RandomSamples
 
 
 class SliceSamples(RandomSamples):

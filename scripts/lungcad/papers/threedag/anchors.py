@@ -1,16 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anchors spread over the levels of a feature pyramid, and which of them stand for which nodule.
 
-Zhang et al. 2020, sections III.B and IV.B. Cubes are those of :mod:`lungcad.cubes`.
+Zhang et al. 2020, sections III.B and IV.B. Cubes are those of :mod:`lungcad.papers.threedag.anchors`.
 """
 
 from collections.abc import Sequence
 
 import torch
+from monai.data.box_utils import box_iou
 from torch import Tensor
 
-from lungcad.cubes import cube_iou, encode
 from lungcad.errors import InputError
+
+MOST_LOG = 4.0
+"""A decoded cube is at most e^4 = 55 times as large as its anchor: no untrained network makes an infinite one."""
+
+
+def cube_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of every cube of one list with every cube of another.
+
+    Args:
+        first: (N, 4).
+        second: (M, 4).
+
+    Returns:
+        (N, M), in [0, 1].
+    """
+    return box_iou(corners(first), corners(second))
+
+
+def corners(cubes: Tensor) -> Tensor:
+    """Cubes (N, 4) as boxes (N, 6) of least and greatest x, y, z: MONAI's StandardMode for 3D boxes."""
+    return torch.cat([cubes[:, :3] - cubes[:, 3:] / 2, cubes[:, :3] + cubes[:, 3:] / 2], dim=1)
+
+
+def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
+    """Cubes as seen from anchors, both (..., 4): (x - x_a) / d_a, likewise y and z, and log(d / d_a).
+
+    The paper does not print its coding; this is that of Faster R-CNN, its reference 12, for boxes with one side.
+    """
+    shift = (cubes[..., :3] - anchors[..., :3]) / anchors[..., 3:]
+    return torch.cat([shift, (cubes[..., 3:] / anchors[..., 3:]).log()], dim=-1)
+
+
+def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
+    """Cubes (..., 4) of offsets (..., 4) from anchors: the inverse of :func:`encode` up to :data:`MOST_LOG`."""
+    center = anchors[..., :3] + offsets[..., :3] * anchors[..., 3:]
+    return torch.cat([center, offsets[..., 3:].clamp(max=MOST_LOG).exp() * anchors[..., 3:]], dim=-1)
 
 STRIDES = (4, 8, 16)
 """Voxels per cell of the pyramid's levels; cell i of stride s is centred on voxel s i + (s - 1) / 2."""

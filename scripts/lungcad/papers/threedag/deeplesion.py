@@ -4,19 +4,21 @@
 import json
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from lungcad.body import BodyScan
 from lungcad.datalists.files import LISTS
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
-from lungcad.training.case import Case, Sphere
-from lungcad.transforms import blanked_grid
-from lungcad.volumes import read_volume
+from lungcad.reading.volume_file import read_volume
+from lungcad.scan.blanking import blanked_grid
+from lungcad.scan.lungs import FINE_MM, LungMask, block_means, enclosed
+from lungcad.scan.scan import Scan
+from lungcad.training.cases import Case, Sphere
 
 logger = logging.getLogger(__name__)
 
@@ -136,3 +138,27 @@ def _spheres(boxes: Sequence[Sequence[float]], names: Sequence[str]) -> list[Sph
     if not np.isfinite(table).all() or (table[:, 3:] <= 0).any():
         raise ValueError("a box is not finite or has no size")
     return [Sphere(row[:3], float(row[3]), name) for row, name in zip(table, names, strict=True)]
+
+PART = 0.1
+"""Least share of the largest piece of tissue that an arm or a leg beside it has; what is left of the table has less."""
+
+
+class BodyScan(Scan):
+    """A scan whose working grid is laid over the body.
+
+    Its ``lungs`` are the body with all that it encloses, lungs and bowel too: where lesions of any kind may be.
+
+    Raises:
+        InputError: E-HU-RANGE, on first use of :attr:`lungs` or :meth:`grid`: there is no body.
+    """
+
+    @cached_property
+    def lungs(self) -> LungMask:
+        """The body's mask, computed once."""
+        hu, affine = block_means(self.volume, FINE_MM)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        mask = enclosed(hu, spacing, PART)
+        if not mask.any():
+            text = f"no body in the volume: values from {hu.min():.0f} to {hu.max():.0f} at 2 mm (expected HU)."
+            raise InputError("E-HU-RANGE", text, "Give a CT volume in HU that shows a body.")
+        return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3))

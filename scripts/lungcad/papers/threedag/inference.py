@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """MONAI inferer of the 3D Aggregated Faster R-CNN: from the lungs of a scan to detections, both branches."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from monai.transforms import MapTransform
 from torch import Tensor
 from torch.fx.experimental.optimization import fuse
 
-from lungcad.anchors import STRIDES, anchor_cubes
 from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
-from lungcad.inferers import lung_box
-from lungcad.networks.threedag import FRONT_REACH, AggregatedFasterRCNN
-from lungcad.proposals import decode_proposals, merge_models, suppress
+from lungcad.errors import InputError
+from lungcad.finding import Finding
+from lungcad.geometry import to_world
+from lungcad.papers.inferers import lung_box
+from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
+from lungcad.papers.threedag.network import FRONT_REACH, AggregatedFasterRCNN
+from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
+from lungcad.papers.transforms import Data
 
 
 class LungProposalInferer(Inferer):
@@ -107,7 +112,7 @@ class TwoModelInferer(Inferer):
     Args:
         inferer: goes over the scan with one network and then with the other.
         second: the other network, in evaluation mode.
-        keep, overlap: of :func:`~lungcad.proposals.merge_models`.
+        keep, overlap: of :func:`~lungcad.papers.threedag.proposals.merge_models`.
     """
 
     def __init__(self, inferer: LungProposalInferer, second: AggregatedFasterRCNN, keep: str = "union",
@@ -121,3 +126,43 @@ class TwoModelInferer(Inferer):
         """Detections (M, 6) as :class:`LungProposalInferer` gives them."""
         first, second = (self.inferer(inputs, each, lungs) for each in (network, self.second))
         return merge_models(first, second, self.keep, self.overlap)
+
+BRANCHES = ("proposals", "classifier", "combined")
+"""Whose probability counts; the first two in the order of a detection's columns."""
+
+
+class ProposalsToFindingsd(MapTransform):
+    """Detections (M, 6) to ``findings``: the detection score is the proposal's, the nodule probability the branch's.
+
+    Args:
+        keys: of the detections; see :class:`~lungcad.papers.threedag.inference.LungProposalInferer`.
+        spacing_mm: of the cubic voxels.
+        branch: whose probability counts: ``proposals``, ``classifier``, or ``combined``, the mean of both.
+        most: findings at most.
+
+    Raises:
+        InputError: E-CONFIG, an unknown branch.
+    """
+
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], branch: str, most: int):
+        super().__init__(keys)
+        if branch not in BRANCHES:
+            raise InputError("E-CONFIG", f"unknown branch: {branch} (expected {', '.join(BRANCHES)}).")
+        self.spacing_mm, self.branch, self.most = spacing_mm[0], branch, most
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        for key in self.keys:
+            found = d[key].cpu()
+            both = found[:, 4:]
+            probability = both.mean(dim=1) if self.branch == "combined" else both[:, BRANCHES.index(self.branch)]
+            center = to_world(d["grid_affine"], found[:, :3].double().numpy())
+            score, diameter = both[:, 0].tolist(), (found[:, 3] * self.spacing_mm).tolist()
+            order = probability.argsort(descending=True, stable=True)[: self.most]
+            d["findings"] = [
+                Finding((float(center[n, 0]), float(center[n, 1]), float(center[n, 2])), diameter[n], score[n],
+                        float(probability[n]))
+                for n in order.tolist()
+            ]  # fmt: skip
+        return d

@@ -72,7 +72,7 @@ class RPNLoss(nn.Module):
 
     Shape:
         - output: (B, N, 5); log odds, offsets
-        - target: (B, N, 5); label, offsets (:func:`lungcad.anchors.rpn_target`)
+        - target: (B, N, 5); label, offsets (:func:`lungcad.papers.threedag.anchors.rpn_target`)
         - out: scalar
 
     Raises:
@@ -133,7 +133,7 @@ class BranchLoss(nn.Module):
         weight: of the classifier branch; not stated in the paper.
 
     Shape:
-        - output: as :class:`~lungcad.training.branches.BranchTraining` gives it
+        - output: as :class:`~lungcad.papers.threedag.training.BranchTraining` gives it
         - target: (B, N, 5) of the anchors
         - out: scalar
 

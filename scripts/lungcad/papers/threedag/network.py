@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lungcad.anchors import STRIDES, check_anchors
-from lungcad.networks.dense import DenseBlock, bottleneck, pointwise
-from lungcad.networks.threedag_classifier import AggregatedClassifier
+from lungcad.papers.threedag.anchors import STRIDES, check_anchors
+from lungcad.papers.threedag.classifier import AggregatedClassifier
+from lungcad.papers.threedag.layers import DenseBlock, bottleneck, pointwise
 
 REACH = 80
 """No proposal depends on voxels farther than this from its cell, nor a level's feature; a multiple of 16."""
@@ -89,9 +89,10 @@ def proposal_head(channels: int, inner: int, anchors: int) -> nn.Sequential:
 class AggregatedFasterRCNN(nn.Module):
     """Proposals of all scales in one tensor; the classifier branch judges those it is asked about.
 
-    Per proposal: log odds of nodule, then the offsets x, y, z, diameter from its anchor (:func:`lungcad.cubes.decode`).
-    The paper's order is z, y, x, diameter; ours is that of the arrays. Proposals come in the order of
-    :func:`lungcad.anchors.anchor_cubes`.
+    Per proposal: log odds of nodule, then the offsets x, y, z, diameter from its anchor
+    (:func:`lungcad.papers.threedag.anchors.decode`). The paper's order is z, y, x, diameter; ours is that of the
+    arrays. Proposals come in the order of
+    :func:`lungcad.papers.threedag.anchors.anchor_cubes`.
 
     Args:
         anchors_mm: diameters per level; a level with none proposes nothing (table II's single scale).
@@ -108,7 +109,7 @@ class AggregatedFasterRCNN(nn.Module):
           level's number of anchors
 
     Raises:
-        InputError: E-CONFIG, anchors as in :func:`~lungcad.anchors.check_anchors`.
+        InputError: E-CONFIG, anchors as in :func:`~lungcad.papers.threedag.anchors.check_anchors`.
     """
 
     def __init__(self, anchors_mm: Sequence[Sequence[float]] = ((4, 6), (8, 12), (16, 24)), stem: int = 16,

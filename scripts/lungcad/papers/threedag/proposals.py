@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From proposals to detections: decoding, 3D non-maximum suppression, two models' detections as one list.
 
-Zhang et al. 2020, sections IV.D and IV.F. Cubes are those of :mod:`lungcad.cubes`.
+Zhang et al. 2020, sections IV.D and IV.F. Cubes are those of :mod:`lungcad.papers.threedag.anchors`.
 """
 
 import torch
 from monai.data.box_utils import non_max_suppression
 from torch import Tensor
 
-from lungcad.cubes import corners, cube_iou, decode
 from lungcad.errors import InputError
+from lungcad.papers.threedag.anchors import corners, cube_iou, decode
 
 MERGES = ("union", "intersection")
 
@@ -21,7 +21,7 @@ def decode_proposals(
 
     Args:
         output: (N, 5) of the network, for one image.
-        anchors, level: (N, 4) and (N,) of :func:`lungcad.anchors.anchor_cubes`.
+        anchors, level: (N, 4) and (N,) of :func:`lungcad.papers.threedag.anchors.anchor_cubes`.
         threshold: least probability; 0.269 = sigmoid(-1) in the paper (section IV.F).
         most: at most so many, the most probable.
 

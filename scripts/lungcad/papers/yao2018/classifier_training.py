@@ -9,12 +9,10 @@ import torch
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
-from lungcad.training.case import Case, Sphere
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.evaluation import read_candidates
-from lungcad.training.patches import clear_of_lesions, scaled, within_radius
-from lungcad.training.random_samples import RandomSamples
-from lungcad.training.turns import Turn
-from lungcad.training.views import view
+from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled, within_radius
+from lungcad.training.views import Turn, view
 
 
 class CandidatePatches(RandomSamples):

@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.inferers import Inferer
 from monai.transforms import MapTransform, Transform
+from torch import Tensor
+from torch.fx.experimental.optimization import fuse
 
+from lungcad.console import bar
+from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import to_world
-from lungcad.score_volume import IndexMap, merge_spheres, region_diameters, suppress_score_volume
-from lungcad.transforms import Data
+from lungcad.papers.inferers import lung_box
+from lungcad.papers.peaks import IndexMap, merge_spheres, region_diameters, suppress_score_volume
+from lungcad.papers.transforms import Data
+from lungcad.papers.yao2018.network import SimplifiedUNet
 
 
 class ProbabilityVolumeToFindingsd(MapTransform):
@@ -111,3 +118,49 @@ class ClassifiedFindingsd(MapTransform):
                 if probability[n] >= self.threshold
             ]
         return d
+
+
+class LungUNetInferer(Inferer):
+    """Volume-to-volume inference with a U-Net on the lungs' box, slab by slab (Yao 2018, section 1.1.2).
+
+    Slabs overlap by the network's reach and start at multiples of its unit, so their outputs equal the whole box's.
+
+    Args:
+        context: voxels around the lungs' box that the network sees.
+        slab: slices at a time; bounds the memory.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+    """
+
+    def __init__(self, context: int = 16, slab: int = 320, precision: str = "auto"):
+        super().__init__()
+        self.context, self.slab, self.precision = context, slab, precision
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Tensor, network: SimplifiedUNet, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Log odds of a nodule, -inf outside the box.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) on the image's scale.
+            network: in evaluation mode.
+            lungs: (X, Y, Z) bool, not empty.
+
+        Returns:
+            (1, 1, X // 2, Y // 2, Z // 2) float32.
+        """
+        tune_allocator()
+        unit, reach = network.unit, network.reach
+        folded = channels_last_network(fuse(network))  # batch normalisations into kernels: a third faster here
+        score = inputs.new_full([side // 2 for side in inputs.shape[2:]], -torch.inf)
+        box, low = lung_box(inputs, lungs, self.context, unit)
+        depth = box.shape[-1]
+        step = max(self.slab // unit, 1) * unit
+        for start in bar(range(0, depth, step), "detect", "slab"):
+            end = min(start + step, depth)
+            first, last = max(0, start - reach), min(depth, end + reach)
+            with autocast(inputs.device, self.precision):
+                output = folded(channels_last(box[..., first:last]))[0, 0].float()
+            inner = output[..., (start - first) // 2 : (end - first) // 2]
+            x, y, z = low[0] // 2, low[1] // 2, (low[2] + start) // 2
+            target = score[x : x + inner.shape[0], y : y + inner.shape[1], z : z + inner.shape[2]]
+            target.copy_(inner[tuple(slice(side) for side in target.shape)])
+        return score[None, None]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lungcad.networks.dou2017 import ResidualUnit
+from lungcad.papers.layers import ResidualUnit
 
 
 def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

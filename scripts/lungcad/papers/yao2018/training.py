@@ -5,17 +5,21 @@ Positives are augmented as the paper states: translation by up to 8 voxels, flip
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from lungcad.training.case import Case, Sphere
-from lungcad.training.patches import scaled
-from lungcad.training.random_samples import RandomSamples
-from lungcad.training.turns import Turn
-from lungcad.training.views import middle_of, view
+from lungcad.atomic import whole_file
+from lungcad.geometry import to_index, to_world
+from lungcad.papers.peaks import IndexMap
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.sampling import RandomSamples, cells_within, scaled
+from lungcad.training.scoring import Collector
+from lungcad.training.views import Turn, middle_of, view
 
 IGNORED = -1
 """Label of cells in lesions that are neither nodule nor background."""
@@ -69,33 +73,6 @@ class NoduleBlocks(RandomSamples):
         return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(cells)[None]}
 
 
-def cells_within(
-    size: tuple[int, int, int], places: np.ndarray, diameters_mm: np.ndarray,
-    spacing_mm: Sequence[float], stride: int = 2,
-) -> np.ndarray:  # fmt: skip
-    """Which output cells belong to spheres: those with their centre inside, and the one that holds the sphere's centre.
-
-    Args:
-        size: of the block in voxels.
-        places: (N, 3) centres as continuous voxel indices of the block.
-        diameters_mm: (N,) of the spheres.
-        spacing_mm: of the voxels.
-        stride: voxels per cell; cell (i, j, k) is centred on stride * i + (stride - 1) / 2 and so on.
-
-    Returns:
-        (X / stride, Y / stride, Z / stride) bool.
-    """
-    cells = np.zeros([side // stride for side in size], bool)
-    axes = [np.arange(side) * stride + (stride - 1) / 2 for side in cells.shape]
-    for place, diameter in zip(places, diameters_mm, strict=True):
-        x, y, z = ((axis - at) * mm for axis, at, mm in zip(axes, place, spacing_mm, strict=True))
-        cells |= x[:, None, None] ** 2 + y[:, None] ** 2 + z**2 <= (diameter / 2) ** 2
-        own = np.floor((np.asarray(place) + 0.5) / stride).astype(int)
-        if ((own >= 0) & (own < cells.shape)).all():
-            cells[tuple(own)] = True
-    return cells
-
-
 def nodule_free_blocks(case: Case, size: Sequence[int], step: int) -> Iterator[np.ndarray]:
     """First voxels (3,) of the blocks on a regular grid that are centred in the lungs and touch no lesion.
 
@@ -134,3 +111,57 @@ def read_blocks(
         first = json.loads(Path(path).read_text())["blocks"]
     middle = (np.array(size) - 1) / 2
     return {name: np.array(blocks).reshape(-1, 3) + middle for name, blocks in first.items()}
+
+logger = logging.getLogger(__name__)
+
+HARD_BLOCKS = "hard_blocks.json"
+
+
+class HardBlockMiner(Collector):
+    """Goes over the score volumes of cases and writes ``hard_blocks.json`` with the blocks and counts.
+
+    The network has seen the whole volume at once, not block by block; what a block's edge would change is left out.
+
+    Args:
+        output_dir: to write to.
+        data: what was mined, in words.
+        block_size: voxels.
+        step: voxels between blocks.
+        threshold: a block with a cell of the lungs above this probability is hard; 0.8 in the paper.
+        index_map: of the network.
+    """
+
+    def __init__(self, output_dir: str, data: str, block_size: list[int], step: int, threshold: float,
+                 index_map: IndexMap):  # fmt: skip
+        super().__init__(output_dir, data)
+        self.size, self.step, self.threshold, self.index_map = block_size, step, threshold, index_map
+
+    def start(self) -> None:
+        """Forget what was collected."""
+        self.hard: dict[str, list[list[int]]] = {}
+        self.all = 0
+
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Take in one case."""
+        case: Case = batch["case"]
+        above = output["pred"][0, 0].cpu() > torch.tensor(self.threshold).logit()
+        cells = self.index_map.to_voxel(above.nonzero().numpy())
+        places = to_index(case.to_mm, to_world(batch["grid_affine"], cells))
+        inside = np.rint(places).astype(int)
+        within = ((inside >= 0) & (inside < case.lungs.shape)).all(axis=1)
+        places = places[within][case.lungs[tuple(inside[within].T)]]
+        hard = []
+        for first in nodule_free_blocks(case, self.size, self.step):
+            self.all += 1
+            if ((places > first - 0.5) & (places < first + np.array(self.size) - 0.5)).all(axis=1).any():
+                hard.append(first.tolist())
+        self.hard[case.name] = hard
+
+    def write(self) -> None:
+        """Write what was collected."""
+        count = sum(map(len, self.hard.values()))
+        share = count / max(self.all, 1)
+        figures = {"data": self.data, "nodule_free_blocks": self.all, "hard_blocks": count, "hard_share": share}
+        with whole_file(self.folder / HARD_BLOCKS) as part:
+            part.write_text(json.dumps(figures | {"blocks": self.hard}))
+        logger.info("%d of %d blocks without nodules are hard (%.1f %%)", count, self.all, 100 * share)

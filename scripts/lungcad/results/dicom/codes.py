@@ -8,7 +8,7 @@ Attributes carry the codes with which LIDC-IDRI's own readings were published in
 from highdicom.sr import CodedConcept
 from pydicom.sr.coding import Code
 
-from lungcad.lidc_scale import SCALES, UNCERTAIN
+from lungcad.lidc.scale import SCALES, UNCERTAIN
 
 LIDC_SCHEME = "99LIDCQIICR"
 LIDC_SCHEME_NAME = "QIICR coding scheme for LIDC-IDRI, doi 10.1002/mp.14445"

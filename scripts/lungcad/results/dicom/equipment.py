@@ -10,7 +10,7 @@ from highdicom.enum import ContentQualificationValues
 from highdicom.sr import AlgorithmIdentification
 from pydicom.uid import generate_uid
 
-from lungcad.dicom_results.codes import NEURAL_NETWORK, concept
+from lungcad.results.dicom.codes import NEURAL_NETWORK, concept
 
 MANUFACTURER = "lungcad"
 

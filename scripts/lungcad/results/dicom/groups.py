@@ -30,14 +30,14 @@ from highdicom.sr import (
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from lungcad.dicom_results import codes
-from lungcad.dicom_results.codes import attribute_code, concept
-from lungcad.dicom_results.equipment import Algorithm
-from lungcad.dicom_results.nodules import Nodule
-from lungcad.dicom_results.source import Source
 from lungcad.finding import ATTRIBUTES
-from lungcad.report_words import MALIGNANCY_MEANING
-from lungcad.results import reported_score
+from lungcad.results.dicom import codes
+from lungcad.results.dicom.codes import attribute_code, concept
+from lungcad.results.dicom.equipment import Algorithm
+from lungcad.results.dicom.nodules import Nodule
+from lungcad.results.dicom.source import Source
+from lungcad.results.documents import reported_score
+from lungcad.results.words import MALIGNANCY_MEANING
 
 IMAGE_CORNER = 0.5
 """DICOM's image coordinates count from the corner of the first pixel, indices from its centre (PS3.3 C.18.6.1.1)."""

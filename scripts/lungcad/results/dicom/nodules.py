@@ -7,11 +7,11 @@ from typing import Any
 
 from pydicom.uid import generate_uid
 
-from lungcad.dicom_results.source import Source
-from lungcad.dicom_results.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
-from lungcad.finding_mask import Masks
-from lungcad.report import side_of_body
-from lungcad.results import plain, reported_score
+from lungcad.finding import Masks
+from lungcad.results.dicom.source import Source
+from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
+from lungcad.results.documents import plain, reported_score
+from lungcad.results.report import side_of_body
 from lungcad.volume import Volume
 
 

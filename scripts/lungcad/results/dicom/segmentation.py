@@ -8,10 +8,10 @@ from highdicom import PlanePositionSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 
-from lungcad.dicom_results.codes import ABNORMAL, LUNG, NODULE, SIDES, concept
-from lungcad.dicom_results.equipment import Algorithm, object_header
-from lungcad.dicom_results.nodules import Nodule
-from lungcad.dicom_results.source import Source
+from lungcad.results.dicom.codes import ABNORMAL, LUNG, NODULE, SIDES, concept
+from lungcad.results.dicom.equipment import Algorithm, object_header
+from lungcad.results.dicom.nodules import Nodule
+from lungcad.results.dicom.source import Source
 
 SERIES_NUMBER = 9002
 """Far from a scanner's own, which count up from 1."""

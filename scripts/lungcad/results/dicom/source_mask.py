@@ -8,9 +8,9 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
-from lungcad.dicom_results.source import Source
-from lungcad.finding_mask import FindingMask
+from lungcad.finding import FindingMask
 from lungcad.geometry import scaled_affine, to_index, to_world
+from lungcad.results.dicom.source import Source
 
 INSIDE = 0.5
 """A pixel belongs to the nodule when at least so much of it does."""

@@ -22,11 +22,11 @@ from highdicom.sr import (
 )
 from pydicom.sr.codedict import codes as dictionary
 
-from lungcad.dicom_results.codes import CT_CHEST, LIDC_SCHEME, LIDC_SCHEME_NAME, MM, PIXELS, concept
-from lungcad.dicom_results.equipment import MANUFACTURER, Algorithm, object_header
-from lungcad.dicom_results.groups import no_nodule_group, nodule_groups
-from lungcad.dicom_results.nodules import Nodule
-from lungcad.dicom_results.source import Source
+from lungcad.results.dicom.codes import CT_CHEST, LIDC_SCHEME, LIDC_SCHEME_NAME, MM, PIXELS, concept
+from lungcad.results.dicom.equipment import MANUFACTURER, Algorithm, object_header
+from lungcad.results.dicom.groups import no_nodule_group, nodule_groups
+from lungcad.results.dicom.nodules import Nodule
+from lungcad.results.dicom.source import Source
 
 SERIES_NUMBER = 9001
 """Far from a scanner's own, which count up from 1."""

@@ -15,7 +15,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from lungcad.errors import InputError
-from lungcad.finding_mask import Masks
+from lungcad.finding import Masks
 from lungcad.volume import Volume
 
 REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
@@ -23,7 +23,7 @@ REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
 
 @dataclass
 class DicomWriter:
-    """Adds the DICOM objects to the other result files; ``also`` of :func:`lungcad.results.write_results`.
+    """Adds the DICOM objects to the other result files; ``also`` of :func:`lungcad.results.documents.write_results`.
 
     Attributes:
         volume, path, masks, leniency: see :func:`write_dicom_results`.
@@ -66,25 +66,25 @@ def write_dicom_results(
 
     Args:
         folder: that exists.
-        document: nodules.json as built by :func:`lungcad.results.nodules_document`.
+        document: nodules.json as built by :func:`lungcad.results.documents.nodules_document`.
         volume: the scan that it is about.
         path: where the scan was read from; its headers are read again.
-        masks: by a finding's centre, such as :attr:`lungcad.grid.Scan.masks`.
+        masks: by a finding's centre, such as :attr:`lungcad.scan.scan.Scan.masks`.
         leniency: with which the scan was read.
 
     Returns:
         notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
     """
-    from lungcad.volumes import is_volume_file
+    from lungcad.reading.volume_file import is_volume_file
 
     if is_volume_file(path):
         return ["no report and no segmentation: the input is not DICOM"]
 
-    from lungcad.dicom_results.equipment import Algorithm
-    from lungcad.dicom_results.nodules import reported_nodules
-    from lungcad.dicom_results.segmentation import make_segmentation, why_no_segmentation
-    from lungcad.dicom_results.source import read_source
-    from lungcad.dicom_results.structured_report import make_report
+    from lungcad.results.dicom.equipment import Algorithm
+    from lungcad.results.dicom.nodules import reported_nodules
+    from lungcad.results.dicom.segmentation import make_segmentation, why_no_segmentation
+    from lungcad.results.dicom.source import read_source
+    from lungcad.results.dicom.structured_report import make_report
 
     try:
         source = read_source(path, volume.series_uid, **(leniency or {}))
