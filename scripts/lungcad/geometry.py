@@ -134,3 +134,9 @@ def in_memory_order(tensor: "torch.Tensor") -> tuple["torch.Tensor", list[int]]:
     """Permute so that memory is walked in order, several times faster; also the order that undoes it."""
     order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
     return tensor.permute(order), [order.index(axis) for axis in range(tensor.ndim)]
+
+
+def nearest_lps_order(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """View ``hu`` with its axes ordered and flipped to run nearest to left, posterior, superior; with its affine."""
+    order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
+    return np.flip(volume.hu.transpose(order), tuple(np.flatnonzero(reverse).tolist())), affine

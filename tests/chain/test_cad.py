@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import inspect
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import lungcad
 from lungcad.bundle.launch import run_bundle
 from lungcad.bundle.registry import describe, list_bundles, stage_bundle
 from lungcad.chain.cad import NoduleCAD
+from lungcad.chain.chain import Chain
 from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES, Finding
@@ -46,13 +49,14 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chain(bundles: Path, ct: Path, out: Path, **changes: Any) -> NoduleCAD:
     config = json.loads((bundles / "lung_nodule_cad" / "configs" / "inference.json").read_text())
-    arguments = {
-        "stages": {"detect": config["detector"], "reduce": config["reducer"], "characterise": config["characteriser"]},
-        "bundles_dir": str(bundles), "device": CPU, "dataset_dir": str(ct),
-        "output_dir": str(out), "operating_point": config["operating_point"],
-        "meta": {"name": "lung_nodule_cad", "version": "0.0.1"}, "stage_overrides": ANYTHING,
-    }  # fmt: skip
-    return NoduleCAD(**(arguments | changes))
+    names = {"detect": config["detector"], "reduce": config["reducer"], "characterise": config["characteriser"]}
+    names |= changes.pop("stages", {})
+    run = {key: changes.pop(key) for key in ("dataset_dir", "leniency", "dicom_results") if key in changes}
+    made = Chain(
+        *names.values(), CPU,
+        **{"operating_point": config["operating_point"], "stage_overrides": ANYTHING, "bundles_dir": bundles} | changes,
+    )  # fmt: skip
+    return NoduleCAD(made, **({"dataset_dir": str(ct), "output_dir": str(out)} | run))
 
 
 def document_in(folder: Path) -> dict[str, Any]:
@@ -103,8 +107,7 @@ def test_chain_writes_dicom_objects_beside_its_json(
 
     def segmenting(stage: BundleStage, scan: Scan, findings: Sequence[Finding] = ()) -> list[Finding]:
         found = as_it_is(stage, scan, findings)
-        scan.masks |= {one.center_lps_mm: ball_mask(one.center_lps_mm, (6, 6, 6), np.eye(4)) for one in found}
-        return found
+        return [replace(one, mask=ball_mask(one.center_lps_mm, (6, 6, 6), np.eye(4))) for one in found]
 
     monkeypatch.setattr(BundleStage, "__call__", segmenting)
     folder = chain(bundles, series, tmp_path, dicom_results=True, thresholds={"balanced": 0.0}).run()
@@ -184,12 +187,18 @@ def test_the_chain_takes_the_thresholds_of_its_pair_else_those_of_its_stages() -
         detector, reducer = pair.split()
         assert stage_bundle("detect", detector) and stage_bundle("reduce", reducer)
         assert 0 < thresholds["sensitive"] < thresholds["balanced"] < thresholds["conservative"] < 1
-    assert parser.get_parsed_content("thresholds") == pairs[f"{parser['detector']} {parser['reducer']}"]
-    parser["detector"], parser["reducer"] = DETECT.replace("dou2017", "3dag"), REDUCE
-    assert parser.get_parsed_content("thresholds") == pairs["3dag dou2017"]
+    assert Chain(device=CPU).thresholds == pairs[f"{parser['detector']} {parser['reducer']}"]
+    assert Chain(DETECT.replace("dou2017", "3dag"), REDUCE, device=CPU).thresholds == pairs["3dag dou2017"]
     for reducer in (None, "none"):
-        parser["reducer"] = reducer
-        assert parser.get_parsed_content("thresholds") is None
+        alone = Chain("3dag", reducer, None, CPU)
+        assert alone.thresholds == alone.stages["detect"].thresholds
+
+
+def test_a_chain_of_python_is_the_bundles_own_unless_told_otherwise() -> None:
+    config = json.loads((ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json").read_text())
+    defaults = {name: one.default for name, one in inspect.signature(Chain).parameters.items()}
+    for name in ("detector", "reducer", "characteriser", "operating_point", "thresholds"):
+        assert defaults[name] == config[name]
 
 
 @pytest.mark.parametrize("reducer", ["dou2017", "yao2018", "none"])
@@ -236,7 +245,7 @@ def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
 
 
 @pytest.mark.parametrize(("change", "text"), [
-    ({"stages": {"detect": DETECT, "reducing": REDUCE}}, "unknown stage: reducing"),
+    ({"stage_overrides": {"detcet": {"score_threshold": 0.5}}}, "unknown stage: detcet"),
     ({"stages": {"detect": "yao"}}, "no bundle yao for the stage detect .expected 3dag, dou2017, yao2018"),
     ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
@@ -252,7 +261,6 @@ def test_a_wrong_set_up_is_refused_at_once(
 
 @pytest.mark.parametrize(("change", "code"), [
     ({"stage_overrides": {"detect": {"no_such_key": 1}}}, "E-CONFIG"),
-    ({"stage_overrides": {"detcet": {"score_threshold": 0.5}}}, "E-CONFIG"),
     ({"operating_point": "balance"}, "E-CONFIG"),
     ({"leniency": {"max_spacing": 3}}, "E-CONFIG"),
     ({"leniency": {"max_spacing_mm": 3.0}}, "E-SPACING-THICK"),

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +67,7 @@ class Stage:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(chain_comparison, "BundleStage", Stage)
-    monkeypatch.setattr(chain_comparison, "stage_bundle",
+    monkeypatch.setattr("lungcad.chain.chain.stage_bundle",
                         lambda stage, name, folder: None if name == "none" else Path(name))  # fmt: skip
     Stage.runs.clear()
     yield
@@ -141,15 +142,17 @@ def test_other_weights_are_run_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("fake")
 def test_the_characteriser_is_asked_from_the_sensitive_threshold_up() -> None:
-    stages = Chains([("finds", "none", "right")], CPU).stages(("finds", "none", "right"))
-    assert isinstance(stages[2], Stage) and stages[1] is None
-    assert stages[2].overrides == {"least_probability": 0.25}
-    chains = Chains([("3dag", "dou2017", "right")], CPU)  # a pair with thresholds of its own in the chain's config
-    own = chains.thresholds_of["3dag dou2017"]["sensitive"]
-    assert own != 0.25 and chains.stages(("3dag", "dou2017", "right"))[2].overrides == {"least_probability": own}
+    (chain,) = Chains([("finds", "none", "right")], CPU).chains.values()
+    assert list(chain.stages) == ["detect", "characterise"]
+    assert chain.stages["characterise"].overrides == {"least_probability": 0.25}
+    (pair,) = Chains([("3dag", "dou2017", "right")], CPU).chains.values()  # with thresholds of its own in the config
+    sensitive = pair.stages["characterise"].overrides["least_probability"]
+    assert sensitive == json.loads((pair.root / "configs" / "inference.json").read_text())["thresholds_of"][
+        "3dag dou2017"
+    ]["sensitive"] != 0.25
 
 
 @pytest.mark.usefixtures("fake")
 def test_a_chain_needs_a_detector() -> None:
-    with pytest.raises(InputError, match="none-doubts-right has no detector"):
+    with pytest.raises(InputError, match="stage detect names no bundle"):
         Chains([("none", "doubts", "right")], CPU)

@@ -4,19 +4,20 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
-from report_case import CENTER_LPS_MM, RUN, ball_volume, some_findings
+from report_case import CENTER_LPS_MM, RUN, ball_volume, some_findings, write_results
 
 import lungcad
 from lungcad import Finding, InputError
 from lungcad.results.candidates import read_findings
-from lungcad.results.documents import centre_slice, folder_name, sort_findings, write_results
+from lungcad.results.nodules_json import centre_slice
+from lungcad.results.result import Result, rank_findings
+from lungcad.results.write import folder_name
+from lungcad.volume import Origin
 
 SCHEMA = json.loads((Path(lungcad.__file__).parent / "results" / "schemas" / "nodules.schema.json").read_text())
 
@@ -63,12 +64,12 @@ def test_findings_by_probability_unknown_last_with_their_slice(written: Path) ->
 def test_order_falls_back_on_the_detection_score() -> None:
     low, high, unknown = Finding((0, 0, 0), 3, 0.2), Finding((1, 0, 0), 3, 0.6), Finding((2, 0, 0))
     known = Finding((3, 0, 0), 3, 0.1, 0.01)
-    assert sort_findings([unknown, low, known, high]) == [known, high, low, unknown]
+    assert rank_findings([unknown, low, known, high]) == [known, high, low, unknown]
 
 
 @pytest.mark.parametrize("name", ["nodules.json", "nodules.csv"])
 def test_reads_back_what_was_written(written: Path, name: str) -> None:
-    assert read_findings(written / name, "1.2.826.0.1.7") == sort_findings(some_findings())
+    assert read_findings(written / name, "1.2.826.0.1.7") == rank_findings(some_findings())
 
 
 def test_csv_starts_with_the_luna16_columns(written: Path) -> None:
@@ -111,8 +112,8 @@ def test_no_file_names_the_patient(written: Path) -> None:
     ("Doe.Jane.mhd", ".mhd file"), ("Doe.Jane.1970.NII.GZ", ".nii.gz file"), ("Doe.Jane", "DICOM series"),
 ])  # fmt: skip
 def test_of_the_name_of_a_file_only_its_kind_is_kept(tmp_path: Path, name: str, kind: str) -> None:
-    volume = ball_volume(sop_instance_uids=(), instance_numbers=())
-    folder = write_results(tmp_path, volume, [], **RUN | {"inputs": f"scans/{name}"})
+    volume = ball_volume(sop_instance_uids=(), instance_numbers=(), origin=Origin(Path(f"scans/{name}")))
+    folder = write_results(tmp_path, volume, [], **RUN)
     assert json.loads((folder / "run.json").read_text())["inputs"]["kind"] == kind
 
 
@@ -120,7 +121,7 @@ def test_failure_midway_leaves_the_earlier_result_whole(tmp_path: Path) -> None:
     earlier = write_results(tmp_path, ball_volume(), some_findings(), **RUN)
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}
 
-    def full_disk(folder: Path, document: Mapping[str, Any]) -> None:
+    def full_disk(folder: Path, result: Result) -> None:
         assert (folder / "report.html").is_file()  # so it fails with some files written
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -138,8 +139,8 @@ def test_failure_midway_leaves_nothing_where_nothing_was(tmp_path: Path, monkeyp
 
 
 def test_new_result_replaces_the_earlier_one_as_a_whole(tmp_path: Path) -> None:
-    def more(folder: Path, document: Mapping[str, Any]) -> None:
-        (folder / "sr.dcm").write_text(document["summary"])
+    def more(folder: Path, result: Result) -> None:
+        (folder / "sr.dcm").write_text(result.summary)
 
     folder = write_results(tmp_path, ball_volume(), some_findings(), **RUN, also=[more])
     assert json.loads((folder / "nodules.json").read_text())["summary"] == (folder / "sr.dcm").read_text()

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_case import CENTER_LPS_MM, DIAMETER_MM, RUN, ball_volume, some_findings
+from report_case import CENTER_LPS_MM, DIAMETER_MM, RUN, ball_volume, some_findings, write_results
 from scipy.spatial.transform import Rotation
 
 from lungcad import Finding, Volume
 from lungcad.geometry import to_world
-from lungcad.results.documents import write_results
 from lungcad.results.pictures import nearest_lps_order, plane_picture, projection_picture, slice_picture, window_to_grey
-from lungcad.results.report import side_of_body
+from lungcad.scan.location import side_of_body
 
 
 @pytest.fixture(scope="module")

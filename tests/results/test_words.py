@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_case import RUN, ball_volume, some_findings
+from report_case import RUN, ball_volume, some_findings, write_results
 
 from lungcad import Finding
-from lungcad.results.documents import write_results
 from lungcad.results.words import MALIGNANCY_LIMITATION, MALIGNANCY_MEANING, described
 
 Render = Callable[..., str]

@@ -4,7 +4,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from pydicom.dataset import FileDataset
 from scipy.spatial import cKDTree
 
 from lungcad import Finding
-from lungcad.dicom import read_series
-from lungcad.finding import FindingMask, Masks
+from lungcad.finding import FindingMask
 from lungcad.geometry import to_world
+from lungcad.reading.volume_file import read_volume
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
-from lungcad.results.documents import nodules_document
+from lungcad.results.nodules_json import nodules_document
+from lungcad.results.result import Result
+
+Masks = dict[tuple[float, float, float], FindingMask]
+"""Masks by the centre of their finding."""
 
 ATTRIBUTES = {
     "subtlety": 4.5, "internalStructure": 1.25, "calcification": 3.5, "sphericity": 4.0,
@@ -30,7 +34,8 @@ FIRST = Finding((1.25, -4.5, -101.7), 6.123456, 0.9, 0.98, 0.801234, ATTRIBUTES,
 SECOND = Finding((-3.3, 4.4, -98.2), 4.0, 0.8, 0.75)
 UNSIZED = Finding((3.0, 2.0, -106.0), None, 0.7)
 BELOW = Finding((-2.0, -8.0, -110.0), 5.0, 0.6, 0.25)
-FINDINGS = (FIRST, SECOND, UNSIZED, BELOW)
+FINDINGS = (FIRST, SECOND, BELOW, UNSIZED)
+"""In the order of a result: the one that no reduction judged comes last, and is reported."""
 
 
 @dataclass
@@ -72,13 +77,21 @@ def write(
 ) -> Written:
     """Read a series, and write results with these findings."""
     out.mkdir(parents=True, exist_ok=True)
-    volume = read_series(series, **leniency)
-    document = nodules_document(
-        volume, findings, thresholds={"sensitive": 0.1, "balanced": 0.5}, operating_point="balanced",
+    result = result_of(series, findings, masks, **leniency)
+    document = json.loads(json.dumps(nodules_document(result)))
+    return Written(out, document, write_dicom_results(out, result))
+
+
+def result_of(
+    series: Path, findings: Sequence[Finding] = FINDINGS, masks: Masks | None = None, **leniency: Any
+) -> Result:
+    """Read a series, and take these findings with their masks for what was found in it."""
+    return Result(
+        read_volume(series, **leniency),
+        [replace(finding, mask=(masks or {}).get(finding.center_lps_mm)) for finding in findings],
+        thresholds={"sensitive": 0.1, "balanced": 0.5}, operating_point="balanced",
         bundles={"lung_nodule_cad": "0.2.0", "lung_nodule_detection_dou2017": "0.1.0"},
     )  # fmt: skip
-    document = json.loads(json.dumps(document))
-    return Written(out, document, write_dicom_results(out, document, volume, series, masks, leniency))
 
 
 def write_phantom(

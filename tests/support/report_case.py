@@ -2,11 +2,16 @@
 """A tiny scan with one bright ball, and findings, for the tests of results and report."""
 
 import functools
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lungcad import Finding, Notice, Volume
+from lungcad.results.result import Result
+from lungcad.results.write import FILES, Writer, write
+from lungcad.volume import Origin
 
 CENTER_LPS_MM = (70.0, -12.0, 33.0)
 DIAMETER_MM = 20.0
@@ -14,10 +19,9 @@ RUN: dict[str, Any] = {
     "thresholds": {"sensitive": 0.1, "balanced": 0.5},
     "operating_point": "balanced",
     "bundles": {"lung_nodule_cad": "0.1.0"},
-    "timings": {"read": 1.25, "detect": 4.0},
+    "seconds": {"read": 1.25, "detect": 4.0},
     "device": "cpu",
     "weights_sha256": {"lung_nodule_cad": "ab" * 32},
-    "inputs": "scans/DOE^JANE/series",
 }
 
 
@@ -53,6 +57,7 @@ def ball_volume(**changes: Any) -> Volume:
         "instance_numbers": tuple(SHAPE[2] - k for k in range(SHAPE[2])),
         "description": "Chest <b>1.0</b> & co",
         "warnings": [Notice("W-SPACING", "slices 2.5 mm apart")],
+        "origin": Origin(Path("scans/DOE^JANE/series")),
     }
     return Volume(_ball_hu().copy(), affine, **(fields | changes))
 
@@ -69,3 +74,10 @@ def some_findings() -> list[Finding]:
         Finding((1.0, 30.0, 5.0), 6.125, 0.4, 0.75, 0.5),
         Finding(CENTER_LPS_MM, DIAMETER_MM, 0.99, 0.98, 0.8, attributes, 4188.79),
     ]
+
+
+def write_results(
+    folder: Path, volume: Volume, findings: Sequence[Finding], also: Sequence[Writer] = (), **run: Any
+) -> Path:
+    """Write a result of :data:`RUN`, changed by ``run``, in all formats but DICOM's and with further writers."""
+    return write(Result(volume, findings, **run), folder, (*FILES, *also))

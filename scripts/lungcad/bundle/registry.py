@@ -103,9 +103,15 @@ def stages_of(metadata: Mapping[str, Any]) -> list[str]:
     return [first, *(other for other in metadata.get("stages", ()) if other != first)]
 
 
+def read_metadata(root: str | Path) -> dict[str, Any]:
+    """Return the metadata.json of the bundle in a folder, with its name; InputError E-BUNDLE if it is no JSON."""
+    root = Path(root).resolve()
+    return {"name": root.name} | _metadata(root)
+
+
 def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
     """Return a bundle's metadata.json with its name; raises as :func:`bundle_root`."""
-    return {"name": name} | _metadata(bundle_root(name, folder))
+    return read_metadata(bundle_root(name, folder))
 
 
 def config_keys(root: Path) -> list[str]:

@@ -1,130 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain: a scan is read once, its lungs found once, then stage after stage works on the list of findings."""
+"""The evaluator of the bundle ``lung_nodule_cad``: reads a scan, runs the chain on it, writes the results."""
 
-import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lungcad.bundle.registry import stage_bundle
-from lungcad.chain.stage import BundleStage
-from lungcad.console import Stages, findings_table, header_lines
-from lungcad.cpu import tune_allocator
-from lungcad.errors import InputError
-from lungcad.finding import Finding
-from lungcad.options import check_operating_point, switch
+from lungcad.chain.chain import Chain
+from lungcad.console import StageClock, findings_table, header_lines
+from lungcad.options import switch
 from lungcad.reading.volume_file import read_volume
-from lungcad.results.dicom import DicomWriter
-from lungcad.results.documents import sort_findings, write_results
+from lungcad.results.write import FILES, WRITERS, write
 from lungcad.scan.scan import Scan
-
-ORDER = ("detect", "reduce", "characterise")
-"""Names of the stages, in the order in which they work."""
 
 
 class NoduleCAD:
-    """Detection, false positive reduction and malignancy on one CT series (the evaluator of ``lung_nodule_cad``).
+    """One run of a chain on one CT series, told on the terminal.
 
     Args:
-        stages: by stage the name of a bundle or the last part of it (``dou2017``); ``none`` or null leaves a stage
-            out, except the first.
-        bundles_dir: folder that holds the bundles.
-        device: where networks run.
+        chain: finds the nodules.
         dataset_dir: DICOM folder, .mhd, .nii.gz or .nrrd.
         output_dir: gets a folder named after the series.
-        meta: the chain's own metadata.
-        operating_point: name of the threshold above which a finding is reported.
-        thresholds: by name, of nodule probability; null for those of the reduction or, without one, the detector.
-        stage_overrides: by stage, values for keys of that bundle's inference.json.
-        series_uid: which series, where there are several.
+        series_uid: SeriesInstanceUID, where there are several series.
         leniency: see :func:`lungcad.dicom.read_series`.
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
 
     Raises:
-        InputError: E-CONFIG on unknown stages, a switch that is neither true nor false and, when it runs, operating
-            points; what reading and the stages raise.
+        InputError: E-CONFIG, a switch that is neither true nor false.
     """
 
-    def __init__(
-        self, stages: Mapping[str, str | None], bundles_dir: str, device: torch.device, dataset_dir: str,
-        output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float] | None = None,
-        stage_overrides: Mapping[str, Mapping[str, Any]] | None = None, series_uid: str | None = None,
-        leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False,
-    ):  # fmt: skip
-        if unknown := (set(stages) | set(stage_overrides or ())) - set(ORDER):
-            raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
-        found = {stage: stage_bundle(stage, stages.get(stage), bundles_dir) for stage in ORDER}
-        self.roots = {stage: root for stage, root in found.items() if root}
-        if "detect" not in self.roots:
-            raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be none).")
-        self.device, self.meta = device, meta
-        self.dataset_dir, self.output_dir = dataset_dir, output_dir
-        self.operating_point, self.thresholds = operating_point, thresholds
-        self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
-        self.dicom_results = switch("dicom_results", dicom_results)
+    def __init__(self, chain: Chain, dataset_dir: str, output_dir: str, series_uid: str | None = None,
+                 leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False):  # fmt: skip
+        self.chain, self.dataset_dir, self.output_dir = chain, dataset_dir, output_dir
+        self.series_uid, self.leniency = series_uid, leniency or {}
+        self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
 
     def run(self) -> Path:
-        """Read, work through the stages, write; returns the folder with the results."""
-        tune_allocator()
-        clock = Stages()
+        """Read, find, write.
+
+        Returns:
+            The folder with the results.
+
+        Raises:
+            InputError: what loading, reading, the stages and writing refuse.
+        """
+        clock, chain = StageClock(), self.chain
         with clock("load") as line:
-            stages = self._load()
-            line.note = f"{len(stages)} bundles"
-        thresholds = self._thresholds_of(stages)
+            line.note = f"{len(chain.stages)} bundles"
+        thresholds = chain.thresholds
         with clock("read") as line:
             volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)
             line.note = f"{volume.hu.shape[2]} slices"
+        scan = Scan(volume)
         with clock("lungs") as line:
-            scan = Scan(volume)
             line.note = f"{scan.lungs.volume_ml:.0f} ml"
-        volume = replace(volume, warnings=list(scan.warnings))
-        versions = {self.meta["name"]: self.meta["version"]} | {s.meta["name"]: s.version for s in stages.values()}
-        header = header_lines(volume, bundles=versions, device=str(self.device), output=str(self.output_dir))
-        print(header, file=sys.stderr)
-        for warning in volume.warnings:
+        print(header_lines(volume, bundles=chain.versions, device=str(chain.device), output=str(self.output_dir)),
+              file=sys.stderr)  # fmt: skip
+        for warning in scan.warnings:
             print(f"{'warning':<14}{warning}", file=sys.stderr)
-        findings: list[Finding] = []
-        for name, stage in stages.items():
-            with clock(name) as line:
-                findings = stage(scan, findings)
-                line.note = f"{len(findings)} findings"
-        dicom = DicomWriter(volume, self.dataset_dir, scan.masks, self.leniency, self.dicom_results)
+        result = chain.result(scan, chain.find(scan, clock), thresholds, clock.seconds)
         with clock("report"):
-            folder = write_results(
-                self.output_dir, volume, findings, thresholds=thresholds, operating_point=self.operating_point,
-                bundles=versions, timings=clock.seconds, device=str(self.device), inputs=self.dataset_dir,
-                weights_sha256={s.meta["name"]: s.meta["weights_sha256"] for s in stages.values()},
-                also=[dicom],
-            )  # fmt: skip
-        dicom.tell()
-        self._tell(findings, thresholds[self.operating_point], folder)
-        return folder
-
-    def _load(self) -> dict[str, BundleStage]:
-        """The stages; the last one looks at findings from the threshold "sensitive" up, unless told otherwise."""
-        stages: dict[str, BundleStage] = {}
-        for name, root in self.roots.items():
-            overrides = dict(self.stage_overrides.get(name) or {})
-            thresholds = self._thresholds_of(stages) if name == "characterise" else {}
-            if "sensitive" in thresholds:
-                overrides = {"least_probability": thresholds["sensitive"]} | overrides
-            stages[name] = BundleStage(root, self.device, overrides, name)
-        return stages
-
-    def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
-        """Those asked for, or those of the stage that has the last word on what is a nodule."""
-        thresholds = self.thresholds or stages.get("reduce", stages["detect"]).thresholds
-        check_operating_point(self.operating_point, thresholds)
-        return thresholds
-
-    def _tell(self, findings: list[Finding], least: float, folder: Path) -> None:
-        """The result on stdout: what is above the operating point, and where the rest is."""
-        summary = json.loads((folder / "nodules.json").read_text(encoding="utf-8"))["summary"]
-        scores = [(one, one.score) for one in sort_findings(findings)]
-        shown = [one for one, score in scores if score is None or score >= least]
-        print(findings_table(shown, summary))
+            folder = write(result, self.output_dir, self.writers)
+        print(findings_table(result.reported, result.summary))
         print(f"report: {folder / 'report.html'}")
+        return folder

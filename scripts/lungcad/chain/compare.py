@@ -18,10 +18,9 @@ import torch
 from tqdm import tqdm
 
 from lungcad.atomic import whole_file
-from lungcad.bundle.registry import bundle_root, pair_name, stage_bundle
+from lungcad.chain.chain import Chain
 from lungcad.chain.stage import BundleStage
-from lungcad.errors import InputError
-from lungcad.finding import Finding, Masks
+from lungcad.finding import Finding
 from lungcad.papers.jnsc.scoring import joint_figures, nodule_rows
 from lungcad.scan.lungs import LungMask
 from lungcad.scan.scan import Scan
@@ -29,42 +28,40 @@ from lungcad.training.cases import Case
 from lungcad.training.scoring import CaseScorer
 from lungcad.volume import Volume
 
-Chain = tuple[str, str, str]
+Names = tuple[str, str, str]
 """Detector, reducer, characteriser; the last two can be ``none``."""
 
 
-@dataclass
-class Result:
-    """Of a chain, or its beginning, on one case.
+@dataclass(frozen=True)
+class Found:
+    """Findings of the last stage of a chain, or of its beginning, on one case.
 
     Attributes:
-        findings: of its last stage.
-        seconds: of its stages; resampling the scan counts for the first stage that needs it.
-        masks: of findings.
+        findings: with their masks.
+        seconds: duration of all stages; resampling the scan counts for the first stage that needs it.
     """
 
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
-    masks: Masks = field(default_factory=dict)
 
 
-def chains_of(detectors: Sequence[str], reducers: Sequence[str], characterisers: Sequence[str]) -> list[Chain]:
-    """All combinations."""
+def chains_of(detectors: Sequence[str], reducers: Sequence[str], characterisers: Sequence[str]) -> list[Names]:
+    """Combine every detector, reducer and characteriser."""
     return list(product(detectors, reducers, characterisers))
 
 
 def scan_of(case: Case) -> Scan:
-    """A case as a chain's stages take it; its lungs are those that it came with."""
+    """Make a scan of a case, with the lungs that the case came with."""
     scan = Scan(Volume(case.hu.astype(np.float32), case.to_mm, case.name))
     scan.lungs = LungMask(case.lungs, case.to_mm, float(case.lungs.sum() * np.prod(case.spacing_mm) / 1e3))
     return scan
 
 
 class Chains:
-    """Chains whose stages are loaded once.
+    """Chains whose stages are loaded once, also those that several of them share.
 
     Args:
-        chains: to compare.
+        names: of the chains.
         device: where networks run.
         bundles_dir: folder of bundles; None for the usual one.
 
@@ -72,56 +69,45 @@ class Chains:
         InputError: E-CONFIG, an unknown bundle, or a chain without a detector.
     """
 
-    def __init__(self, chains: Sequence[Chain], device: torch.device, bundles_dir: str | None = None):
-        self.chains, self.device, self.folder = list(chains), device, bundles_dir
-        config = bundle_root("lung_nodule_cad", bundles_dir) / "configs" / "inference.json"
-        self.thresholds_of: dict[str, dict[str, float]] = json.loads(config.read_text())["thresholds_of"]
-        self.loaded: dict[tuple[Any, ...], BundleStage] = {}
-        for chain in self.chains:
-            self.stages(chain)
+    def __init__(self, names: Sequence[Names], device: torch.device, bundles_dir: str | None = None):
+        self._loaded: dict[tuple[Any, ...], BundleStage] = {}
+        self.chains = {
+            three: Chain(*three, device=device, bundles_dir=bundles_dir, load_stage=self._load_once) for three in names
+        }
+        for chain in self.chains.values():
+            _ = chain.stages
 
-    def stages(self, chain: Chain) -> list[BundleStage | None]:
-        """Of a chain; None where one is left out."""
-        detect, reduce = self._stage("detect", chain[0]), self._stage("reduce", chain[1])
-        if detect is None:
-            raise InputError("E-CONFIG", f"chain {'-'.join(chain)} has no detector (expected one).")
-        thresholds = self.thresholds_of.get(pair_name(*chain[:2])) or (reduce or detect).thresholds
-        return [detect, reduce, self._stage("characterise", chain[2], least_probability=thresholds["sensitive"])]
+    def _load_once(self, root: Path, device: torch.device, overrides: Mapping[str, Any], stage: str) -> BundleStage:
+        key = (root, stage, *overrides.values())
+        if key not in self._loaded:
+            self._loaded[key] = BundleStage(root, device, overrides, stage)
+        return self._loaded[key]
 
-    def made_of(self, chain: Chain) -> list[str]:
-        """What a chain's findings depend on: the fingerprints of its stages."""
-        return [stage.fingerprint for stage in self.stages(chain) if stage]
+    def fingerprints(self, names: Names) -> list[str]:
+        """List what a chain's findings depend on: the fingerprints of its stages."""
+        return [stage.fingerprint for stage in self.chains[names].stages.values()]
 
-    def _stage(self, stage: str, name: str, **overrides: Any) -> BundleStage | None:
-        root = stage_bundle(stage, name, self.folder)
-        if root is None:
-            return None
-        key = (stage, name, *overrides.values())
-        if key not in self.loaded:
-            self.loaded[key] = BundleStage(root, self.device, overrides, stage)
-        return self.loaded[key]
-
-    def __call__(self, case: Case, chains: Sequence[Chain] | None = None) -> dict[Chain, Result]:
-        """What each chain, or each of some of them, makes of a case."""
+    def __call__(self, case: Case, names: Sequence[Names] | None = None) -> dict[Names, Found]:
+        """Run all chains, or those named, on a case; a stage runs once for all chains that begin alike."""
         scan = scan_of(case)
-        done: dict[tuple[str, ...], Result] = {(): Result()}
-        chains = self.chains if chains is None else chains
-        for chain in chains:
-            for length, stage in enumerate(self.stages(chain), start=1):
-                before = done[chain[: length - 1]]
-                if chain[:length] not in done:
-                    done[chain[:length]] = _run(stage, scan, before) if stage else before
-        return {chain: done[chain] for chain in chains}
+        done: dict[tuple[BundleStage, ...], Found] = {(): Found()}
+        found = {}
+        for three in self.chains if names is None else names:
+            stages = tuple(self.chains[three].stages.values())
+            for length, stage in enumerate(stages, start=1):
+                if stages[:length] not in done:
+                    done[stages[:length]] = _run(stage, scan, done[stages[: length - 1]])
+            found[three] = done[stages]
+        return found
 
 
-def _run(stage: BundleStage, scan: Scan, before: Result) -> Result:
-    scan.masks = dict(before.masks)
+def _run(stage: BundleStage, scan: Scan, before: Found) -> Found:
     start = time.perf_counter()
     findings = stage(scan, before.findings)
-    return Result(findings, before.seconds + time.perf_counter() - start, scan.masks)
+    return Found(findings, before.seconds + time.perf_counter() - start)
 
 
-def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str) -> dict[Chain, dict[str, Any]]:
+def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str) -> dict[Names, dict[str, Any]]:
     """Run and score all chains; what the same stages were run on before is not run again.
 
     Args:
@@ -156,15 +142,16 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
 
 
 def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
-    """By chain its findings, a row per nodule of the case, and seconds."""
+    """Read from the file, or find out, each chain's findings, a row per nodule of the case, and seconds."""
     entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if new := [chain for chain in chains.chains if entries.get("-".join(chain), {}).get("of") != chains.made_of(chain)]:
+    known = {chain: entries.get("-".join(chain), {}).get("of") for chain in chains.chains}
+    if new := [chain for chain, made_of in known.items() if made_of != chains.fingerprints(chain)]:
         entries |= {
             "-".join(chain): {
                 "findings": [finding.as_dict() for finding in result.findings],
-                "nodules": nodule_rows(case, result.findings, result.masks),
+                "nodules": nodule_rows(case, result.findings),
                 "seconds": result.seconds,
-                "of": chains.made_of(chain),
+                "of": chains.fingerprints(chain),
             }
             for chain, result in chains(case, new).items()
         }

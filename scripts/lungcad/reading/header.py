@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
 
 CHUNK_BYTES = 1 << 16
@@ -53,22 +52,6 @@ class VolumeHeader:
                 yield from map(len, _inflated(iter(lambda: opened.read(CHUNK_BYTES), b"")))
             else:
                 yield opened.seek(0, os.SEEK_END) - self.start
-
-
-def check_axes(file: Path, place: np.ndarray) -> None:
-    """Refuse axes that are not at right angles, as of DICOM; ITK ignores that, or takes the file for damaged.
-
-    Raises:
-        InputError: E-TAG-VALUE (an axis without length), E-GEOM-TILT.
-    """
-    steps = np.linalg.norm(place[:3, :3], axis=0)
-    if not steps.min() > 0:
-        raise InputError("E-TAG-VALUE", f"Spacing of {file.name} is {steps} (expected above 0).", "Repair the header.")
-    units = place[:3, :3] / steps
-    skew = float(np.degrees(np.arcsin(np.abs(units.T @ units - np.eye(3)).max().clip(max=1))))
-    if skew > TILT_DEGREES:
-        text = f"The axes of {file.name} are {skew:.1f} degrees off right angles (gantry tilt?)."
-        raise InputError("E-GEOM-TILT", text, "Give a volume that was resampled to right angles, or the DICOM series.")
 
 
 def missing(file: Path, what: str) -> InputError:

@@ -7,6 +7,7 @@ return a refused series, wrong. So ``read`` never raises: it hands the refusal o
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from lungcad.dicom import Leniency
 from lungcad.errors import InputError
 from lungcad.geometry import swap_lps_ras
 from lungcad.reading.volume_file import read_volume
-from lungcad.volume import Volume
+from lungcad.volume import Origin, Volume
 
 
 class CTSeriesReader(ImageReader):
@@ -61,7 +62,8 @@ class CTSeriesReader(ImageReader):
 
         ``affine`` is RAS as everywhere in MONAI. Further keys: ``space``, ``spatial_shape``,
         ``original_channel_dim``, ``series_uid``, ``sop_instance_uids``, ``instance_numbers``, ``study_uid``,
-        ``frame_of_reference_uid``, ``description``, ``warnings`` (strings that begin with their code).
+        ``frame_of_reference_uid``, ``description``, ``warnings`` (strings that begin with their code),
+        ``origin`` (path and leniency; empty where unknown).
 
         Raises:
             InputError: the refusal of :meth:`read`.
@@ -82,6 +84,7 @@ class CTSeriesReader(ImageReader):
             "frame_of_reference_uid": img.frame_of_reference_uid,
             "description": img.description,
             "warnings": list(img.warnings),
+            "origin": {"path": str(img.origin.path), "leniency": dict(img.origin.leniency)} if img.origin else {},
         }
 
 
@@ -99,4 +102,5 @@ def to_volume(image: MetaTensor) -> Volume:
         meta["frame_of_reference_uid"],
         meta["description"],
         list(meta["warnings"]),
+        Origin(Path(meta["origin"]["path"]), meta["origin"]["leniency"]) if meta["origin"] else None,
     )

@@ -12,12 +12,11 @@ import numpy as np
 from lungcad.dicom import Leniency, read_series
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, to_world
-from lungcad.reading.header import VolumeHeader, check_axes
+from lungcad.reading.header import VolumeHeader
 from lungcad.reading.nifti_header import read_nifti
+from lungcad.reading.rules import check_axes, judged_volume
 from lungcad.reading.text_header import read_meta_image, read_nrrd
-from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
-
-__all__ = ["READERS", "VolumeHeader", "read_volume_header"]
+from lungcad.volume import Origin, Volume
 
 READERS = {
     ".mhd": read_meta_image, ".mha": read_meta_image, ".nrrd": read_nrrd, ".nhdr": read_nrrd, ".nii": read_nifti,
@@ -40,8 +39,9 @@ def read_volume_header(file: Path, suffix: str) -> VolumeHeader:
         OSError, EOFError, zlib.error: the file cannot be read.
     """
     header = READERS[suffix](file)
-    check_axes(file, header.place)
+    check_axes(file.name, header.place)
     return header
+
 
 SUFFIXES = tuple(READERS)
 SAME_PLACE_MM = 0.1
@@ -72,9 +72,9 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **l
     Raises:
         InputError: refused; ``code`` says why.
     """
-    if is_volume_file(path):
-        return read_volume_file(path, **leniency)
-    return read_series(path, series_uid, **leniency)
+    volume = read_volume_file(path, **leniency) if is_volume_file(path) else read_series(path, series_uid, **leniency)
+    volume.origin = Origin(Path(path), leniency)
+    return volume
 
 
 def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
@@ -119,7 +119,7 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
         reason = reason.replace(f"{file.parent}{os.sep}", "")[:160]  # folders are often named after patients
         raise InputError("E-CORRUPT", f"{file.name} cannot be read: {reason}.", "Copy the file again.") from error
     hu = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
-    return _volume(file, hu, affine, options)
+    return judged_volume(hu, affine, options, file.name[: len(file.name) - len(volume_suffix(file))])
 
 
 def _place_of(reader: Any) -> np.ndarray:
@@ -164,25 +164,3 @@ def _check_header(reader: Any, options: Leniency) -> None:
     if 4 * int(np.prod(size, dtype=np.int64)) > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
-
-
-def _volume(file: Path, hu: np.ndarray, affine: np.ndarray, options: Leniency) -> Volume:
-    from lungcad.dicom.plan import describe_grid
-    from lungcad.dicom.regrid import to_axial_order
-
-    hu, affine = to_axial_order(hu, affine)
-    spacing = float(np.linalg.norm(affine[:3, 2]))
-    if hu.shape[2] < options.min_slices:
-        text = f"{hu.shape[2]} slice(s) (expected at least {options.min_slices})."
-        raise InputError("E-FEW-SLICES", text, "Give a whole CT volume of the chest.")
-    if spacing > options.max_spacing_mm + 1e-3:
-        text = f"Slices are {spacing:.2f} mm apart (expected at most {options.max_spacing_mm:g} mm)."
-        raise InputError("E-SPACING-THICK", text, "Choose a thinner reconstruction, or raise max_spacing_mm.")
-    lowest, highest = float(hu.min()), float(hu.max())
-    if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
-        text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
-        raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
-    notices = describe_grid(affine, hu.shape) + no_air(air_hu(hu[::4, ::4]))
-    np.maximum(hu, np.float32(LOWEST_HU), out=hu)
-    name = file.name[: len(file.name) - len(volume_suffix(file))]
-    return Volume(hu=hu, affine=affine, series_uid=name, description=name, warnings=notices)

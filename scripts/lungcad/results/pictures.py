@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungcad.geometry import patient_axes, to_index
+from lungcad.geometry import nearest_lps_order, to_index
 from lungcad.volume import Volume
 
 LUNG_WINDOW_HU = (-600.0, 1500.0)
@@ -131,12 +131,6 @@ def projection_picture(volume: Volume, axis: int) -> ScanPicture:
     width, height = (float(mm) for mm in (np.array(hu.shape) * spacing)[[axis, 2]])
     pixels = _resized(grey.astype(np.uint8), max(1, round(width)), max(1, round(height)))
     return ScanPicture(Picture(pixels, width, height), affine, (axis, 2))
-
-
-def nearest_lps_order(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """View ``hu`` with its axes ordered and flipped to run nearest to left, posterior, superior; with its affine."""
-    order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
-    return np.flip(volume.hu.transpose(order), tuple(np.flatnonzero(reverse).tolist())), affine
 
 
 def _resized(grey: np.ndarray, columns: int, rows: int) -> np.ndarray:

@@ -6,37 +6,40 @@ Pixels are embedded PNG; marks are SVG over them whose unit is the millimetre, s
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lungcad.geometry import to_index
+from lungcad.results.nodules_json import nodules_document
 from lungcad.results.pictures import (
     LUNG_WINDOW_HU,
     PLANES,
     Picture,
-    nearest_lps_order,
     plane_picture,
     projection_picture,
     slice_picture,
 )
+from lungcad.results.result import Result
+from lungcad.results.run_json import run_document
 from lungcad.results.words import MALIGNANCY_MEANING, characterised, described, limitations
+from lungcad.scan.location import side_of_body
 from lungcad.volume import Volume
 
 MAX_PICTURED = 12
 """Findings with pictures; more would make the file slow to open."""
 
 
-def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """Render report.html.
+def write_report(folder: Path, result: Result) -> None:
+    """Write report.html into a folder."""
+    (folder / "report.html").write_text(render_report(result), encoding="utf-8")
 
-    Args:
-        volume: the scan, for the pictures.
-        document: nodules.json as built by :func:`lungcad.results.documents.nodules_document`.
-        run: run.json as built by :func:`lungcad.results.documents.run_document`.
-    """
+
+def render_report(result: Result) -> str:
+    """Render report.html of a result."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    volume, document, run = result.volume, nodules_document(result), run_document(result)
     threshold = document["thresholds"][document["operating_point"]]
     entries = [described(entry) for entry in document["findings"]]
     above = [
@@ -56,22 +59,6 @@ def render_report(volume: Volume, document: Mapping[str, Any], run: Mapping[str,
         overview=_overview(volume, above), window=LUNG_WINDOW_HU, limitations=limitations(above),
         graded=characterised(entries, document["software"]["bundles"]), malignancy_meaning=MALIGNANCY_MEANING,
     )  # fmt: skip
-
-
-def side_of_body(volume: Volume, center_lps_mm: Sequence[float]) -> str | None:
-    """Return the patient's side, ``right`` or ``left``, of a point more than 30 mm off the body's middle, else None.
-
-    The middle is that of the body's outline in the point's slice; near it, words would claim more than is known.
-    """
-    hu, affine = nearest_lps_order(volume)
-    index = to_index(affine, center_lps_mm)
-    level = int(np.clip(np.rint(index[2]), 0, hu.shape[2] - 1))
-    body = (hu[:, :, level] > -300).sum(axis=1)
-    columns = np.flatnonzero(body > 0.25 * body.max())  # leaves out a table's edge and a thin blanket
-    if columns.size == 0:
-        return None
-    off_mm = (index[0] - (columns[0] + columns[-1]) / 2) * np.linalg.norm(affine[:3, 0])
-    return None if abs(off_mm) < 30 else "left" if off_mm > 0 else "right"
 
 
 def _panels(volume: Volume, entry: Mapping[str, Any]) -> list[dict[str, Any]]:

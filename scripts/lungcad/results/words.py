@@ -6,7 +6,7 @@ from typing import Any
 
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc.scale import SCALES
-from lungcad.results.documents import reported_score
+from lungcad.results.nodules_json import reported_score
 
 LIMITATIONS = (
     "Nodules can be missed, above all small, non-solid, pleural and hilar ones; no finding does not mean no nodule.",

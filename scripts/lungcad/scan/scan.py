@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungcad.finding import Masks
 from lungcad.geometry import Canonical, canonical, enclosing_slices, in_memory_order, scaled_affine, to_index
 from lungcad.scan.lungs import LungMask, segment_lungs
 from lungcad.volume import LOWEST_HU, Notice, Volume
@@ -55,8 +54,6 @@ class Scan:
         self.volume = volume
         self.margin_mm = margin_mm
         self._grids: dict[tuple[float, ...], Grid] = {}
-        self.masks: Masks = {}
-        """Of findings, from the stages that segment; see :mod:`lungcad.finding`."""
 
     @cached_property
     def lungs(self) -> LungMask:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.results.documents import LUNA16_COLUMNS
+from lungcad.results.nodules_csv import LUNA16_COLUMNS
 from lungcad.scores.froc import ScoredScan, match
 from lungcad.tables import Row, read_names, read_table, refuse_duplicates
 

@@ -46,7 +46,6 @@ class CaseDataset(Dataset):
             "lungs": torch.from_numpy(np.pad(case.lungs, width)),
             "grid_affine": scaled_affine(case.to_mm, [-before for before, _ in width], (1, 1, 1)),
             "findings": self.candidates.get(case.name, []),
-            "masks": {},  # keys that the dataset has stay in the batch, where a scorer finds them
         }
         return self.transform(data) if self.transform else data
 

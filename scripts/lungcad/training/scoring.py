@@ -20,7 +20,8 @@ from ignite.engine import Engine, Events
 from lungcad.atomic import added_files
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import to_world
-from lungcad.results.documents import LUNA16_COLUMNS, reported_score
+from lungcad.results.nodules_csv import LUNA16_COLUMNS
+from lungcad.results.nodules_json import reported_score
 from lungcad.scores.detection import score_detection
 from lungcad.scores.froc import ScoredScan, match
 from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres

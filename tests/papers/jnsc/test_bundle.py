@@ -15,6 +15,7 @@ from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, smal
 
 from lungcad.bundle.registry import stage_bundle, stages_of
 from lungcad.chain.cad import NoduleCAD
+from lungcad.chain.chain import CHAIN, Chain
 from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import Finding
@@ -69,10 +70,9 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     scan = Scan(small_volume())
     found = BundleStage(bundles / NAME, CPU, stage="detect")(scan)
     assert found
-    assert all(f.volume_mm3 == pytest.approx(scan.masks[f.center_lps_mm].volume_mm3) for f in found)
+    assert all(f.volume_mm3 == pytest.approx(f.mask.volume_mm3) for f in found)
     assert all(0 <= p <= 1 for f in found for p in (f.detection_score, f.nodule_probability, f.malignancy_probability))
     assert min(f.diameter_mm for f in found) >= 6  # a single voxel is 3.7
-    scan.masks.clear()
     given = [Finding((-58.0, 0.0, -230.0), 12.0, 0.9, 0.8), Finding((56.0, 10.0, -230.0), None, 0.5, 0.4)]
     judged = BundleStage(bundles / NAME, CPU, stage="characterise")(scan, given)
     assert [(f.center_lps_mm, f.diameter_mm, f.nodule_probability) for f in judged] == [
@@ -80,7 +80,7 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     ]
     assert 0 <= judged[0].malignancy_probability <= 1
     for finding in judged:
-        assert (finding.volume_mm3 is None) == (finding.center_lps_mm not in scan.masks)
+        assert (finding.volume_mm3 is None) == (finding.mask is None)
     assert BundleStage(bundles / NAME, CPU, stage="characterise")(scan, []) == []
 
 
@@ -108,11 +108,12 @@ def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nod
     bundles: Path, tmp_path: Path
 ) -> None:
     ct = write_image(tmp_path / "chest.nii.gz", *small_chest())
-    stages, meta = {"detect": "jnsc", "characterise": "jnsc"}, {"name": "lung_nodule_cad", "version": "0.0.1"}
 
     def findings(**thresholds: float) -> list[dict[str, Any]]:
         some = {"candidates": 0.0} | thresholds
-        folder = NoduleCAD(stages, str(bundles), CPU, str(ct), str(tmp_path), meta, "candidates", some).run()
+        chain = Chain("jnsc", None, "jnsc", CPU, "candidates", thresholds=some, bundles_dir=bundles,
+                      root=ROOT / "bundles" / CHAIN)  # fmt: skip
+        folder = NoduleCAD(chain, str(ct), str(tmp_path)).run()
         found: list[dict[str, Any]] = json.loads((folder / "nodules.json").read_text())["findings"]
         return found
 

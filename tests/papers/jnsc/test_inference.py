@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The joint network over the lungs of a scan and over crops, and what becomes of its regions."""
 
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from monai.inferers import sliding_window_inference
-from small_cases import small_volume
 from torch import Tensor, nn
 
 from lungcad.finding import Finding
@@ -15,7 +15,6 @@ from lungcad.papers.jnsc.inference import CropJointInferer, Judged, LungJointInf
 from lungcad.papers.jnsc.network import JointNet
 from lungcad.papers.jnsc.regions import Region, find_regions
 from lungcad.papers.jnsc.transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
-from lungcad.scan.scan import Scan
 
 WINDOW = 32
 AFFINE = scaled_affine(np.diag([1.0, 1.0, 1.0, 1.0]), (-10, 5, 100), (1, 1, 1))
@@ -189,7 +188,7 @@ def test_findings_have_place_size_scores_and_a_mask() -> None:
     assert first.malignancy_probability == pytest.approx(0.75)
     assert second.nodule_probability == pytest.approx(0.1)
     made = step({"pred": Judged(regions, classes), "grid_affine": affine})
-    mask = made["masks"][second.center_lps_mm]
+    mask = made["findings"][1].mask
     assert mask.volume_mm3 == second.volume_mm3 == pytest.approx(27 * 8)
     np.testing.assert_allclose(to_world(mask.affine, (1, 1, 1)), second.center_lps_mm)
     assert Finding.from_dict(first.as_dict()) == first  # plain JSON, whatever the mask
@@ -202,14 +201,7 @@ def test_without_the_classification_only_the_segmentation_speaks() -> None:
     assert [f.detection_score for f in found] == [0.9, 0.5]  # the one around the best is suppressed
     assert all(f.nodule_probability is None and f.malignancy_probability is None for f in found)
     only = RegionsToFindingsd("pred", [1.0], 1)({"pred": judged, "grid_affine": AFFINE})
-    assert len(only["findings"]) == len(only["masks"]) == 1
-
-
-def test_masks_of_a_chain_are_kept_by_its_scan() -> None:
-    scan = Scan(small_volume())
-    judged = Judged([a_region((10, 20, 30), 5, 0.7)], torch.tensor([[0.2, 0.6, 0.2]]))
-    made = RegionsToFindingsd("pred", [1.0], 5)({"pred": judged, "grid_affine": AFFINE, "scan": scan})
-    assert list(scan.masks) == [made["findings"][0].center_lps_mm]
+    assert [finding.mask is not None for finding in only["findings"]] == [True]
 
 
 def test_given_findings_get_malignancy_volume_and_a_mask_at_their_place() -> None:
@@ -220,15 +212,15 @@ def test_given_findings_get_malignancy_volume_and_a_mask_at_their_place() -> Non
     assert FindingDiametersd([2.0])(data)["diameters"].tolist() == pytest.approx([3.0, np.nan], nan_ok=True)
     region = a_region((14, 14, 14), 4, 0.9)  # its middle is the crop's
     data["pred"] = Judged([region, None], torch.tensor([[0.3, 0.1, 0.6], [torch.nan] * 3]))
-    data["masks"] = {f.center_lps_mm: region_mask(region, AFFINE) for f in findings}  # of a stage before
+    data["findings"] = [replace(f, mask=region_mask(region, AFFINE)) for f in findings]  # of a stage before
     made = JudgedFindingsd("pred", size)(data)
     first, second = made["findings"]
     assert (first.center_lps_mm, first.diameter_mm, first.nodule_probability) == ((1.0, 2.0, 3.0), 6.0, 0.8)
     assert (first.malignancy_probability, first.volume_mm3) == pytest.approx((0.25, 64.0))
     assert (second.malignancy_probability, second.volume_mm3, second.attributes) == (None, None, None)
-    mask = made["masks"][first.center_lps_mm]
-    np.testing.assert_allclose(to_world(mask.affine, (1.5, 1.5, 1.5)), to_world(AFFINE, data["proposals"][0]))
-    assert second.center_lps_mm not in made["masks"]
+    assert first.mask is not None
+    np.testing.assert_allclose(to_world(first.mask.affine, (1.5, 1.5, 1.5)), to_world(AFFINE, data["proposals"][0]))
+    assert second.mask is None
     for least, known in ((0.8, True), (0.81, False)):  # of what is improbable only the malignancy is left out
         (again, _) = JudgedFindingsd("pred", size, least)(data)["findings"]
         assert (again.malignancy_probability is not None, again.volume_mm3) == (known, first.volume_mm3)

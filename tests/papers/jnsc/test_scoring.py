@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,13 @@ def test_each_outlined_nodule_has_a_row_with_its_best_finding() -> None:
     case = cube_case()
     best, mask = found(case, (4, 4, 4), (6, 6, 3), nodule_probability=0.8, malignancy_probability=0.7)
     worse, _ = found(case, (4, 4, 5), (6, 6, 3), nodule_probability=0.6, malignancy_probability=0.1)
-    first, second = nodule_rows(case, [worse, best], {best.center_lps_mm: mask})
+    first, second = nodule_rows(case, [worse, replace(best, mask=mask)])
     assert (first["found"], first["dice"]) == (1, pytest.approx(2 / 3))  # 108 of 216 voxels
     assert (first["volume_mm3"], first["true_volume_mm3"]) == (216, 432)
     assert first["true_diameter_mm"] == pytest.approx(np.cbrt(6 * 432 / np.pi))
     assert (first["malignancy_probability"], first["median_malignancy"], first["n_readers"]) == (0.7, 4.5, 2)
     assert (second["found"], second["dice"], second["volume_mm3"], second["median_malignancy"]) == (0, 0.0, None, 2.0)
-    assert nodule_rows(case, [], {})[0]["found"] == 0
+    assert nodule_rows(case, [])[0]["found"] == 0
 
 
 def row(patient: int, found: int, dice: float, median: float | None, probability: float | None,
@@ -118,7 +119,7 @@ def test_a_scored_folder_holds_rows_that_are_read_back(tmp_path: Path) -> None:
     scorer = JointScorer(str(tmp_path), "a test")
     engine = Engine(lambda engine, batch: None)
     scorer.attach(engine)
-    engine.run([{"case": case, "findings": [finding], "masks": {finding.center_lps_mm: mask}}])
+    engine.run([{"case": case, "findings": [replace(finding, mask=mask)]}])
     figures = json.loads((tmp_path / "joint.json").read_text())
     assert (figures["data"], figures["nodules"], figures["found"], figures["mean_dice"]) == ("a test", 2, 1, 1.0)
     assert json.loads((tmp_path / "metrics.json").read_text())["nodules"] == 3
@@ -127,5 +128,5 @@ def test_a_scored_folder_holds_rows_that_are_read_back(tmp_path: Path) -> None:
     assert text.startswith("| scored | scans |")  # the detection's table
     rows = read_rows([tmp_path, tmp_path])
     assert len(rows) == 4
-    assert rows[0] == nodule_rows(case, [finding], {finding.center_lps_mm: mask})[0]
+    assert rows[0] == nodule_rows(case, [replace(finding, mask=mask)])[0]
     assert rows[1]["volume_mm3"] is None

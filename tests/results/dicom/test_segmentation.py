@@ -3,6 +3,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lungcad import Finding, InputError
 from lungcad.dicom import read_series
 from lungcad.finding import FindingMask
 from lungcad.geometry import scaled_affine, to_world
+from lungcad.reading.volume_file import read_volume
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.results.dicom.source import read_source
 from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source
@@ -65,11 +67,11 @@ def test_mask_on_the_grid_of_the_series_comes_back_voxel_by_voxel(tmp_path: Path
 def run_bundle_on_its_own(tmp_path: Path, dicom_results: Any) -> Path:
     """Write what a bundle's case with two masks holds; returns the result folder."""
     series = save(make_series(), tmp_path / "series")
-    scan = Scan(read_series(series))
-    scan.masks = two_masks()
+    scan = Scan(read_volume(series))
+    masks = two_masks()
     meta = {"name": "lung_nodule_joint_jnsc", "version": "0.1.0", "weights_sha256": "0" * 64}
-    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, str(series), dicom_results=dicom_results)
-    write({"scan": scan, "findings": [FIRST, SECOND]})
+    write = WriteFindingsd(str(tmp_path), meta, "all", {"all": 0.0}, CPU, dicom_results=dicom_results)
+    write({"scan": scan, "findings": [replace(one, mask=masks[one.center_lps_mm]) for one in (FIRST, SECOND)]})
     return tmp_path / scan.volume.series_uid
 
 
@@ -176,7 +178,7 @@ def test_nodule_with_a_mask_has_a_second_group_with_nothing_but_its_region(writt
     planar = {one.tracking_identifier: one for one in written.report.content.get_planar_roi_measurement_groups()}
     groups = written.report.content.get_volumetric_roi_measurement_groups()
     volumetric = {one.tracking_identifier: one for one in groups}
-    assert set(planar) == {"nodule 1", "nodule 2", "nodule 3"} and set(volumetric) == {"nodule 1", "nodule 2"}
+    assert set(planar) == {"nodule 1", "nodule 2", "nodule 4"} and set(volumetric) == {"nodule 1", "nodule 2"}
     for name, group in volumetric.items():
         assert planar[name].tracking_uid == group.tracking_uid
         assert planar[name].get_measurements() == [] and group.get_measurements() != []

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from dicom_phantom import BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM, directions, make_series, rotated, save
 from dicom_results_case import (
+    BELOW,
     FINDINGS,
     FIRST,
     SECOND,
@@ -20,6 +21,7 @@ from dicom_results_case import (
     ball_mask,
     by_dcmqi,
     numbers,
+    result_of,
     write,
     write_phantom,
 )
@@ -30,7 +32,6 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from lungcad import Finding
-from lungcad.dicom import read_series
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
 from lungcad.results.dicom.codes import attribute_code
 from lungcad.results.words import MALIGNANCY_MEANING
@@ -82,16 +83,16 @@ def test_numbers_fit_the_16_characters_of_a_decimal_string(tmp_path: Path) -> No
 
 
 def test_unknown_is_left_out(written: Written) -> None:
-    group = written.nodule(3)
+    group = written.nodule(4)
     assert numbers(group) == {"Certainty of Finding": (70.0, "%")}  # its detection score, all that is known
     assert attributes_of(group) == {}
     assert codes.DCM.Comment not in [item.name for item in group[0].ContentSequence]
-    assert written.region(3).graphic_type.value == "POINT"
+    assert written.region(4).graphic_type.value == "POINT"
 
 
 def test_what_is_below_the_operating_point_is_not_told(written: Written) -> None:
     groups = written.report.content.get_planar_roi_measurement_groups()
-    assert [group.tracking_identifier for group in groups] == ["nodule 1", "nodule 2", "nodule 3"]
+    assert [group.tracking_identifier for group in groups] == ["nodule 1", "nodule 2", "nodule 4"]
     assert len({group.tracking_uid for group in groups}) == 3
 
 
@@ -140,7 +141,7 @@ def test_mean_score_becomes_the_nearest_step_but_of_kinds_only_the_usual(name: s
 def test_region_lies_where_nodules_json_says(tmp_path: Path, options: dict[str, Any]) -> None:
     told = write_phantom(tmp_path, **options)
     slices = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "series").iterdir())}
-    for entry in told.document["findings"][:3]:
+    for entry in (told.document["findings"][n] for n in (0, 1, 3)):
         region = told.region(entry["id"])
         uid = region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         assert uid == entry["slice"]["sop_instance_uid"]
@@ -189,7 +190,7 @@ def test_enhanced_ct_is_referenced_by_frame(tmp_path: Path) -> None:
         return [enhanced([slices[k] for k in order])]
 
     told = write_phantom(tmp_path, change=multi_frame)
-    for entry in told.document["findings"][:3]:
+    for entry in (told.document["findings"][n] for n in (0, 1, 3)):
         item = told.region(entry["id"]).ContentSequence[0].ReferencedSOPSequence[0]
         assert item.ReferencedSOPInstanceUID == "1.2.3.4.5"
         assert item.ReferencedFrameNumber == entry["slice"]["instance_number"]
@@ -197,7 +198,7 @@ def test_enhanced_ct_is_referenced_by_frame(tmp_path: Path) -> None:
 
 
 def test_no_nodule_is_stated(tmp_path: Path) -> None:
-    told = write_phantom(tmp_path, [FINDINGS[3]])  # one, below the operating point
+    told = write_phantom(tmp_path, [BELOW])  # one, below the operating point
     assert told.files == {REPORT_FILE} and told.notes == []
     (group,) = told.report.content.get_image_measurement_groups()
     (said,) = group.get_qualitative_evaluations()
@@ -312,7 +313,7 @@ def test_without_a_common_frame_of_reference_there_are_regions_but_no_points(tmp
     told = write_phantom(tmp_path, masks={SECOND.center_lps_mm: ball_mask(SECOND.center_lps_mm, [2] * 3, np.eye(4))},
                          change=break_frames)  # fmt: skip
     assert told.region(1).graphic_type.value == "ELLIPSE"
-    kinds = {item.ValueType for number in (1, 2, 3) for item in told.nodule(number)[0].ContentSequence}
+    kinds = {item.ValueType for number in (1, 2, 4) for item in told.nodule(number)[0].ContentSequence}
     assert "SCOORD3D" not in kinds
     assert not told.segmentation.FrameOfReferenceUID.startswith("1.2.3")  # one of its own
 
@@ -342,10 +343,11 @@ def test_images_that_share_a_uid_cannot_be_told_about(tmp_path: Path) -> None:
 def test_images_that_were_not_analysed_are_not_told_of(tmp_path: Path, late: int, suffix: str) -> None:
     slices = make_series()
     series = save(slices[: len(slices) - late], tmp_path / "series")
-    volume, document = read_series(series), write(series, tmp_path / "first").document
+    result = result_of(series)
     for one in slices:
         one.SOPInstanceUID += suffix
-    notes = write_dicom_results(tmp_path, document, volume, save(slices, series))
+    save(slices, series)
+    notes = write_dicom_results(tmp_path, result)
     assert notes == ["no report and no segmentation: the series is no longer the one that was analysed"]
     assert not list(tmp_path.glob("*.dcm"))
 
@@ -391,8 +393,8 @@ def test_dcmqi_reads_the_same_numbers(tmp_path: Path) -> None:
     assert read["observerContext"]["DeviceObserverName"] == "lung_nodule_cad"
     assert len(read["imageLibrary"]) == 20
     groups = [one for one in read["Measurements"] if one["measurementItems"]]
-    assert [one["TrackingIdentifier"] for one in groups] == ["nodule 1", "nodule 2", "nodule 3"]
-    for number, theirs in enumerate(groups, start=1):
+    assert [one["TrackingIdentifier"] for one in groups] == ["nodule 1", "nodule 2", "nodule 4"]
+    for number, theirs in zip((1, 2, 4), groups, strict=True):
         ours = told.nodule(number)
         assert theirs["TrackingUniqueIdentifier"] == ours.tracking_uid
         values = {one["quantity"]["CodeMeaning"]: float(one["value"]) for one in theirs["measurementItems"]}

@@ -44,7 +44,7 @@ class JointScorer(CaseScorer):
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Take in one case."""
         super().add(batch, output)
-        self.rows += nodule_rows(batch["case"], batch["findings"], batch["masks"])
+        self.rows += nodule_rows(batch["case"], batch["findings"])
 
     def write(self) -> None:
         """Write what was collected."""
@@ -59,9 +59,7 @@ class JointScorer(CaseScorer):
             (folder / "joint.json").write_text(json.dumps({"data": self.data} | joint_figures(self.rows), indent=2))
 
 
-def nodule_rows(
-    case: Case, findings: Sequence[Finding], masks: dict[tuple[float, float, float], FindingMask]
-) -> list[dict[str, Any]]:
+def nodule_rows(case: Case, findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """One row of :data:`COLUMNS` for each nodule of a case that has a mask.
 
     A nodule is found by the best finding centred within its radius, as LUNA16 has it. None is unknown.
@@ -82,9 +80,8 @@ def nodule_rows(
         near = np.flatnonzero(case.distance_mm(places, [nodule])[:, 0] < nodule.diameter_mm / 2)
         if len(near):
             best = findings[near[np.nan_to_num(scores[near], nan=-1).argmax()]]
-            mask = masks.get(best.center_lps_mm)
             row |= {
-                "found": 1, "dice": None if mask is None else dice(true, mask, case.to_mm),
+                "found": 1, "dice": None if best.mask is None else dice(true, best.mask, case.to_mm),
                 "volume_mm3": best.volume_mm3, "diameter_mm": best.diameter_mm,
                 "malignancy_probability": best.malignancy_probability,
             }  # fmt: skip

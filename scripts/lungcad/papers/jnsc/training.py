@@ -46,6 +46,9 @@ class JointTraining(nn.Module):
         InputError: E-CONFIG, an unknown training or source of regions.
     """
 
+    skips_parameters = True
+    """A step without a sample for a branch leaves its parameters without a gradient."""
+
     def __init__(self, module: JointNet, training: str = "joint", regions: str = "both", threshold: float = 0.4,
                  core: float = 1.0, least_diameter: float = 0.0, most: int = 8, overlap: float = 0.1,
                  precision: str = "auto"):  # fmt: skip

@@ -9,20 +9,12 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Transform
 
-from lungcad.finding import Finding, FindingMask, Masks
+from lungcad.finding import Finding, FindingMask
 from lungcad.geometry import scaled_affine, to_world
 from lungcad.papers.jnsc.inference import Judged
 from lungcad.papers.jnsc.regions import Region
 from lungcad.papers.peaks import merge_spheres
 from lungcad.papers.transforms import Data
-
-
-def masks_of(data: Data) -> Masks:
-    """The case's masks, of a chain's scan those of all stages; see :mod:`lungcad.finding`."""
-    if "masks" not in data:
-        data["masks"] = data["scan"].masks if "scan" in data else {}
-    masks: Masks = data["masks"]
-    return masks
 
 
 def region_mask(region: Region, affine: np.ndarray) -> FindingMask:
@@ -40,7 +32,7 @@ class RegionsToFindingsd(MapTransform):
     """Regions of a scan to ``findings``: the centre of mass, and the diameter of the sphere as large (section V.A).
 
     The detection score is the region's mean probability of the segmentation; the nodule probability is that of not
-    being a non-nodule, unknown without the classification. ``masks`` gets each finding's mask.
+    being a non-nodule, unknown without the classification. Each finding carries its mask.
 
     Args:
         keys: of what :class:`~lungcad.papers.jnsc.inference.LungJointInferer` gives.
@@ -62,15 +54,14 @@ class RegionsToFindingsd(MapTransform):
             diameter = np.array([region.diameter * self.spacing_mm for region in regions])
             classified = bool(judged.classes.isfinite().all())
             score = 1 - judged.classes[:, 2].numpy() if classified else np.array([r.score for r in regions])
-            d["findings"], masks = [], masks_of(d)
+            d["findings"] = []
             for n in merge_spheres(center, diameter, score)[: self.most]:
                 mask = region_mask(regions[n], d["grid_affine"])
                 place = (float(center[n, 0]), float(center[n, 1]), float(center[n, 2]))
                 d["findings"].append(Finding(
                     place, float(diameter[n]), regions[n].score, float(score[n]) if classified else None,
-                    malignancy(judged.classes[n].tolist()), volume_mm3=mask.volume_mm3,
+                    malignancy(judged.classes[n].tolist()), volume_mm3=mask.volume_mm3, mask=mask,
                 ))  # fmt: skip
-                masks[place] = mask
         return d
 
 
@@ -95,8 +86,8 @@ class FindingDiametersd(Transform):
 class JudgedFindingsd(MapTransform):
     """Malignancy and volume of given ``findings``; nothing else of them changes, and none is dropped.
 
-    Their ``masks`` are kept where the segmentation has something. Attributes of an earlier stage go: they belong to its
-    word on malignancy.
+    A finding carries a mask where the segmentation has something. Attributes of an earlier stage are removed: they
+    belong to its opinion on malignancy.
 
     Args:
         keys: of what :class:`~lungcad.papers.jnsc.inference.CropJointInferer` gives for crops around the findings.
@@ -114,21 +105,18 @@ class JudgedFindingsd(MapTransform):
         d = dict(data)
         for key in self.keys:
             judged: Judged = d[key]
-            found, masks = [], masks_of(d)
+            found = []
             for finding, region, classes, place in zip(
                 d["findings"], judged.regions, judged.classes.tolist(), d["proposals"], strict=True
             ):
                 score = finding.score
                 asked = score is None or score >= self.least_probability
                 new = replace(finding, malignancy_probability=malignancy(classes) if asked else None, attributes=None,
-                              volume_mm3=None)  # fmt: skip
+                              volume_mm3=None, mask=None)  # fmt: skip
                 if region is not None:
                     first = np.rint(place - self.middle).astype(int)
                     mask = region_mask(region.moved(first), d["grid_affine"])
-                    masks[finding.center_lps_mm] = mask
-                    new = replace(new, volume_mm3=mask.volume_mm3)
-                else:
-                    masks.pop(finding.center_lps_mm, None)
+                    new = replace(new, volume_mm3=mask.volume_mm3, mask=mask)
                 found.append(new)
             d["findings"] = found
         return d

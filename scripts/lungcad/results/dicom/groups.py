@@ -36,7 +36,7 @@ from lungcad.results.dicom.codes import attribute_code, concept
 from lungcad.results.dicom.equipment import Algorithm
 from lungcad.results.dicom.nodules import Nodule
 from lungcad.results.dicom.source import Source
-from lungcad.results.documents import reported_score
+from lungcad.results.nodules_json import reported_score
 from lungcad.results.words import MALIGNANCY_MEANING
 
 IMAGE_CORNER = 0.5

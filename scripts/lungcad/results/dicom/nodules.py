@@ -7,12 +7,11 @@ from typing import Any
 
 from pydicom.uid import generate_uid
 
-from lungcad.finding import Masks
 from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
-from lungcad.results.documents import plain, reported_score
-from lungcad.results.report import side_of_body
-from lungcad.volume import Volume
+from lungcad.results.nodules_json import nodules_document
+from lungcad.results.result import Result
+from lungcad.scan.location import side_of_body
 
 
 @dataclass(frozen=True)
@@ -37,31 +36,25 @@ class Nodule:
     axes_mm: tuple[float, float] | None
 
 
-def reported_nodules(document: Mapping[str, Any], volume: Volume, source: Source, masks: Masks) -> list[Nodule]:
+def reported_nodules(result: Result, source: Source) -> list[Nodule]:
     """Take the findings at or above the operating point, as report.html does; a score that is unknown is reported.
 
     Args:
-        document: nodules.json.
-        volume: the scan, to tell right from left.
+        result: findings with their masks, and the scan, to tell right from left.
         source: the series.
-        masks: by a finding's centre; those of other findings do not matter.
     """
-    threshold = document["thresholds"][document["operating_point"]]
-    rounded = {tuple(plain(list(center))): mask for center, mask in masks.items()}
     nodules: list[Nodule] = []
     segments = 0
-    for entry in document["findings"]:
-        score = reported_score(entry)
-        if score is not None and score < threshold:
+    for entry, finding in zip(nodules_document(result)["findings"], result.findings, strict=True):
+        if finding.score is not None and finding.score < result.threshold:
             continue
         mask = axes_mm = None
-        found = rounded.get(tuple(entry["center_lps_mm"]))
-        if found is not None:
-            mask, thin = on_source(found, source), on_thin_slices(found, source)
+        if finding.mask is not None:
+            mask, thin = on_source(finding.mask, source), on_thin_slices(finding.mask, source)
             axes_mm = None if thin is None else long_and_short_axis_mm(thin, source)
         segments += mask is not None
         nodules.append(Nodule(
-            entry, f"nodule {entry['id']}", generate_uid(prefix=None), side_of_body(volume, entry["center_lps_mm"]),
-            mask, None if mask is None else segments, axes_mm,
+            entry, f"nodule {entry['id']}", generate_uid(prefix=None),
+            side_of_body(result.volume, entry["center_lps_mm"]), mask, None if mask is None else segments, axes_mm,
         ))  # fmt: skip
     return nodules

@@ -1,83 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door to the DICOM results: from nodules.json, and the series that it is about, to files."""
+"""The writer of the DICOM objects: from a result, and the series that it is about, to files."""
 
 import contextlib
 import logging
-import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from lungcad.errors import InputError
-from lungcad.finding import Masks
-from lungcad.volume import Volume
+from lungcad.results.nodules_json import nodules_document
+from lungcad.results.result import Result
 
 REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
 
 
-@dataclass
-class DicomWriter:
-    """Adds the DICOM objects to the other result files; ``also`` of :func:`lungcad.results.documents.write_results`.
+def write_dicom(folder: Path, result: Result) -> None:
+    """Write the DICOM objects of a result into a folder, and say on stderr why one is missing.
 
-    Attributes:
-        volume, path, masks, leniency: see :func:`write_dicom_results`.
-        wanted: ``False`` writes nothing.
-        notes: why an object is missing, once it was called.
+    A failure takes no other format of the result with it: it is told like any other reason.
     """
-
-    volume: Volume
-    path: str | os.PathLike[str]
-    masks: Masks
-    leniency: Mapping[str, Any] = field(default_factory=dict)
-    wanted: bool = True
-    notes: list[str] = field(default_factory=list)
-
-    def __call__(self, folder: Path, document: Mapping[str, Any]) -> None:
-        """Write into the folder what the document tells; a failure takes no other result with it."""
-        if not self.wanted:
-            return
-        try:
-            self.notes += write_dicom_results(folder, document, self.volume, self.path, self.masks, self.leniency)
-        except Exception as error:  # its text could name the patient
-            for name in (REPORT_FILE, SEGMENTATION_FILE):
-                (folder / name).unlink(missing_ok=True)
-            self.notes.append(f"no report and no segmentation: internal error {type(error).__name__}")
-
-    def tell(self) -> None:
-        """Print the notes where progress is shown."""
-        for note in self.notes:
-            print(f"{'dicom':<14}{note}", file=sys.stderr)
+    try:
+        notes = write_dicom_results(folder, result)
+    except Exception as error:  # its text could name the patient
+        for name in (REPORT_FILE, SEGMENTATION_FILE):
+            (folder / name).unlink(missing_ok=True)
+        notes = [f"no report and no segmentation: internal error {type(error).__name__}"]
+    for note in notes:
+        print(f"{'dicom':<14}{note}", file=sys.stderr)
 
 
-def write_dicom_results(
-    folder: str | os.PathLike[str], document: Mapping[str, Any], volume: Volume, path: str | os.PathLike[str],
-    masks: Masks | None = None, leniency: Mapping[str, Any] | None = None,
-) -> list[str]:  # fmt: skip
+def write_dicom_results(folder: Path, result: Result) -> list[str]:
     """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
 
-    Told are the findings at or above the operating point of the document, none as a statement. What is unknown is left
-    out. Patient and study are those of the series; series and instances are new.
-
-    Args:
-        folder: that exists.
-        document: nodules.json as built by :func:`lungcad.results.documents.nodules_document`.
-        volume: the scan that it is about.
-        path: where the scan was read from; its headers are read again.
-        masks: by a finding's centre, such as :attr:`lungcad.scan.scan.Scan.masks`.
-        leniency: with which the scan was read.
+    They hold the findings at or above the operating point, none as a statement. What is unknown is left out. Patient
+    and study are those of the series, whose headers are read again; series and instances are new.
 
     Returns:
         notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
     """
     from lungcad.reading.volume_file import is_volume_file
 
-    if is_volume_file(path):
+    volume = result.volume
+    if volume.origin is None or is_volume_file(volume.origin.path):
         return ["no report and no segmentation: the input is not DICOM"]
 
     from lungcad.results.dicom.equipment import Algorithm
@@ -87,19 +55,19 @@ def write_dicom_results(
     from lungcad.results.dicom.structured_report import make_report
 
     try:
-        source = read_source(path, volume.series_uid, **(leniency or {}))
+        source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
     except InputError as error:
         return [f"no report and no segmentation: {error.message}"]
     if volume.sop_instance_uids and list(volume.sop_instance_uids) != [one.SOPInstanceUID for one, _ in source.slices]:
         return ["no report and no segmentation: the series is no longer the one that was analysed"]
-    algorithm, segmentation = Algorithm.of(document), None
-    nodules = reported_nodules(document, volume, source, masks or {})
+    document, segmentation = nodules_document(result), None
+    algorithm, nodules = Algorithm.of(document), reported_nodules(result, source)
     reason = why_no_segmentation(source, nodules)
     with disable_value_validation(), _discreet():
         if not reason:
             segmentation = make_segmentation(source, nodules, algorithm)
-            _save(segmentation, Path(folder) / SEGMENTATION_FILE)
-        _save(make_report(source, document, nodules, segmentation, algorithm), Path(folder) / REPORT_FILE)
+            _save(segmentation, folder / SEGMENTATION_FILE)
+        _save(make_report(source, document, nodules, segmentation, algorithm), folder / REPORT_FILE)
     return [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
 
 
