@@ -8,7 +8,7 @@ import pytest
 from small_cases import ROOT
 
 from lungcad import InputError
-from lungcad.bundle.launch import MONAI_ARGUMENTS, begin, check_override_values, parse_flags
+from lungcad.bundle.launch import MONAI_ARGUMENTS, check_command_line, check_override_values, parse_flags
 from lungcad.console import find_input_error
 
 KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
@@ -74,13 +74,13 @@ def test_begin_checks_monais_command_line_against_all_config_files(
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     begin_with = ["run", "--config_file", f"['{first}','{overlay}']"]
     monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest", *begin_with, "--wrong", "1"])
-    begin()
+    check_command_line()
     program = "/site-packages/monai/bundle/__main__.py"
     monkeypatch.setattr(sys, "argv", [program, *begin_with, "--dataset_dir", "x", "--epochs", "2"])
-    begin()
+    check_command_line()
     monkeypatch.setattr(sys, "argv", [program, *begin_with, "--epoch", "2"])
     with pytest.raises(InputError, match="Did you mean --epochs"):
-        begin()
+        check_command_line()
 
 
 def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_names_reach_the_bundle_as_they_are_or_not_at_all(
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     if not reason:
-        begin()
+        check_command_line()
         return
     with pytest.raises(InputError, match=f"E-CONFIG.*{reason}"):
-        begin()
+        check_command_line()
 
 
 def test_flags_pair_up_as_fire_does() -> None:

@@ -31,13 +31,15 @@ _NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|s
 """Keys that hold a name; and those that may also hold a list of names, or None."""
 
 
-def begin() -> None:
-    """First line of a bundle's ``run``: failures in one line, no altered pack, no override that is unknown or is code.
+def check_command_line() -> None:
+    """Check a command line of ``python -m monai.bundle run``: no altered pack, no unknown override, none with code.
 
-    Of ``run``, not of ``initialize``, because MONAI puts the bundle's folder, where a packed bundle has its lungcad, on
-    Python's path between the two. Refers to nothing in the config, because a reference would evaluate what it is
-    there to refuse. An override of ``run`` or ``initialize`` itself comes before it: let users of a service choose
-    values, never keys. Looks at overrides only where the process is ``python -m monai.bundle``.
+    The first line of a bundle's ``run``. From here on a failure ends the process with one line.
+
+    It stands in ``run``, not in ``initialize``, because MONAI puts the bundle's folder, where a packed bundle has its
+    lungcad, on Python's path between the two. It refers to nothing in the config, because a reference would evaluate
+    what it is there to refuse. An override of ``run`` or ``initialize`` itself comes before it: let users of a service
+    choose values, never keys. It looks at overrides only where the process is ``python -m monai.bundle``.
 
     Raises:
         InputError: E-CONFIG; E-WEIGHTS.

@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 
 from lungcad.bundle.registry import stage_bundle, stages_folder
 from lungcad.bundle.weights import load_state
+from lungcad.training.parallel import MULTI_GPU_OVERLAY
 
 
 class SkipCheck(Exception):
@@ -40,8 +41,8 @@ class Bundle:
         self.meta = json.loads(self.config("metadata").read_text())
 
     def config(self, name: str) -> Path:
-        """Path of ``configs/<name>.json``."""
-        return self.root / "configs" / f"{name}.json"
+        """Path of ``configs/<name>.json``, or of the overlay that all bundles share."""
+        return MULTI_GPU_OVERLAY if name == MULTI_GPU_OVERLAY.stem else self.root / "configs" / f"{name}.json"
 
     def parser(self, *overlays: str) -> ConfigParser:
         """inference.json with overlays, parsed, nothing instantiated."""

@@ -14,17 +14,16 @@ FILES = (
     "LICENSE", "configs/metadata.json", "configs/inference.json", "configs/logging.conf", "docs/README.md",
     "docs/data_license.txt",
 )  # fmt: skip
-STAGE_FILES = ("configs/train.json", "configs/evaluate.json", "configs/multi_gpu_train.json", "models/model.pt")
+STAGE_FILES = ("configs/train.json", "configs/evaluate.json", "models/model.pt")
 """What every bundle has, and what a bundle with a network of its own has besides."""
 
 SKELETON = (
     "imports", "bundle_root", "dataset_dir", "output_dir", "series_uid", "device", "precision", "debug", "network_def",
-    "network", "preprocessing", "dataset", "dataloader", "inferer", "findings", "postprocessing", "evaluator",
-    "collate", "prepare_batch", "initialize", "run",
+    "network", "preprocessing", "dataset", "inferer", "decode", "postprocessing", "evaluator", "initialize", "run",
 )  # fmt: skip
 CHAIN_SKELETON = (
-    "imports", "bundle_root", "dataset_dir", "output_dir", "series_uid", "device", "debug", "stages", "network_def",
-    "dataset", "inferer", "evaluator", "initialize", "run",
+    "imports", "bundle_root", "dataset_dir", "output_dir", "series_uid", "device", "debug", "detector", "reducer",
+    "characteriser", "network_def", "dataset", "inferer", "chain", "evaluator", "initialize", "run",
 )  # fmt: skip
 """Top-level keys of inference.json, in this order; a bundle's own knobs stand before ``network_def``."""
 
@@ -59,19 +58,22 @@ def _walk(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_skeleton(bundle: Bundle) -> str:
-    """Same keys in the same order in every bundle; our classes say where they come from; no machine's paths."""
+    """Same keys in the same order in every bundle; our networks, losses, inferers are described; no machine's paths."""
     config = json.loads(bundle.config("inference").read_text())
     skeleton = CHAIN_SKELETON if bundle.is_chain else SKELETON
     shared = [key for key in config if key in skeleton]
     assert shared == list(skeleton), f"keys {', '.join(shared)} (expected {', '.join(skeleton)})"
     late = [key for key in list(config)[list(config).index("network_def") :] if key not in skeleton]
     assert not late, f"own keys behind network_def: {', '.join(late)}"
-    assert (config["initialize"], config["run"][0]) == ([], "$begin()"), "run does not start with $begin()"
+    assert (config["initialize"], config["run"][0]) == ([], "$check_command_line()"), (
+        "run does not start with $check_command_line()"
+    )
     for path in sorted((bundle.root / "configs").glob("*.json")):
         for where, value in _walk(json.loads(path.read_text())):
             target = value.get("_target_", "") if isinstance(value, dict) else ""
-            ours = re.match(r"lungcad\.(networks|inferers|losses)\b", target)
-            assert not ours or "_desc_" in value, f"{path.name}: {where} ({target}) has no _desc_"
+            ours = re.match(r"lungcad\.papers\.(\w+\.)?(network|loss|inference|inferers)\.", target)
+            described = not ours or target.endswith("d") or "_desc_" in value  # a transform's name ends with d
+            assert described, f"{path.name}: {where} ({target}) has no _desc_"
             machine = isinstance(value, str) and re.search(r"^(/|~|[A-Z]:\\)|/(home|root|tmp|Users|mnt)/", value)
             assert not machine, f"{path.name}: {where} is a path of one machine: {value}"
     return f"{len(config)} keys"

@@ -130,6 +130,9 @@ class BranchTraining(nn.Module):
         - out: ``proposals`` (B, N, 5); with ``classify`` also ``judged`` (B, P), log odds, and ``truth`` (B, P), labels
     """
 
+    skips_parameters = True
+    """A step without a sample for a branch leaves its parameters without a gradient."""
+
     def __init__(self, module: AggregatedFasterRCNN, anchors_mm: Sequence[Sequence[float]], classify: bool = True,
                  sampled: int = 16, most: int = 64, overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
         super().__init__()
