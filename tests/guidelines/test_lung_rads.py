@@ -180,6 +180,13 @@ def test_crossing_a_limit_without_growth_goes_by_size() -> None:
     assert lung_rads("solid", 7.0, prior_mm=6.5, months=6, prior_category="3").category == "2"
 
 
+def test_a_part_solid_nodule_that_grows_around_its_solid_part_does_not_step_down() -> None:
+    prior = {"prior_solid_mm": 4.0, "months": 6, "prior_category": "3"}
+    grown = lung_rads("part-solid", 14, 4.5, prior_mm=8, **prior)
+    assert grown.category == "3" and "the whole nodule grew" in grown.reason
+    assert lung_rads("part-solid", 9, 4.5, prior_mm=8, **prior).category == "2"
+
+
 def test_slow_growth_is_4b_but_not_of_a_non_solid_nodule() -> None:
     assert lung_rads("solid", 7, status="stable", slow_growth=True).category == "4B"
     assert lung_rads("part-solid", 7, 3, status="stable", slow_growth=True).category == "4B"

@@ -139,6 +139,8 @@ def _followed(nodule: Nodule, status: str) -> tuple[Row, str]:
         return by_size, f"{needs('prior_category')} to step down a stable nodule"
     if _crossed(nodule, by_size.category):
         return Row(by_size.category, f"{by_size.reason}; it has reached a higher class of size"), ""
+    if nodule.prior_mm is not None and lung_rads_growth(nodule.prior_mm, nodule.mean_mm).growing is not False:
+        return Row(by_size.category, f"{by_size.reason}; no step down, as the whole nodule grew"), ""
     return _stepped(nodule, str(before), said)
 
 
