@@ -105,6 +105,8 @@ def test_a_thin_cyst_is_not_scored_and_does_not_keep_the_exam_open() -> None:
         lambda: lung_rads_cyst("thick", None),
         lambda: lung_rads_cyst("thick", False, "baseline", wall_growing=True),
         lambda: lung_rads_cyst("thick", False, "stable", prior_category="9", months=3),
+        lambda: lung_rads_exam(["4A"]),
+        lambda: lung_rads_exam(lung_rads("solid", 7)),
         lambda: lung_rads_exam([], new_nodules=-1),
         lambda: lung_rads_exam([], new_nodules=1.5),
         lambda: lung_rads_exam([], priors_pending="maybe"),

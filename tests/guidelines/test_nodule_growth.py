@@ -98,7 +98,9 @@ def test_a_history_feeds_the_category() -> None:
     assert lung_rads("solid", 7.8, status=history.status, slow_growth=history.slow_growth).category == "4B"
 
 
-@pytest.mark.parametrize("sizes", [[], [(0, 5)], [(12, 5), (0, 6)], [(0, 5), (0, 6)], [(0, 5), (6, -1)]])
+@pytest.mark.parametrize(
+    "sizes", [[], [(0, 5)], [(12, 5), (0, 6)], [(0, 5), (0, 6)], [(0, 5), (6, -1)], [(0, 5), (6, 6, 6)]]
+)
 def test_impossible_histories_are_refused(sizes: list) -> None:
     with pytest.raises(ValueError, match="must"):
         lung_rads_growth_history(sizes)

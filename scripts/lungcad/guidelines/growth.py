@@ -137,8 +137,8 @@ def lung_rads_growth_history(sizes: Sequence[tuple[float, float]]) -> GrowthHist
     Raises:
         ValueError: fewer than two exams, not in order of time, or a size not above 0.
     """
-    if len(sizes) < 2:
-        raise ValueError(f"sizes must be those of at least two exams, not {len(sizes)}")
+    if len(sizes) < 2 or any(isinstance(exam, str) or len(exam) != 2 for exam in sizes):
+        raise ValueError(f"sizes must be (months, mean_mm) of at least two exams, not {sizes!r}")
     exams = [(number("months", month), size_mm("mean_mm", size)) for month, size in sizes]
     if any(after[0] <= before[0] for before, after in pairwise(exams)):
         raise ValueError("sizes must be in order of time, each exam at a time of its own")

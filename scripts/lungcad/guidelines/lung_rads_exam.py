@@ -44,6 +44,8 @@ def lung_rads_exam(
     Raises:
         ValueError: impossible input.
     """
+    if isinstance(findings, LungRads) or not all(isinstance(one, LungRads) for one in findings):
+        raise ValueError("findings must be a list of results of lung_rads, lung_rads_airway and lung_rads_cyst")
     incomplete = [
         ("a prior CT is being obtained", flag("priors_pending", priors_pending)),
         ("part of the lungs cannot be judged", not flag("lungs_evaluable", lungs_evaluable)),
