@@ -6,10 +6,15 @@ tissue of other patients: to tell pastes of nodule-free tissue from places where
 be able to (area under the ROC curve, AUC, near 0.5), and, to show that it can see at all, to tell nodules from such
 places. Small pastes are made without vessels in them, so places with a vessel are left out on both sides: what is left
 to see is the seam.
+
+Two more tasks look at nodules themselves. Their surroundings, the nodule blanked, against those of untouched places,
+blanked likewise. And their ends: nodules whose crop reaches beyond them, set in as they are, with the slices that the
+scanner saw above and below, against the same nodules at the same places with those slices cut off, as most crops are.
 """
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import fire
@@ -21,16 +26,19 @@ from tqdm import tqdm
 
 from lungcad.console import guarded
 from lungcad.scan.blanking import BLANK_HU
-from lungcad.scan.patch import cut
+from lungcad.scan.patch import cut, patch_center
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.composites import ImplantedCases
-from lungcad.training.implant import VESSEL_HU
+from lungcad.training.implant import Tissue
+from lungcad.training.placement import VESSEL_HU
 from lungcad.training.sampling import scaled
 from make_cases import HELD_OUT_LUNGS, TRAINING_LUNGS
 
 PATCH = (32, 32, 16)
 WINDOW_HU = (-1000.0, 400.0)
-KINDS = ("untouched", "control", "nodule")
+KINDS = ("untouched", "control", "nodule", "bare", "surround")
+MARGIN_SLICES = 2
+"""Slices beyond the nodule, above and below, of crops that show how a nodule ends."""
 
 Patches = dict[str, list[Tensor]]
 """For each kind one tensor (N, 1, X, Y, Z) per composite scan."""
@@ -39,7 +47,7 @@ Patches = dict[str, list[Tensor]]
 def main(
     data_dir: str, scans: int = 16, test_scans: int = 8, places: int = 20, epochs: int = 30, seed: int = 0
 ) -> None:
-    """Print the two AUCs with their 95 % intervals (bootstrap over scans).
+    """Print the four AUCs with their 95 % intervals (bootstrap over scans).
 
     Args:
         data_dir: folder with nodules3d and lungs.
@@ -52,14 +60,48 @@ def main(
     options: dict[str, Any] = {
         "nodules_per_scan": places, "controls": places, "untouched": places, "without": HELD_OUT_LUNGS
     }  # fmt: skip
-    train = patches_of(ImplantedCases(data_dir, (0, 1, 2), TRAINING_LUNGS, scans=scans, seed=seed, **options))
-    test = patches_of(ImplantedCases(data_dir, (4,), HELD_OUT_LUNGS, scans=test_scans, seed=seed + 1, **options))
-    for kind in ("control", "nodule"):
-        network = trained(train, kind, epochs, seed)
-        untouched, positive = ([score(network, scan) for scan in test[name]] for name in ("untouched", kind))
-        value, low, high = auc_with_interval(untouched, positive)
-        count = sum(map(len, positive))
-        print(f"{kind} against untouched: AUC {value:.3f} (95 % {low:.3f} to {high:.3f}), {count} {kind}s")
+    made = {
+        "train": ImplantedCases(data_dir, (0, 1, 2), TRAINING_LUNGS, scans=scans, seed=seed, **options),
+        "test": ImplantedCases(data_dir, (4,), HELD_OUT_LUNGS, scans=test_scans, seed=seed + 1, **options),
+    }
+    train, test = (patches_of(cases) for cases in made.values())
+    for kind, native in (("control", "untouched"), ("nodule", "untouched"), ("surround", "bare")):
+        tell(train, test, native, kind, epochs, seed)
+    train, test = (ends_of(cases) for cases in (made["train"], made["test"]))
+    tell(train, test, "whole", "cut", epochs, seed)
+
+
+def tell(train: Patches, test: Patches, native: str, kind: str, epochs: int, seed: int) -> None:
+    """Learn to tell one kind from what is native, and print how well that is possible."""
+    network = trained(train, native, kind, epochs, seed)
+    negative, positive = ([score(network, scan) for scan in test[name]] for name in (native, kind))
+    value, low, high = auc_with_interval(negative, positive)
+    print(f"{kind} against {native}: AUC {value:.3f} (95 % {low:.3f} to {high:.3f}), {sum(map(len, positive))} {kind}")
+
+
+def ends_of(cases: ImplantedCases) -> Patches:
+    """Patches around nodules with slices beyond them, and around the same ones with those slices cut off."""
+    whole = [tissue for tissue in cases.nodules if margin(tissue) >= MARGIN_SLICES]
+    found: Patches = {}
+    for kind, nodules in (("whole", whole), ("cut", [shortened(tissue) for tissue in whole])):
+        cases.nodules = nodules  # in the same order: both composites have the same places
+        made = (cases[number] for number in tqdm(range(len(cases)), desc=kind, file=sys.stderr))
+        found[kind] = [_patches(case, case.nodules) for case in made]
+    return found
+
+
+def margin(tissue: Tissue) -> int:
+    """Slices of a crop above or below its nodule, whichever are fewer."""
+    slices = np.flatnonzero(tissue.mask.any(axis=(0, 1)))
+    return int(min(slices[0], tissue.mask.shape[2] - 1 - slices[-1]))
+
+
+def shortened(tissue: Tissue) -> Tissue:
+    """The crop without the slices that show no nodule."""
+    slices = np.flatnonzero(tissue.mask.any(axis=(0, 1)))
+    here = np.s_[:, :, slices[0] : slices[-1] + 1]
+    center = tissue.center - np.array([0, 0, slices[0]])
+    return replace(tissue, hu=tissue.hu[here], mask=tissue.mask[here], center=center)
 
 
 def patches_of(cases: ImplantedCases) -> Patches:
@@ -71,8 +113,11 @@ def patches_of(cases: ImplantedCases) -> Patches:
         places = {"nodule": case.nodules} | {
             kind: [place for place in clear if place.name == kind] for kind in ("control", "untouched")
         }
-        for kind in KINDS:
+        for kind in ("untouched", "control", "nodule"):
             found[kind].append(_patches(case, places[kind]))
+        native = [place for place in case.controls if place.name == "untouched"]
+        for kind, some in (("bare", native), ("surround", case.nodules)):
+            found[kind].append(_patches(case, some, blanked=True))
     return found
 
 
@@ -84,9 +129,19 @@ def _holds_vessel(case: Case, place: Sphere) -> bool:
     return bool((cut(case.hu, place.index, (x, y, z), BLANK_HU)[ball] > VESSEL_HU).any())
 
 
-def _patches(case: Case, places: Sequence[Sphere]) -> Tensor:
+def _patches(case: Case, places: Sequence[Sphere], blanked: bool = False) -> Tensor:
+    """(N, 1, X, Y, Z); ``blanked`` without the spheres themselves and 2 mm around them, where their edge is."""
     patches = [scaled(cut(case.hu, place.index, PATCH, BLANK_HU), WINDOW_HU) for place in places]
+    if blanked:
+        hidden = [_distance_mm(case, place) <= place.diameter_mm / 2 + 2 for place in places]
+        patches = [np.where(ball, 0.5, patch) for ball, patch in zip(hidden, patches, strict=True)]
     return torch.from_numpy(np.array(patches, dtype=np.float32).reshape(-1, 1, *PATCH))
+
+
+def _distance_mm(case: Case, place: Sphere) -> np.ndarray:
+    """(X, Y, Z) distances of a patch's voxels from the sphere's centre."""
+    middle = place.index - patch_center(place.index, PATCH) + (np.array(PATCH) - 1) / 2
+    return np.linalg.norm((np.moveaxis(np.indices(PATCH), 0, -1) - middle) * case.spacing_mm, axis=-1)
 
 
 def small_network() -> nn.Module:
@@ -99,11 +154,11 @@ def small_network() -> nn.Module:
     )  # fmt: skip
 
 
-def trained(patches: Patches, kind: str, epochs: int, seed: int) -> nn.Module:
-    """A network that tells ``kind`` from untouched places, as well as it could learn it."""
+def trained(patches: Patches, native: str, kind: str, epochs: int, seed: int) -> nn.Module:
+    """A network that tells ``kind`` from ``native``, as well as it could learn it."""
     torch.manual_seed(seed)
-    image = torch.cat([*patches["untouched"], *patches[kind]])
-    label = torch.cat([torch.zeros(sum(map(len, patches["untouched"]))), torch.ones(sum(map(len, patches[kind])))])
+    image = torch.cat([*patches[native], *patches[kind]])
+    label = torch.cat([torch.zeros(sum(map(len, patches[native]))), torch.ones(sum(map(len, patches[kind])))])
     network = small_network()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)

@@ -66,13 +66,14 @@ def _memory(chain: Names, scans: Sequence[str]) -> float | None:
 
 def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:
     detection = figures["detection"]
-    one = detection["fp_per_scan"].index(1)
+    one, at_rates = detection["fp_per_scan"].index(1), ("sensitivities", "sensitivities_ci")
+    at_one = [detection[name] and detection[name][one] for name in at_rates]
     return row(
         *(f"`{name}`" for name in chain),
         with_interval(detection["sensitivity"], detection["sensitivity_ci"], ".1%"),
         f"{detection['false_marks_per_scan']:.1f}",
         with_interval(detection["cpm"], detection["cpm_ci"], ".3f"),
-        with_interval(detection["sensitivities"][one], detection["sensitivities_ci"][one], ".3f"),
+        with_interval(at_one[0], at_one[1], ".3f"),
         _malignancy(figures["joint"]["malignancy_of_found"]),
         f"{figures['seconds']:.1f}",
         "-" if memory is None else f"{memory:.1f}",

@@ -17,37 +17,46 @@ from lungcad.papers.threedag.deeplesion import DeepLesionCases, read_lists
 from lungcad.training.cases import LEFT_OUT, Case, save_case
 from lungcad.training.composites import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
+from lungcad.training.placement import Placement
 
-HELD_OUT_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314")
-TRAINING_LUNGS = ("TCGA-DE-A4MA", "LCTSC-Test-S1-101", "TotalSegmentator-aorta", "LungFCP-01-0001")
+HELD_OUT_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314", "CMB-CRC-MSB-01068", "ACRIN-NSCLC-FDG-PET-042")
+TRAINING_LUNGS = (
+    "TCGA-DE-A4MA", "LCTSC-Test-S1-101", "TotalSegmentator-aorta", "LungFCP-01-0001", "4D-Lung-113_HM10395"
+)  # fmt: skip
 SPLITS: dict[str, dict[str, Any]] = {
     "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
-    "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 16, "seed": 2},
-    "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 16, "seed": 3},
-    "healthy": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 8, "seed": 4, "healthy": True},
+    "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 15, "seed": 2},
+    "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 24, "seed": 3},
+    "healthy": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 20, "seed": 4, "healthy": True},
 }
 """By patient: no nodule's patient and no lung of the last two is in another one, and those have the same lungs."""
 
 
 def implanted(
     data_dir: str, output_dir: str, splits: str = "train,validation,test", slice_mm: int = 2, train_scans: int = 112,
-    workers: int = 2,
+    vessel_share: float = 0.3, wall_share: float = 0.15, clearance_mm: float = 4.0, often: int = 2, workers: int = 2,
 ) -> None:  # fmt: skip
     """Real nodule crops set into real lungs, into OUTPUT_DIR/<split>.
 
     Args:
         data_dir: folder with nodules3d and lungs.
-        output_dir: receives one folder per split.
+        output_dir: receives one folder per split; a split that is there already is refused.
         splits: comma-separated; ``healthy`` are scans in the test's lungs without nodules, for the share of patients
             that are rightly cleared.
         slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules at the
             same places either way, and other noise.
-        train_scans: how many composites to train on; from 48 on every nodule of the training folds is in one.
+        train_scans: how many composites to train on; from 64 on every nodule of the training folds is in one.
+        vessel_share: share of nodules and controls that touch a vessel.
+        wall_share: share at the pleura.
+        clearance_mm: least distance between the surfaces of two of them.
+        often: times that a nodule below 5 mm or -500 HU is used for each time of another.
         workers: processes.
     """
+    placement = Placement(float(vessel_share), float(wall_share), float(clearance_mm))
     for split in splits.split(",") if isinstance(splits, str) else splits:
         options = SPLITS[split] | ({"scans": train_scans} if split == "train" else {})
-        cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, **options)
+        cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, placement=placement,
+                               often=often, **options)  # fmt: skip
         _write(cases, Path(output_dir) / split, workers)
 
 
@@ -134,6 +143,10 @@ class _OrRefusal(Dataset):
 
 
 def _write(cases: Dataset, folder: Path, workers: int) -> None:
+    if any(folder.glob("*.npz")):
+        text = f"{folder.parent.name}/{folder.name} holds cases already: old and new ones would be mixed."
+        raise InputError("E-CONFIG", text, "Delete it, or give another --output_dir.")
+    beside = {path.stem: path.parent.name for path in folder.parent.glob("*/*.npz")}
     loader = DataLoader(_OrRefusal(cases), batch_size=None, num_workers=workers)
     refused = []
     for case in tqdm(loader, desc=folder.name, file=sys.stderr):
@@ -141,6 +154,9 @@ def _write(cases: Dataset, folder: Path, workers: int) -> None:
             tqdm.write(f"left out: {case}", file=sys.stderr)
             refused.append(f"{case}\n")
         else:
+            if case.name in beside:
+                text = f"case {case.name} of {folder.name} is in {beside[case.name]} already (expected in one split)."
+                raise InputError("E-CONFIG", text, "Give another --output_dir for another division of the scans.")
             save_case(folder, case)
     if folder.is_dir():
         (folder / LEFT_OUT).write_text("".join(refused))

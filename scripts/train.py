@@ -39,6 +39,7 @@ def split(
     """
     root = Path(cases_dir)
     cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
+    _refuse_shared_cases(cases)
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
     scored = [step.name for step in steps if step.config in ("evaluate", "merge") and step.cases != "train"]
@@ -68,6 +69,7 @@ def cross_validate(
         text = "fewer than two folders subset<k> of cases."
         hint = "Make them with scripts/make_cases.py luna16 --by_subset True, or scripts/make_nodules.py."
         raise InputError("E-CONFIG", text, hint)
+    _refuse_shared_cases({subset.name: [subset] for subset in subsets})
     steps = [step for step in _recipe(bundle, recipe) if step.cases in ("train", "test")]
     for subset in subsets:
         others = [folder for folder in folders if folder.name.split("_")[0] != subset.name]
@@ -77,6 +79,17 @@ def cross_validate(
     tests = [step.name for step in steps if step.cases == "test"]
     _tell({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
           _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
+
+
+def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse a case that would be trained and scored on."""
+    seen: dict[str, str] = {}
+    for split, folders in splits.items():
+        for name in sorted(path.stem for folder in folders for path in folder.glob("*.npz")):
+            if name in seen:
+                text = f"case {name} is in {seen[name]} and in {split} (expected in one split)."
+                raise InputError("E-CONFIG", text, "Delete it from one of them, or make the cases again.")
+            seen[name] = split
 
 
 def _recipe(bundle: str, name: str) -> list[Step]:

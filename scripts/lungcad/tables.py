@@ -157,7 +157,9 @@ def row(*cells: Any) -> str:
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def with_interval(value: float, interval: Sequence[float], form: str, unit: str = "") -> str:
-    """A figure and its interval; the unit stands behind the figure."""
+def with_interval(value: float | None, interval: Sequence[float] | None, form: str, unit: str = "") -> str:
+    """Format a figure with its interval, the unit behind the figure; a dash where it is unknown."""
+    if value is None or interval is None:
+        return "-"
     low, high = interval
     return f"{value:{form}}{unit} ({low:{form}} to {high:{form}})"

@@ -13,7 +13,7 @@ from small_cases import NODULE_VOX, small_chest, small_volume, write_image
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
-from lungcad.papers.dou2017.inference import DecodeHybridd, ScoreVolumeToFindingsd, encode
+from lungcad.papers.dou2017.inference import DecodeHybridd, ScoreVolumeToFindingsd, encode, with_prior
 from lungcad.papers.transforms import CandidateCropsd, LungGridd, prepare_case
 from lungcad.reading.monai_reader import to_volume
 from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd
@@ -173,6 +173,22 @@ def test_improbable_findings_are_dropped_and_two_of_one_nodule_become_one() -> N
     truth = [(20.0, 22.0, 15.0, 8.0), (20.5, 22.0, 15.0, 8.0), (33.0, 30.0, 25.0, 14.0)]
     findings = DecodeHybridd("pred", SPACING, PATCH, 0.5)(decode_input(truth, [1.0, 2.0, -1.0]))["findings"]
     assert [f.nodule_probability for f in findings] == pytest.approx([0.8808], abs=1e-4)
+
+
+def test_the_detection_score_weighs_in_as_log_odds() -> None:
+    truth = [(20.0, 22.0, 15.0, 8.0), (33.0, 30.0, 25.0, 14.0)]
+    data = decode_input(truth, [1.0, 3.0])  # log odds; detection scores of 0.9 and 0.8
+    findings = DecodeHybridd("pred", SPACING, PATCH, 0.01, prior_weight=0.25)(data)["findings"]
+    odds = [0.75 * 3 + 0.25 * np.log(4), 0.75 * 1 + 0.25 * np.log(9)]
+    assert [f.nodule_probability for f in findings] == pytest.approx([1 / (1 + np.exp(-x)) for x in odds], abs=1e-4)
+    assert [f.detection_score for f in findings] == pytest.approx([0.8, 0.9])
+
+
+def test_a_prior_of_nothing_changes_nothing_and_a_sure_one_stays_finite() -> None:
+    own = np.array([0.2, 0.7, 1.0])
+    np.testing.assert_array_equal(with_prior(own, [None, None, None], 0.5), own)
+    np.testing.assert_array_equal(with_prior(own, [0.1, 0.9, 0.5], 0.0), own)
+    assert np.isfinite(with_prior(own, [0.0, 1.0, 1.0], 0.5)).all()
 
 
 def test_no_candidate_is_no_finding() -> None:

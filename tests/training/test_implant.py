@@ -8,8 +8,9 @@ from small_cases import write_image, write_table
 
 from lungcad.geometry import to_world
 from lungcad.training.cases import Sphere
-from lungcad.training.composites import ImplantedCases, load_nodules
-from lungcad.training.implant import Tissue, find_place, paste
+from lungcad.training.composites import ImplantedCases, is_hard, load_nodules
+from lungcad.training.implant import Tissue, paste
+from lungcad.training.placement import Placement, Places
 from lungcad.training.sampling import clear_of_lesions
 
 
@@ -52,6 +53,68 @@ def test_a_pasted_nodule_lies_at_its_place_and_little_else_changes(place: tuple[
     assert (6 * volume_mm3 / np.pi) ** (1 / 3) == pytest.approx(9.0, abs=1.0)
     changed = np.abs(after - before) > 20
     assert np.linalg.norm(np.argwhere(changed) - place, axis=1).max() < 9.0 / 2 + 4
+
+
+def visible_growth(tissue: Tissue) -> tuple[int, float, float]:
+    """What is seen of a nodule set into even lung, above half of its brightness, against its mask.
+
+    Returns:
+        Slices seen less slices of the mask; depth seen over that of the mask, in columns through the nodule's middle;
+        the same of its width.
+    """
+    side = int(3 * tissue.diameter_mm + 40)
+    volume = np.full((side,) * 3, -860.0, dtype=np.float32)
+    here, inside = paste(volume, tissue, np.full(3, side // 2), wide=False)
+    mask = np.zeros(volume.shape, dtype=bool)
+    mask[here] = inside
+    near = ndimage.binary_dilation(mask, iterations=3)
+    seen = volume > (np.median(volume[mask]) - 860) / 2
+    shadow, slices = mask.any(axis=2), mask.any(axis=(0, 1))
+    middle = ndimage.binary_erosion(shadow) if shadow.sum() > 20 else shadow
+    depth = seen[middle].sum() / mask[middle].sum()
+    width = np.sqrt((seen & near)[:, :, slices].sum() / mask.sum())
+    return int((seen & shadow[:, :, None]).any(axis=(0, 1)).sum() - slices.sum()), float(depth), float(width)
+
+
+@pytest.mark.parametrize("spacing_z", [1.0, 1.25, 2.5])
+@pytest.mark.parametrize("diameter_mm", [4.0, 7.0, 15.0])
+def test_a_nodule_that_fills_its_crop_is_set_in_as_long_as_its_mask(diameter_mm: float, spacing_z: float) -> None:
+    slices = round(diameter_mm / spacing_z) | 1  # odd: its middle is a voxel of the lung
+    center = np.array([22.0, 22.0, (slices - 1) / 2])
+    grid = (np.moveaxis(np.indices((45, 45, slices)), 0, -1) - center) * (0.7, 0.7, spacing_z)
+    mask = (grid[..., :2] ** 2).sum(axis=-1) <= (diameter_mm / 2) ** 2  # a cylinder: bright to its last slice
+    hu = ndimage.gaussian_filter(np.where(mask, 40.0, -850.0), (0.7, 0.7, 0)).astype(np.float32)
+    longer, depth, _ = visible_growth(Tissue(hu, mask, np.array([0.7, 0.7, spacing_z]), center, diameter_mm))
+    assert abs(longer) <= 1
+    assert depth == pytest.approx(1, abs=0.25)
+
+
+def test_lung_behind_the_last_slice_has_its_noise_and_no_nodule() -> None:
+    tissue = ball_tissue()
+    rng = np.random.default_rng(0)
+    short = Tissue(tissue.hu[:, :, 4:7] + rng.normal(0, 25, (43, 39, 3)).astype(np.float32), tissue.mask[:, :, 4:7],
+                   tissue.spacing_mm, tissue.center - (0, 0, 4), tissue.diameter_mm)  # fmt: skip
+    longer = short.with_ends()
+    assert longer.hu.shape == (43, 39, 5)
+    np.testing.assert_array_equal(longer.hu[:, :, 1:-1], short.hu)
+    np.testing.assert_allclose(longer.center, (*short.center[:2], short.center[2] + 1))
+    for end in (0, -1):
+        assert not longer.mask[:, :, end].any()
+        assert longer.hu[:, :, end].max() < -700
+        assert longer.hu[:, :, end].std() == pytest.approx(25, rel=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_real_nodules_are_set_in_as_long_as_their_masks(shared: Path) -> None:
+    tissues = load_nodules(shared / "data" / "nodules3d", range(5))
+    without_margin = [t for t in tissues if t.mask[:, :, 0].any() and t.mask[:, :, -1].any()]
+    grown = np.array([(t.diameter_mm, *visible_growth(t)) for t in without_margin])
+    for low, high in ((0, 5), (5, 8), (8, 12), (12, 40)):
+        diameter, longer, depth, width = grown[(grown[:, 0] >= low) & (grown[:, 0] < high)].T
+        assert len(diameter) >= 20
+        assert np.median(longer) <= 1
+        assert np.median(depth / width) == pytest.approx(1.0, abs=0.05)
 
 
 def test_walls_and_vessels_behind_a_paste_stay() -> None:
@@ -100,12 +163,52 @@ def test_places_lie_in_lung_apart_from_what_is_taken() -> None:
     lung = np.where(mask, -860.0, 40.0)
     lung[30:50, 10:50, 10:50] = -100.0  # consolidated: no room
     taken: list[Sphere] = []
-    while (place := find_place(lung, mask, 6.0, taken, rng)) is not None:
+    places = Places(lung, mask, Placement(clearance_mm=12.0))
+    while (place := places.find(6.0, taken, rng)) is not None:
         assert mask[tuple(np.rint(place).astype(int))]
         assert place[0] < 31
         assert all(np.linalg.norm(place - t.index) - 6.0 > 11 for t in taken)  # 12 mm, less the shift within a voxel
         taken.append(Sphere(place, 6.0))
     assert len(taken) >= 3
+
+
+def lung_with_vessels() -> tuple[np.ndarray, np.ndarray]:
+    """HU and mask of a lung with vessels 20 mm apart."""
+    mask = np.zeros((90, 90, 60), dtype=bool)
+    mask[8:82, 8:82, 6:54] = True
+    hu = np.where(mask, np.random.default_rng(0).normal(-860, 25, mask.shape), 40.0).astype(np.float32)
+    for x in range(20, 80, 20):
+        hu[x : x + 3, 40:43, 6:54] = 20.0
+    return hu, mask
+
+
+@pytest.mark.parametrize("kind", ["clear", "vessel", "wall"])
+def test_places_are_of_the_kind_that_was_asked_for(kind: str) -> None:
+    hu, mask = lung_with_vessels()
+    placement = Placement(vessel_share=float(kind == "vessel"), wall_share=float(kind == "wall"))
+    places, rng = Places(hu, mask, placement), np.random.default_rng(1)
+    vessel = ndimage.distance_transform_edt(~((hu > -200) & mask))
+    wall = ndimage.distance_transform_edt(mask)
+    for _ in range(30):
+        place = places.find(8.0, [], rng)
+        assert place is not None
+        here = tuple(np.rint(place).astype(int))
+        assert kind != "vessel" or vessel[here] < 4 + 3.5  # radius, 1.5 mm, rounding and the shift within a voxel
+        assert kind != "wall" or wall[here] < 4.5
+        assert kind == "wall" or wall[here] > 2.5
+
+
+def test_a_lung_without_vessels_still_has_room() -> None:
+    mask = np.ones((40, 40, 40), dtype=bool)
+    places = Places(np.full(mask.shape, -860.0), mask, Placement(vessel_share=1.0, wall_share=0.0))
+    assert places.find(6.0, [], np.random.default_rng(0)) is not None
+
+
+def test_kinds_of_places_have_their_shares() -> None:
+    rng = np.random.default_rng(0)
+    kinds = [Placement().kind(rng) for _ in range(2000)]
+    assert kinds.count("vessel") / 2000 == pytest.approx(0.30, abs=0.04)
+    assert kinds.count("wall") / 2000 == pytest.approx(0.15, abs=0.04)
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +331,16 @@ def test_every_nodule_is_used_before_any_is_used_again(composites: ImplantedCase
     first, second = ({n.name for n in composites[scan].nodules} for scan in (0, 1))
     assert len(first) == 3
     assert first | second == {"p0_0", "p1_2", "p1_3", "p4_5"}
+
+
+def test_small_and_faint_nodules_are_used_more_often(data_dir: Path) -> None:
+    made = ImplantedCases(data_dir, [0, 1], ["lung-a"], scans=1, often=3)
+    assert len(made.nodules) == 4  # none of 6 mm and 50 HU is hard
+    small, faint = ball_tissue(4.0), ball_tissue(6.0)
+    faint.hu = faint.hu - np.float32(600.0) * faint.mask
+    assert is_hard(small)
+    assert is_hard(faint)
+    assert not is_hard(ball_tissue(6.0))
 
 
 def test_untouched_places_are_listed_and_nothing_is_set_in(data_dir: Path) -> None:

@@ -118,6 +118,24 @@ def test_what_was_done_otherwise_is_refused(tmp_path: Path, done: Any) -> None:
         run_recipe(steps, tmp_path, cases, processes=2, overrides={"device": "cpu"})
 
 
+def test_a_case_in_two_splits_is_refused_by_name(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        save_case(tmp_path / split, dark_case("scan-7"))
+    with pytest.raises(InputError, match=r"E-CONFIG.*case scan-7 is in (train and in test|test and in train)"):
+        train.split(DETECTION, str(tmp_path), str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_cases_are_not_made_into_a_folder_that_holds_some(tmp_path: Path) -> None:
+    made = [dark_case("scan-7")]
+    make_cases._write(made, tmp_path / "train", workers=0)
+    with pytest.raises(InputError, match=r"E-CONFIG.*/train holds cases already"):
+        make_cases._write(made, tmp_path / "train", workers=0)
+    with pytest.raises(InputError, match=r"E-CONFIG.*case scan-7 of validation is in train already"):
+        make_cases._write(made, tmp_path / "validation", workers=0)
+    assert [path.name for path in tmp_path.glob("*/*.npz")] == ["scan-7.npz"]
+
+
 @pytest.mark.parametrize(
     ("script", "starts"),
     [

@@ -83,3 +83,15 @@ def test_folds_pooled_are_scored_as_one_run(tmp_path: Path, first: Any, second: 
     rows = table.splitlines()
     assert rows[2].startswith("| detection test | 2 | 4 | 75.0%")
     assert rows[3].endswith("| 0.00 mm, 3.00 mm |")
+
+
+def test_scans_without_any_nodule_have_their_tables_and_count_false_marks(tmp_path: Path) -> None:
+    clear, marked = dark_case("clear"), dark_case("marked")
+    found = [finding(marked, (20, 20, 10), 0.9), finding(marked, (50, 50, 10), 0.2)]
+    figures = scored(tmp_path, (clear, []), (marked, found))
+    assert (figures["scans"], figures["nodules"], figures["false_positives"]) == (2, 0, 2)
+    assert figures["false_marks_per_scan"] == 1.0
+    assert figures["cpm"] is figures["sensitivity"] is figures["median_center_error_mm"] is None
+    assert figures["true_negative_patients"]["scans_without_mark"] == 1
+    assert len((tmp_path / "submission.csv").read_text().splitlines()) == 3
+    assert "| 2 | 0 | - | 1.0 |" in results_table({"healthy": [tmp_path]})

@@ -18,7 +18,7 @@ from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut, patch_center
 from lungcad.training.cases import Case, Sphere, load_case, load_cases, save_case
 from lungcad.training.sampling import CLEARANCE_MM, clear_of_lesions, within_radius
-from lungcad.training.trainer import make_trainer
+from lungcad.training.trainer import make_trainer, moving_average
 
 WINDOW = (-1000.0, 400.0)
 
@@ -196,13 +196,15 @@ class Killed(Exception):
 
 
 def train(
-    folder: Path, epochs: int, network: nn.Module, killed_after: int | None = None, spoilt_in: int | None = None
-) -> None:
+    folder: Path, epochs: int, network: nn.Module, killed_after: int | None = None, spoilt_in: int | None = None,
+    **options: Any,
+) -> None:  # fmt: skip
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     trainer = make_trainer(
         device=torch.device("cpu"), network=network, loss=OnlineSampleFilteringLoss(), optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
         dataloader=torch.utils.data.DataLoader(Rows(), batch_size=4), epochs=epochs, run_dir=str(folder),
+        **options,
     )  # fmt: skip
 
     @trainer.on(Events.EPOCH_STARTED)
@@ -245,3 +247,48 @@ def test_weights_that_are_not_finite_end_a_training_and_are_not_kept(tmp_path: P
     assert kept["epoch"] == 1
     assert all(value.isfinite().all() for value in kept["network"].values())
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_finished_training_is_not_taken_for_one_with_other_settings(tmp_path: Path) -> None:
+    train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})
+    train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})  # the same: done before
+    with pytest.raises(InputError, match=r"E-CONFIG.*other settings: learning_rate, objective\."):
+        train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "focal", "learning_rate": 0.1})
+
+
+def test_exported_weights_are_the_average_of_the_steps(tmp_path: Path) -> None:
+    train(tmp_path / "last", 2, last := fresh_network(seed=1), averaging=0.0)
+    train(tmp_path / "mean", 2, mean := fresh_network(seed=1))
+    torch.testing.assert_close(last.state_dict(), mean.state_dict())  # averaging changes nothing in the training
+    files = [torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("last", "mean")]
+    torch.testing.assert_close(files[0]["c4.weight"].float(), last.c4.weight.detach(), rtol=1e-3, atol=1e-6)
+    assert not torch.equal(files[0]["c4.weight"], files[1]["c4.weight"])
+
+
+def test_the_moving_average_by_hand() -> None:
+    average = moving_average(0.9)
+    assert average(torch.tensor(1.0), torch.tensor(2.0), 1000).item() == pytest.approx(1.1)
+    assert average(torch.tensor(1.0), torch.tensor(2.0), 1).item() == pytest.approx(2 - 2 / 11)  # 2 / 11 is kept
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_exported(tmp_path: Path) -> None:
+    rows = torch.utils.data.DataLoader(Rows(), batch_size=4)
+    train(tmp_path / "whole", 3, fresh_network(seed=1), validation=rows)
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", 3, fresh_network(seed=1), killed_after=1, validation=rows)
+    train(tmp_path / "cut", 3, fresh_network(seed=5), validation=rows)
+    whole, cut = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut"))
+    losses = whole["validation"]["losses"]
+    assert losses == cut["validation"]["losses"]
+    assert whole["validation"]["best"] == min(losses)
+    assert len((tmp_path / "whole" / "validation.csv").read_text().splitlines()) == 4
+    exported = torch.load(tmp_path / "whole" / "model.pt", weights_only=True)
+    best = whole["validation"]["weights"]["c4.weight"]
+    torch.testing.assert_close(exported["c4.weight"].float(), best, rtol=1e-3, atol=1e-6)
+
+
+def test_validation_leaves_the_training_as_it_was(tmp_path: Path) -> None:
+    rows = torch.utils.data.DataLoader(Rows(), batch_size=4)
+    train(tmp_path / "with", 2, watched := fresh_network(seed=1), validation=rows)
+    train(tmp_path / "without", 2, alone := fresh_network(seed=1))
+    torch.testing.assert_close(watched.state_dict(), alone.state_dict(), rtol=0, atol=0)

@@ -87,6 +87,28 @@ def score_detection(
     return figures, curve
 
 
+def score_without_nodules(scans: Sequence[ScoredScan]) -> dict[str, Any]:
+    """Figures of scans none of which holds a nodule: false marks are all there is to count.
+
+    Args:
+        scans: after matching.
+
+    Returns:
+        Figures by the names of :func:`score_detection`, None where only a nodule would tell.
+    """
+    unknown = ("sensitivity", "sensitivity_ci", "sensitivities", "sensitivities_ci", "cpm", "cpm_ci")
+    false = sum(len(scan.false) for scan in scans)
+    counts = {"scans": len(scans), "nodules": 0, "hits": 0, "missed": 0, "false_positives": false}
+    clear = {"scans_without_nodule": len(scans), "scans_without_mark": sum(not len(scan.false) for scan in scans)}
+    return counts | dict.fromkeys(unknown) | {
+        "false_marks_per_scan": false / max(len(scans), 1),
+        "found_by_diameter": sensitivity_by_diameter(scans) if scans else {},
+        "fp_per_scan": list(FP_PER_SCAN),
+        "operating_points": [],
+        "true_negative_patients": {"at_sensitivity": TNP_SENSITIVITY, "threshold": None, "score": None} | clear,
+    }  # fmt: skip
+
+
 def compare_detection(
     scans: Sequence[ScoredScan], baseline: Sequence[ScoredScan], rounds: int = 1000, seed: int = 0
 ) -> dict[str, Any]:

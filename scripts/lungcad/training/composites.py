@@ -14,7 +14,12 @@ from torch.utils.data import Dataset
 
 from lungcad.scan.blanking import BLANK_HU, far_from_lungs
 from lungcad.training.cases import Case, Sphere
-from lungcad.training.implant import Tissue, control_tissue, find_place, paste
+from lungcad.training.implant import Tissue, control_tissue, paste
+from lungcad.training.placement import Placement, Places
+
+SMALL_MM = 5.0
+FAINT_HU = -500.0
+"""Mean HU of a nodule below which it is faint: a sixth of LIDC's, ground glass and the smallest ones."""
 
 
 def _canonical(path: Path) -> sitk.Image:
@@ -47,6 +52,11 @@ def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()
             )
         )
     return nodules
+
+
+def is_hard(nodule: Tissue) -> bool:
+    """Whether a nodule is small or faint: those are what a detector loses."""
+    return nodule.diameter_mm < SMALL_MM or float(nodule.hu[nodule.mask].mean()) < FAINT_HU
 
 
 class Background:
@@ -97,6 +107,7 @@ class Background:
 def implanted_case(
     background: Background, nodules: list[Tissue], other: Background, rng: np.random.Generator, name: str,
     controls: int = 5, untouched: int = 0, slices_per_voxel: int = 2, margin_mm: float = 12.0, healthy: bool = False,
+    placement: Placement = Placement(),  # noqa: B008 (frozen)
 ) -> Case:  # fmt: skip
     """One composite scan on a grid of 1 x 1 x ``slices_per_voxel`` mm.
 
@@ -113,19 +124,21 @@ def implanted_case(
         margin_mm: tissue farther from the lungs is blanked.
         healthy: no nodule is set in; what controls look like is still told by ``nodules``. The lung's own nodules stay,
             ignored, so that whoever reports nothing else leaves the scan clear.
+        placement: where nodules and controls go.
     """
     hu, mask, ignored = background.varied(rng)
     masks = np.zeros(hu.shape, np.uint8)
     set_in: dict[str, list[Sphere]] = {"nodule": [], "control": []}
+    room, elsewhere = Places(hu, mask, placement), Places(other.hu, other.mask, placement)
     donors = [] if healthy else [(n, "nodule") for n in nodules]
     for like in rng.choice(np.array(nodules, dtype=object), controls):
-        tissue = control_tissue(other.hu, other.mask, other.lesions, like, rng)
+        tissue = control_tissue(elsewhere, other.lesions, like, rng)
         donors += [(tissue, "control")] if tissue else []
     donors += [(like, "untouched") for like in rng.choice(np.array(nodules, dtype=object), untouched)]
     for donor, kind in donors:
         tissue = donor.turned(rng, rng.uniform(0.9, 1.1))
         taken = ignored + set_in["nodule"] + set_in["control"]
-        place = find_place(hu, mask, tissue.diameter_mm, taken, rng)
+        place = room.find(tissue.diameter_mm, taken, rng)
         if place is None:
             continue
         if kind == "untouched":
@@ -172,7 +185,7 @@ def _other_scanner(hu: np.ndarray, slice_mm: float, rng: np.random.Generator) ->
 
 
 class ImplantedCases(Dataset):
-    """Composite scans; each nodule of the folds is used before any is used again.
+    """Composite scans; each nodule of the folds is used before any is used again, small and faint ones more often.
 
     Args:
         data_dir: folder with ``nodules3d`` and ``lungs``.
@@ -181,14 +194,17 @@ class ImplantedCases(Dataset):
         scans: how many composites.
         nodules_per_scan: tried per composite.
         without: patients whose nodules are left out, such as those of held-out backgrounds.
+        often: times that a small or faint nodule (:func:`is_hard`) is used for each time of another.
         seed: of everything random; composite n is the same whatever ``scans`` is.
         options: passed on to :func:`implanted_case`.
     """
 
     def __init__(self, data_dir: str, folds: Sequence[int], backgrounds: Sequence[str], *, scans: int,
-                 nodules_per_scan: int = 10, without: Sequence[str] = (), seed: int = 0, **options: Any):  # fmt: skip
+                 nodules_per_scan: int = 10, without: Sequence[str] = (), often: int = 2, seed: int = 0,
+                 **options: Any):  # fmt: skip
         root = Path(data_dir)
-        self.nodules = load_nodules(root / "nodules3d", folds, without)
+        nodules = load_nodules(root / "nodules3d", folds, without)
+        self.nodules = [nodule for nodule in nodules for _ in range(often if is_hard(nodule) else 1)]
         self.lungs = [Background(root / "lungs", name) for name in backgrounds]
         self.scans, self.nodules_per_scan, self.seed, self.options = scans, nodules_per_scan, seed, options
 

@@ -6,7 +6,7 @@ tapered box, its air-filled part brought to the density and noise of the lung ar
 denser than the seam stay. Whoever learns the seam learns nothing, because the controls have it too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,13 +14,16 @@ from scipy import ndimage
 
 from lungcad.scan.patch import cut
 from lungcad.training.cases import Sphere
+from lungcad.training.placement import VESSEL_HU, Places
 
 DENSE_HU = -500.0
 """Above: wall or vessel rather than air-filled lung."""
-VESSEL_HU = -650.0
-"""Above, in the middle of a lung: part of a vessel."""
 SOFT_HU = -780.0
 """Above, smoothed: the soft edge of a vessel."""
+RIM_MM = 2.0
+"""Tissue so near to a nodule, in the transverse plane, may be its blurred edge."""
+LUNG_HU = -850.0
+"""Lung where a slice shows too little of it."""
 CUT_VESSEL_MM = 12.0
 """Of larger controls a vessel cut at both ends is still longer than it is wide."""
 
@@ -60,20 +63,45 @@ class Tissue:
         return Tissue(hu, mask, spacing, center, self.diameter_mm * scale, self.name, self.malignancy)
 
     def resampled(self, offset_mm: np.ndarray, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """HU, mask and "inside the crop" on a 1 mm grid whose middle voxel is ``offset_mm`` from the centre."""
+        """HU, mask and "inside the crop" on a 1 mm grid whose middle voxel is ``offset_mm`` from the centre.
+
+        Behind the first and the last slice HU fall off to lung, half of the way at half a slice, where the mask ends.
+        """
+        padded = self.with_ends()
         axes = [
             ((np.arange(n) - n // 2 - shift) / step + centre)
-            for n, shift, step, centre in zip(size, offset_mm, self.spacing_mm, self.center, strict=True)
+            for n, shift, step, centre in zip(size, offset_mm, self.spacing_mm, padded.center, strict=True)
         ]
         grid = torch.as_tensor(
-            np.stack(np.meshgrid(*[2 * a / max(n - 1, 1) - 1 for a, n in zip(axes, self.hu.shape, strict=True)],
+            np.stack(np.meshgrid(*[2 * a / max(n - 1, 1) - 1 for a, n in zip(axes, padded.hu.shape, strict=True)],
                                  indexing="ij")[::-1], axis=-1), dtype=torch.float32)[None]  # fmt: skip
 
         def sample(array: np.ndarray, padding: str) -> np.ndarray:
             tensor = torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)[None, None]
             return torch.nn.functional.grid_sample(tensor, grid, "bilinear", padding, align_corners=True)[0, 0].numpy()
 
-        return sample(self.hu, "border"), sample(self.mask, "zeros") > 0.5, sample(np.ones(self.hu.shape), "zeros")
+        inside = np.pad(np.ones(self.hu.shape), ((0, 0), (0, 0), (1, 1)))
+        return sample(padded.hu, "border"), sample(padded.mask, "zeros") > 0.5, sample(inside, "zeros")
+
+    def with_ends(self) -> "Tissue":
+        """The same tissue with one more slice at both ends in z, the nodule replaced by lung there.
+
+        More than half of LIDC's crops end with the nodule. Its last slice repeated beyond the crop made it longer than
+        it is: nodules below 5 mm by 1.4 in z and by 1.6 in volume.
+        """
+        nodule = _near(np.any(self.mask, axis=2), RIM_MM / float(self.spacing_mm[:2].mean()))
+        ends = [_lung_instead(self.hu[:, :, end], nodule) for end in (0, -1)]
+        hu = np.concatenate([ends[0][:, :, None], self.hu, ends[1][:, :, None]], axis=2)
+        mask = np.pad(self.mask, ((0, 0), (0, 0), (1, 1)))
+        return replace(self, hu=hu, mask=mask, center=self.center + np.array([0, 0, 1]))
+
+
+def _lung_instead(last: np.ndarray, nodule: np.ndarray) -> np.ndarray:
+    """A slice (X, Y) with lung from elsewhere in it where the nodule is."""
+    lung = last[~nodule & (last < VESSEL_HU)]
+    ended = last.copy()
+    ended[nodule] = np.resize(lung if lung.size >= 20 else LUNG_HU, int(nodule.sum()))
+    return ended
 
 
 def paste(volume: np.ndarray, tissue: Tissue, place: np.ndarray, wide: bool) -> tuple[tuple[slice, ...], np.ndarray]:
@@ -142,42 +170,7 @@ def _feather(mask: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(_near(mask, 2.0).astype(np.float32), 1.0)
 
 
-def find_place(
-    lung: np.ndarray, mask: np.ndarray, diameter_mm: float, taken: list[Sphere], rng: np.random.Generator
-) -> np.ndarray | None:
-    """A random place (3,) for a nodule: in air-filled lung, in three of ten cases against the wall.
-
-    Args:
-        lung: (X, Y, Z) HU at 1 mm.
-        mask: (X, Y, Z) bool, the lungs.
-        diameter_mm: of the nodule.
-        taken: spheres to stay clear of.
-        rng: source of chance.
-
-    Returns:
-        None where 200 tries found no room.
-    """
-    wall = rng.random() < 0.3
-    side = int(np.ceil(diameter_mm)) | 1
-    ball = np.linalg.norm(np.indices((side,) * 3) - side // 2, axis=0) <= diameter_mm / 2
-    for _ in range(200):
-        place = np.array([rng.integers(0, n) for n in mask.shape])
-        if not mask[tuple(place)]:
-            continue
-        inside = cut(mask, place, (side,) * 3, False)[ball].mean()
-        if not (0.5 <= inside < 0.95 if wall else inside >= 0.95):
-            continue
-        if cut(lung, place, (side,) * 3, 0)[ball].mean() > (-450 if wall else -650):
-            continue
-        gap = [np.linalg.norm(place - t.index) - (t.diameter_mm + diameter_mm) / 2 for t in taken]
-        if not gap or min(gap) > 12:
-            return place + rng.uniform(-0.5, 0.5, 3)
-    return None
-
-
-def control_tissue(
-    lung: np.ndarray, mask: np.ndarray, avoid: list[Sphere], like: Tissue, rng: np.random.Generator
-) -> Tissue | None:
+def control_tissue(places: Places, avoid: list[Sphere], like: Tissue, rng: np.random.Generator) -> Tissue | None:
     """Nodule-free lung of the same shape and native spacing as the nodule ``like``, from a random place.
 
     A vessel cut to the shape of a small nodule looks like one, and would teach that nodules are none. So below
@@ -186,10 +179,10 @@ def control_tissue(
     shape, spacing = like.hu.shape, like.spacing_mm
     nx, ny, nz = (int(np.ceil(n * s)) | 1 for n, s in zip(shape, spacing, strict=True))
     for _ in range(20):
-        place = find_place(lung, mask, like.diameter_mm, avoid, rng)
+        place = places.find(like.diameter_mm, avoid, rng)
         if place is None:
             return None
-        hu = cut(lung, place, (nx, ny, nz), 0).astype(np.float32)
+        hu = cut(places.hu, place, (nx, ny, nz), 0).astype(np.float32)
         native = ndimage.zoom(hu, np.array(shape) / (nx, ny, nz), order=1)  # as coarse as the nodule's own voxels
         if like.diameter_mm > CUT_VESSEL_MM or not (native > VESSEL_HU)[like.mask].any():
             return Tissue(native, like.mask, spacing, like.center.copy(), like.diameter_mm, "control")

@@ -22,7 +22,7 @@ from lungcad.finding import Finding, centers_of
 from lungcad.geometry import to_world
 from lungcad.results.nodules_csv import LUNA16_COLUMNS
 from lungcad.results.nodules_json import reported_score
-from lungcad.scores.detection import score_detection
+from lungcad.scores.detection import score_detection, score_without_nodules
 from lungcad.scores.froc import ScoredScan, match
 from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.training.cases import Case, Sphere
@@ -134,13 +134,15 @@ def summarise(
 
     Returns:
         Those of :func:`lungcad.scores.detection.score_detection`, and the errors of centre and diameter in mm over the
-        nodules found.
+        nodules found. Where no scan holds a nodule, what needs one is None.
     """
     scans, errors = [], []
     for name, found in findings.items():
         scan, error = _scored(found, nodules.get(name, np.zeros((0, 4))), excluded.get(name, np.zeros((0, 4))))
         scans.append(scan)
         errors.append(error)
+    if not any(len(scan.hits) for scan in scans):
+        return score_without_nodules(scans) | _error_figures(np.zeros((0, 2)))
     return score_detection(scans)[0] | _error_figures(np.concatenate(errors))
 
 

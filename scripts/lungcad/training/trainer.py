@@ -2,6 +2,7 @@
 """MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and logs."""
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,27 @@ from ignite.handlers import ProgressBar
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHandler
 from tensorboardX import SummaryWriter
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from lungcad.atomic import whole_file
 from lungcad.cpu import channels_last_network, tune_allocator
 from lungcad.errors import InputError
 from lungcad.training.parallel import is_main_process, unwrapped
+from lungcad.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
 
 def make_trainer(
     *, device: torch.device, network: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any,
-    dataloader: Any, epochs: int, run_dir: str, **options: Any,
+    dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998,
+    settings: Mapping[str, Any] | None = None, validation: Any = None, **options: Any,
 ) -> SupervisedTrainer:  # fmt: skip
     """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
 
-    At the end ``<run_dir>/model.pt`` holds the weights as a bundle ships them; ``<run_dir>/tensorboard`` gets loss and
-    learning rate. Of several processes the first one writes and logs, all of them resume.
+    At the end ``<run_dir>/model.pt`` holds the average of the weights as a bundle ships it; ``<run_dir>/tensorboard``
+    gets loss and learning rate. Of several processes the first one writes and logs, all of them resume.
 
     Args:
         device: where to train.
@@ -37,44 +41,79 @@ def make_trainer(
         dataloader: of dictionaries with ``image`` and ``label``; its dataset's ``set_epoch``, if any, is called.
         epochs: to train in all, those before a restart included; the same at every restart.
         run_dir: of the checkpoint and the log.
+        averaging: so much of the average is kept at each step (exponential moving average), less in the first steps; 0
+            for the last weights alone.
+        settings: what the training is begun with, by name; kept in the checkpoint.
+        validation: dataloader of cases of other patients; the average with the lowest loss on them is exported instead
+            of the last one. None for no validation.
         options: passed on to :class:`monai.engines.SupervisedTrainer`.
 
     Raises:
-        InputError: on running, E-CONFIG, where the checkpoint's training was begun for another number of epochs;
-            E-TRAIN, after an epoch that left weights that are not finite.
+        InputError: on running, E-CONFIG, where the checkpoint's training was begun with other settings or
+            for another number of epochs; E-TRAIN, after an epoch that left weights that are not finite.
     """
     tune_allocator()
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     channels_last_network(unwrapped(network))
-    parts = {"network": unwrapped(network), "loss": loss, "optimizer": optimizer, "schedule": schedule}
-    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), Resume(folder, parts, epochs, device)]
+    average = AveragedModel(unwrapped(network), avg_fn=moving_average(averaging))
+    parts = {"network": unwrapped(network), "average": average, "loss": loss, "optimizer": optimizer}
+    parts |= {"schedule": schedule}
+    if validation is not None:
+        shared = {key: options[key] for key in ("prepare_batch", "inferer") if key in options}
+        path = folder / "validation.csv"
+        parts["validation"] = Validation(path, validation, network, average, loss, device, **shared)
+    before = [parts["validation"]] if validation is not None else []
+    resume = Resume(folder, parts, epochs, device, settings or {})
+    handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), *before, resume]
     if is_main_process():
-        handlers += [
-            StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss),
-            TensorBoardStatsHandler(
-                SummaryWriter(str(folder / "tensorboard")), tag_name="loss", output_transform=_loss,
-                epoch_event_writer=lambda engine, writer: writer.add_scalar(
-                    "learning_rate", optimizer.param_groups[0]["lr"], engine.state.epoch
-                ),
-            ),
-        ]  # fmt: skip
+        handlers += _loggers(folder, optimizer)
     trainer = SupervisedTrainer(
         device=device, max_epochs=epochs, train_data_loader=dataloader, network=network, optimizer=optimizer,
-        loss_function=loss, train_handlers=handlers, **options,
+        loss_function=loss, train_handlers=handlers, decollate=False, **options,
     )  # fmt: skip
     if is_main_process():
         bar = ProgressBar(desc="train", disable=None)
         bar.attach(trainer, output_transform=lambda output: {"loss": _loss(output)})
 
-    @trainer.on(Events.EPOCH_STARTED)
-    def begin_epoch(engine: Engine) -> None:
-        if hasattr(dataloader.dataset, "set_epoch"):
-            dataloader.dataset.set_epoch(engine.state.epoch)
-        if callable(next_epoch := getattr(loss, "next_epoch", None)):
-            next_epoch()
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def follow() -> None:
+        average.update_parameters(unwrapped(network))
 
+    trainer.add_event_handler(Events.EPOCH_STARTED, _begin_epoch, dataloader.dataset, loss)
     return trainer
+
+
+def _begin_epoch(engine: Engine, dataset: Any, loss: nn.Module) -> None:
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(engine.state.epoch)
+    if callable(next_epoch := getattr(loss, "next_epoch", None)):
+        next_epoch()
+
+
+def _loggers(folder: Path, optimizer: torch.optim.Optimizer) -> list[Any]:
+    """Handlers that tell and keep the loss and the learning rate."""
+    curves = TensorBoardStatsHandler(
+        SummaryWriter(str(folder / "tensorboard")), tag_name="loss", output_transform=_loss,
+        epoch_event_writer=lambda engine, writer: writer.add_scalar(
+            "learning_rate", optimizer.param_groups[0]["lr"], engine.state.epoch
+        ),
+    )  # fmt: skip
+    return [StatsHandler(iteration_log=False, epoch_print_logger=_log_epoch, output_transform=_loss), curves]
+
+
+def moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """How torch's AveragedModel forms the average of weights.
+
+    Args:
+        kept: share of the average that stays at each step; at step n at most (1 + n) / (10 + n), so that a short
+            training does not end with its first weights.
+    """
+
+    def average(mean: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+        return torch.lerp(now, mean, min(kept, (1 + int(steps)) / (10 + int(steps))))
+
+    return average
 
 
 class Resume:
@@ -82,13 +121,16 @@ class Resume:
 
     Args:
         folder: of ``checkpoint.pt`` and ``model.pt``.
-        parts: what has a state: ``network`` and others, such as a loss that counts its steps.
+        parts: what has a state: ``network``, its ``average``, and others, such as a loss that counts its steps.
         epochs: of the training.
         device: where it runs.
+        settings: by name; a checkpoint of others is refused.
     """
 
-    def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device):
+    def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device,
+                 settings: Mapping[str, Any]):  # fmt: skip
         self.folder, self.parts, self.epochs, self.device = folder, parts, epochs, device
+        self.settings = {name: str(value) for name, value in settings.items()}
         self.path = folder / "checkpoint.pt"
 
     def attach(self, engine: Engine) -> None:
@@ -105,6 +147,11 @@ class Resume:
         if state["epochs"] != self.epochs:  # its learning rates were those of another schedule
             text = f"{self.folder.name} holds a training begun for {state['epochs']} epochs, not {self.epochs}."
             raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
+        before = state.get("settings", self.settings)
+        other = sorted(name for name in before.keys() | self.settings if before.get(name) != self.settings.get(name))
+        if other or not self.parts.keys() <= state.keys():
+            text = f"{self.folder.name} holds a training with other settings: {', '.join(other) or 'an older version'}."
+            raise InputError("E-CONFIG", text, "Go on with the same, or give another --run_dir.")
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         _set_random_state(self.device, state["random"])
@@ -119,10 +166,14 @@ class Resume:
             raise InputError("E-TRAIN", text, "Run it again from the epoch before; if that ends alike, learn slower.")
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"epoch": engine.state.epoch, "epochs": self.epochs, "random": _random_state(self.device)}
+        state |= {"settings": self.settings}
         write_atomically(state, self.path)
 
     def _export(self, engine: Engine) -> None:
-        export_weights(self.parts["network"], self.folder / "model.pt")
+        network, best = self.parts["average"].module, self.parts.get("validation")
+        if best is not None and best.weights is not None:
+            network.load_state_dict(best.weights)
+        export_weights(network, self.folder / "model.pt")
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
@@ -136,7 +187,7 @@ def _set_random_state(device: torch.device, state: list[torch.Tensor]) -> None:
 
 
 def _loss(output: Any) -> float:
-    return float(output[0]["loss"])
+    return float(output["loss"].detach())
 
 
 def _log_epoch(engine: Engine) -> None:

@@ -148,28 +148,34 @@ def test_clipping_shortens_long_gradients_and_leaves_short_ones() -> None:
 
 
 class Blocks(torch.utils.data.Dataset):
+    def __init__(self, *nodules: tuple[slice, slice, slice]) -> None:
+        self.nodules = nodules
+
     def __len__(self) -> int:
         return 2
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        truth = torch.from_numpy(label(NODULE))[None]
+        truth = torch.from_numpy(label(*self.nodules))[None]
         return {"image": (truth > 0).float(), "label": truth}
 
 
-def run(folder: Path, epochs: int, stop: int | None = None) -> PseudoLabels:
+def run(
+    folder: Path, epochs: int, stop: int | None = None, blocks: Blocks | None = None, batch: int = 2, **options: Any
+) -> PseudoLabels:
     from ignite.engine import Events
 
     from lungcad.papers.jnsc.blocks import prepare_blocks
     from lungcad.training.trainer import make_trainer
 
     torch.manual_seed(0)
-    wrapped = training()
+    wrapped = training(**options)
     labels = PseudoLabels(torch.tensor([0.25]), torch.tensor([True]), rate=0.05)
     optimizer = torch.optim.Adam(wrapped.parameters())
     trainer = make_trainer(
         device=torch.device("cpu"), network=wrapped, loss=JointLoss(labels), optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.2), run_dir=str(folder), epochs=epochs,
-        dataloader=torch.utils.data.DataLoader(Blocks(), batch_size=2), prepare_batch=prepare_blocks,
+        dataloader=torch.utils.data.DataLoader(blocks or Blocks(NODULE), batch_size=batch),
+        prepare_batch=prepare_blocks,
     )  # fmt: skip
     if stop:
         trainer.add_event_handler(Events.EPOCH_COMPLETED(once=stop), lambda engine: engine.terminate())
@@ -186,3 +192,9 @@ def test_pseudo_labels_move_once_an_epoch_and_a_resumed_training_has_the_same(tm
     assert again.label[0].item() == pytest.approx(whole.label[0].item(), abs=1e-6)
     weights = torch.load(tmp_path / "cut" / "model.pt", weights_only=True)
     network().load_state_dict(weights)  # names are the network's own
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_batch_in_which_no_region_is_found_trains_on(tmp_path: Path, batch: int) -> None:
+    run(tmp_path, 1, blocks=Blocks(), batch=batch, regions="truth")  # a scan without nodules has no true region
+    assert (tmp_path / "model.pt").exists()

@@ -96,17 +96,20 @@ def test_offsets_add_their_smooth_l1_distance_by_hand() -> None:
     assert mined == pytest.approx(-log(0.7) - log(0.8) + distance)
 
 
-def test_t_grows_with_the_steps_of_training_and_survives_a_restart() -> None:
+def test_t_grows_with_the_share_of_the_training_and_survives_a_restart() -> None:
     output, target = sample()
-    loss = RPNLoss(start=2.0, growth=0.5)
+    loss = RPNLoss(start=2.0, end=4.0, total=4)
     for _ in range(3):
         loss(output, target)
     with torch.no_grad():
         loss(output, target)
     assert loss.factor == 2.0 + 3 * 0.5
-    again = RPNLoss(start=2.0, growth=0.5)
+    again = RPNLoss(start=2.0, end=4.0, total=4)
     again.load_state_dict(loss.state_dict())
     assert again.factor == loss.factor
+    for _ in range(4):
+        again(output, target)
+    assert again.factor == 4.0  # and no farther
 
 
 def test_t_shifts_weight_from_nodules_to_background() -> None:

@@ -129,7 +129,7 @@ def network() -> AggregatedFasterRCNN:
 
 
 def test_the_classifier_branch_is_asked_about_nodules_hits_and_the_surest_false_proposals() -> None:
-    training = BranchTraining(network(), ANCHORS, sampled=6, most=50)
+    training = BranchTraining(network(), ANCHORS, sampled=8, most=50)
     anchors, level = anchor_cubes((32, 32, 32), ANCHORS)
     proposals = torch.zeros(len(anchors), 5)
     proposals[:, 0] = -5.0
@@ -147,7 +147,8 @@ def test_the_classifier_branch_is_asked_about_nodules_hits_and_the_surest_false_
     torch.testing.assert_close(cubes[1], anchors[nearest])
     false = cubes[2:][truth[2:] == 0]
     torch.testing.assert_close(false[:3], anchors[[301, 1, 501]])
-    assert len(cubes) == len(levels) == len(truth) == 6
+    assert len(cubes) == len(levels) == len(truth) == 8
+    assert int((truth == 1).sum()) == 2  # one to three
     none = training.chosen(proposals, lesions[1:], anchors, level)
     assert (none[2] <= 0).all()
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from monai.inferers import Inferer
 from monai.transforms import MapTransform
+from scipy.special import expit, logit
 from torch import Tensor
 
 from lungcad.console import bar
@@ -82,11 +83,14 @@ class DecodeHybridd(MapTransform):
         spacing_mm: of the crops.
         patch_size: of the crops, in voxels.
         threshold: least nodule probability.
+        prior_weight: share of the detection score's log odds in those of the nodule probability, 0 to 1; a finding
+            without a detection score has the network's alone.
     """
 
-    def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float):
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float,
+                 prior_weight: float = 0.0):  # fmt: skip
         super().__init__(keys)
-        self.spacing_mm, self.threshold = np.array(spacing_mm), threshold
+        self.spacing_mm, self.threshold, self.prior_weight = np.array(spacing_mm), threshold, prior_weight
         self.patch_mm = self.spacing_mm * patch_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -94,7 +98,8 @@ class DecodeHybridd(MapTransform):
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 6)
-            probability = output[:, :2].softmax(dim=1)[:, 1].numpy()
+            scores = [finding.detection_score for finding in d["findings"]]
+            probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), scores, self.prior_weight)
             center, diameter = decode(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
             lps = to_world(d["grid_affine"], center / self.spacing_mm)
             kept = [n for n in merge_spheres(lps, diameter, probability) if probability[n] >= self.threshold]
@@ -161,3 +166,19 @@ def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], w
     logits = network.head_at(network.early(block), index - low)
     here = index + torch.tensor([side.start for side in tile], device=index.device)
     score[tuple(here.t())] = logits[:, 1] - logits[:, 0]
+
+
+SURE = 1e-6
+"""Least distance of a probability from 0 and 1 where its log odds are taken."""
+
+
+def with_prior(probability: np.ndarray, scores: Sequence[float | None], weight: float) -> np.ndarray:
+    """Fuse probabilities (N,) with those of the stage before: the weighted mean of their log odds.
+
+    Args:
+        probability: (N,) of the stage.
+        scores: (N,) of the stage before, None where there is none.
+        weight: share of the latter, 0 to 1.
+    """
+    own, before = (logit(np.clip(np.array(p, float), SURE, 1 - SURE)) for p in (probability, scores))
+    return np.where(np.isnan(before) | (weight == 0), probability, expit((1 - weight) * own + weight * before))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lungcad.atomic import added_files
+from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.lidc.labels import INDETERMINATE
 from lungcad.papers.mtmrnet.nodules import RatedNodule
@@ -50,13 +51,16 @@ class NoduleScorer(Collector):
         self.rows.append(_row(batch["nodule"], finding, logits))
 
     def write(self) -> None:
-        """Write what was collected."""
+        """Write what was collected; nodules of one class alone have predictions, but no figures."""
         with added_files(self.folder) as folder:
             with (folder / PREDICTIONS).open("w", newline="") as stream:
                 csv.writer(stream).writerows([COLUMNS, *self.rows])
-            figures = {"data": self.data} | score_predictions(folder / PREDICTIONS)
+            try:
+                figures = {"data": self.data} | score_predictions(folder / PREDICTIONS)
+            except InputError as refusal:
+                figures = {"data": self.data, "nodules": len(self.rows), "auc": None, "unknown": str(refusal)}
             (folder / "metrics.json").write_text(json.dumps(figures, indent=2))
-        logger.info("%s: AUC %.3f on %d nodules", self.data, figures["auc"], figures["nodules"])
+        logger.info("%s: AUC %s on %d nodules", self.data, figures["auc"], figures["nodules"])
 
 
 def between_readers(readings: np.ndarray) -> np.ndarray:

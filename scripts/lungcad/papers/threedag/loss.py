@@ -58,15 +58,17 @@ def hard_example_loss(logit: Tensor, label: Tensor, ratio: int = 3, least: int =
 class RPNLoss(nn.Module):
     """Classification of all anchors plus smooth L1 distance of the positive ones' offsets.
 
-    T = start + growth * n, with n the number of steps so far (section III.B: "a linear factor increasing with
-    iterations"; its values are not stated). Among the 75 000 anchors of a cube of 128 a sure false positive weighs
-    3e-5 T, a nodule's anchor 1 / N_pos: with a few of those both are alike at a T of some thousands, after as many
-    steps. The number of steps is part of the state dict.
+    T grows from ``start`` to ``end`` with the share of the training that is done (section III.B: "a linear factor
+    increasing with iterations"; its values are not stated), so that it is the same whatever the number of cubes in a
+    step or of processes. Among the 75 000 anchors of a cube of 128 a sure false positive weighs 3e-5 T, a nodule's
+    anchor 1 / N_pos: with a few of those both are alike at a T of some thousands. The number of steps is part of the
+    state dict.
 
     Args:
         objective: ``focal`` for :func:`adaptive_focal_loss`, ``ohem`` for :func:`hard_example_loss`.
         alpha, gamma: of the focal loss.
-        start, growth: of T.
+        start, end: of T.
+        total: steps of the whole training.
         ratio, least: of the hard example mining.
         regression: weight of the offsets; not stated in the paper.
 
@@ -82,19 +84,20 @@ class RPNLoss(nn.Module):
     steps: Tensor
 
     def __init__(self, objective: str = "focal", alpha: float = 0.8, gamma: float = 5.0, start: float = 1.0,
-                 growth: float = 1.0, ratio: int = 3, least: int = 16, regression: float = 1.0):  # fmt: skip
+                 end: float = 3600.0, total: int = 1800, ratio: int = 3, least: int = 16,
+                 regression: float = 1.0):  # fmt: skip
         super().__init__()
         if objective not in OBJECTIVES:
             text = f"unknown objective: {objective} (expected {', '.join(OBJECTIVES)})."
             raise InputError("E-CONFIG", text)
-        self.objective, self.alpha, self.gamma, self.start, self.growth = objective, alpha, gamma, start, growth
-        self.ratio, self.least, self.regression = ratio, least, regression
+        self.objective, self.alpha, self.gamma, self.start, self.end = objective, alpha, gamma, start, end
+        self.total, self.ratio, self.least, self.regression = max(total, 1), ratio, least, regression
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     @property
     def factor(self) -> float:
         """T of the next step."""
-        return self.start + self.growth * int(self.steps)
+        return self.start + (self.end - self.start) * min(int(self.steps) / self.total, 1.0)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar loss; counts a step where gradients are asked for."""

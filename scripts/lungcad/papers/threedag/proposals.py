@@ -4,12 +4,12 @@
 Zhang et al. 2020, sections IV.D and IV.F. Cubes are those of :mod:`lungcad.papers.threedag.anchors`.
 """
 
+import numpy as np
 import torch
-from monai.data.box_utils import non_max_suppression
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.threedag.anchors import corners, cube_iou, decode
+from lungcad.papers.threedag.anchors import cube_iou, decode
 
 MERGES = ("union", "intersection")
 
@@ -37,6 +37,8 @@ def decode_proposals(
 def suppress(cubes: Tensor, score: Tensor, overlap: float = 0.1, most: int = -1) -> Tensor:
     """3D non-maximum suppression: of cubes whose IoU is above ``overlap`` the one of highest score stays.
 
+    All IoUs are computed at once: MONAI's function, which does it cube by cube, took a quarter of a training step.
+
     Args:
         cubes: (N, 4).
         score: (N,).
@@ -46,7 +48,15 @@ def suppress(cubes: Tensor, score: Tensor, overlap: float = 0.1, most: int = -1)
     Returns:
         Indices (M,) kept, highest score first.
     """
-    return non_max_suppression(corners(cubes), score, overlap, most)
+    order = score.argsort(descending=True, stable=True)
+    same = (cube_iou(cubes[order], cubes[order]) > overlap).cpu().numpy()
+    kept: list[int] = []
+    gone = np.zeros(len(order), dtype=bool)
+    for number, others in enumerate(same):
+        if not gone[number] and len(kept) != most:
+            kept.append(number)
+            gone |= others
+    return order[kept]
 
 
 def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: float = 0.1) -> Tensor:

@@ -134,7 +134,7 @@ class BranchTraining(nn.Module):
     """A step without a sample for a branch leaves its parameters without a gradient."""
 
     def __init__(self, module: AggregatedFasterRCNN, anchors_mm: Sequence[Sequence[float]], classify: bool = True,
-                 sampled: int = 16, most: int = 64, overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
+                 sampled: int = 32, most: int = 512, overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
         super().__init__()
         self.module, self.anchors_mm, self.classify = module, anchors_mm, classify
         self.sampled, self.most, self.overlap, self.precision = sampled, most, overlap, precision
@@ -163,8 +163,8 @@ class BranchTraining(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the classifier branch is asked about in one cube.
 
-        Nodules themselves, a little displaced, come first, then proposals that hit them, at most half of what is
-        sampled, then the most probable false ones.
+        Nodules themselves, a little displaced, come first, then proposals that hit them, both together a quarter of
+        what is sampled where there are so many, then the most probable false ones.
 
         Args:
             proposals: (N, 5) of the network.
@@ -183,7 +183,7 @@ class BranchTraining(nn.Module):
         cubes, own = cubes[kept], own[kept]
         truth = label_proposals(cubes, nodules, ignored)
         hits, false = (truth == 1).nonzero().flatten(), (truth == 0).nonzero().flatten()
-        order = torch.cat([hits[: self.sampled // 2], false])
+        order = torch.cat([hits[: max(self.sampled // 4 - len(nodules), 0)], false])
         best = cube_iou(anchors, nodules).argmax(dim=0) if len(nodules) else level[:0]
         cubes = torch.cat([shaken, cubes[order]])[: self.sampled]
         levels = torch.cat([level[best], own[order]])[: self.sampled]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Validation during a training: the loss on cases of other patients, and the weights that were best there."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Loss
+from monai.engines import SupervisedEvaluator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from lungcad.atomic import whole_file
+from lungcad.training.parallel import unwrapped
+
+
+class Validation:
+    """Ignite handler: after each epoch the loss of the averaged weights on the same samples.
+
+    Args:
+        path: of a CSV with the curve, written after each epoch.
+        dataloader: of samples that no epoch changes.
+        network: as it is trained, wrapped or not.
+        average: whose ``module`` has the averaged weights.
+        loss: of the training; without gradients it counts no step.
+        device: where it runs.
+        options: ``prepare_batch`` and ``inferer`` of the training, if it has its own.
+
+    Attributes:
+        weights: state dict of the lowest loss so far; None before the first epoch.
+        best: that loss.
+        losses: of every epoch.
+    """
+
+    def __init__(self, path: Path, dataloader: Any, network: nn.Module, average: AveragedModel, loss: nn.Module,
+                 device: torch.device, **options: Any):  # fmt: skip
+        self.path, self.network, self.average = path, unwrapped(network), average
+        self.weights: dict[str, Tensor] | None = None
+        self.best, self.losses = math.inf, list[float]()
+        self.evaluator = SupervisedEvaluator(
+            device=device, val_data_loader=dataloader, network=network, decollate=False,
+            key_val_metric={"loss": Loss(loss, lambda output: (output["pred"], output["label"]))}, **options,
+        )  # fmt: skip
+
+    def attach(self, engine: Engine) -> None:
+        """Run behind each epoch."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Validate; the training's weights and random state are as before."""
+        trained = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(unwrapped(self.average).state_dict())
+        with torch.random.fork_rng():
+            self.evaluator.run()
+        self.losses.append(float(self.evaluator.state.metrics["loss"]))
+        if self.losses[-1] < self.best:
+            self.best = self.losses[-1]
+            self.weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(trained)
+        with whole_file(self.path) as part, part.open("w", newline="") as stream:
+            csv.writer(stream).writerows([("epoch", "validation_loss"), *enumerate(self.losses, start=1)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"weights": self.weights, "best": self.best, "losses": self.losses}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.weights, self.best, self.losses = state["weights"], state["best"], state["losses"]
