@@ -12,10 +12,10 @@ from typing import Any
 import fire
 import torch
 
-from lungcad.benchmarking import OVERLAP, ROI, chain_in_process, fast_against_reference, ours, stock
-from lungcad.registry import bundle_root, bundles_folder
-from lungcad.stage import BundleStage
-from lungcad.volumes import read_volume
+from lungcad.bundle.registry import bundle_root, bundles_folder
+from lungcad.chain.benchmark import OVERLAP, ROI, chain_in_process, fast_against_reference, ours, stock
+from lungcad.chain.stage import BundleStage
+from lungcad.reading.volume_file import read_volume
 
 NETWORKS = {"detect": "lung_nodule_detection_dou2017", "reduce": "lung_nodule_fpr_dou2017"}
 """Whose detection is compared with the stock inferer, and whose fast path with float32: its network gives a volume of

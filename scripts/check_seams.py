@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lungcad.console import guarded
-from lungcad.isolation import BLANK_HU
-from lungcad.patch import cut, patch_center
-from lungcad.training.case import Case, Sphere
+from lungcad.scan.blanking import BLANK_HU
+from lungcad.scan.patch import cut, patch_center
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.composites import ImplantedCases
 from lungcad.training.implant import Tissue
-from lungcad.training.implanted_cases import ImplantedCases
-from lungcad.training.patches import scaled
 from lungcad.training.placement import VESSEL_HU
+from lungcad.training.sampling import scaled
 from make_cases import HELD_OUT_LUNGS, TRAINING_LUNGS
 
 PATCH = (32, 32, 16)

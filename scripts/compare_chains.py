@@ -11,13 +11,13 @@ from typing import Any
 import fire
 import torch
 
-from lungcad.benchmarking import chain_in_process
+from lungcad.bundle.registry import bundle_root
+from lungcad.chain.benchmark import chain_in_process
+from lungcad.chain.compare import Chains, Names, chains_of, compare
 from lungcad.console import guarded
 from lungcad.cpu import tune_allocator
-from lungcad.registry import bundle_root
-from lungcad.training.case_store import load_cases
-from lungcad.training.chain_comparison import Chain, Chains, chains_of, compare
-from lungcad.training.markdown import row, with_interval
+from lungcad.tables import row, with_interval
+from lungcad.training.cases import load_cases
 
 HEADER = (
     "| detector | reducer | characteriser | found (95 % CI) | false marks / scan | CPM (95 % CI) | at 1 false / scan | "
@@ -57,14 +57,14 @@ def _names(given: Sequence[str] | str) -> list[str]:
     return given.split(",") if isinstance(given, str) else [str(name) for name in given]
 
 
-def _memory(chain: Chain, scans: Sequence[str]) -> float | None:
+def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak of the runs on the scans, GB."""
     keys = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
     root = bundle_root("lung_nodule_cad")
     return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
 
 
-def _row(chain: Chain, figures: Mapping[str, Any], memory: float | None) -> str:
+def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:
     detection = figures["detection"]
     one, at_rates = detection["fp_per_scan"].index(1), ("sensitivities", "sensitivities_ci")
     at_one = [detection[name] and detection[name][one] for name in at_rates]

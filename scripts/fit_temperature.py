@@ -12,7 +12,7 @@ import numpy as np
 
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.training.calibration import calibration_figures, cross_fitted, fit_temperature, joined, read_logits
+from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fitted, fit_temperature, joined, read_logits
 
 
 def tell(*predictions: str, apply_to: str | None = None) -> None:

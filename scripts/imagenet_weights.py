@@ -18,8 +18,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lungcad.console import guarded
-from lungcad.imagenet import MEANS_BGR, classifier_weights, feature_weights, read_package
-from lungcad.networks.mtmrnet import resnet_features
+from lungcad.papers.mtmrnet.imagenet import MEANS_BGR, classifier_weights, feature_weights, read_package
+from lungcad.papers.mtmrnet.network import resnet_features
 from lungcad.training.trainer import write_atomically
 
 

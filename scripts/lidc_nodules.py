@@ -15,7 +15,7 @@ from lungcad.lidc.nodules import LidcNodule, find_nodules
 from lungcad.lidc.readings import LidcScan
 from lungcad.lidc.sources import read_scans
 from lungcad.lidc.table import write_nodules
-from lungcad.luna16 import read_series, read_spheres
+from lungcad.scores.luna16 import read_series, read_spheres
 
 
 def nodules(

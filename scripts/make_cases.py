@@ -13,10 +13,9 @@ from tqdm import tqdm
 from lungcad.console import guarded
 from lungcad.datalists.deeplesion import LARGE_MM
 from lungcad.errors import InputError
-from lungcad.training.case import Case
-from lungcad.training.case_store import LEFT_OUT, save_case
-from lungcad.training.deeplesion_cases import DeepLesionCases, read_lists
-from lungcad.training.implanted_cases import ImplantedCases
+from lungcad.papers.threedag.deeplesion import DeepLesionCases, read_lists
+from lungcad.training.cases import LEFT_OUT, Case, save_case
+from lungcad.training.composites import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
 from lungcad.training.placement import Placement
 

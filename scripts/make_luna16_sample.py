@@ -15,8 +15,8 @@ import SimpleITK as sitk
 
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.training.case import Case, Sphere
-from lungcad.training.implanted_cases import ImplantedCases
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.composites import ImplantedCases
 from make_cases import TRAINING_LUNGS
 
 UID = "1.2.826.0.1.3680043.8.498.{subset}.{scan}"

@@ -12,11 +12,10 @@ import fire
 from tqdm import tqdm
 
 from lungcad.console import guarded
-from lungcad.datalists.folds import patient_fold
+from lungcad.datalists.files import patient_fold
 from lungcad.errors import InputError
-from lungcad.training.lidc_nodules import central_slice, lidc_nodules
-from lungcad.training.rated_nodule import RatedNodule, save_nodule
-from lungcad.training.shared_nodules import multi_slice, single_slice
+from lungcad.papers.mtmrnet.nodules import RatedNodule, save_nodule
+from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules, multi_slice, single_slice
 from make_cases import HELD_OUT_LUNGS
 
 FOLDS = 5

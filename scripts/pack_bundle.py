@@ -16,10 +16,10 @@ import fire
 
 import lungcad
 from lungcad.atomic import replaced_folder, whole_file
+from lungcad.bundle.manifest import MANIFEST, sha256_of, write_manifest
+from lungcad.bundle.registry import bundle_root, config_keys, describe, list_bundles, stage_bundle
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.manifest import MANIFEST, sha256_of, write_manifest
-from lungcad.registry import bundle_root, config_keys, describe, list_bundles, stage_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -76,7 +76,7 @@ def pack(name: str, target: Path) -> None:
     shutil.copytree(package, target / "lungcad", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     _write(target / "requirements.txt", "".join(f"{line}\n" for line in project["dependencies"]))
-    shutil.copyfile(REPOSITORY / "constraints.txt", target / "constraints.txt")
+    shutil.copyfile(REPOSITORY / "scripts" / "constraints.txt", target / "constraints.txt")
     _write(target / "README.md", README.substitute(
         name=name, version=meta["version"], task=meta["task"], manifest=MANIFEST,
         more=" \\\n        --candidates <nodules.json or .csv>" if "candidates" in config_keys(root) else "",

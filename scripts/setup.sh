@@ -23,7 +23,7 @@ has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; }
 torch_version() { .venv/bin/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null; }
 
 stamp=.venv/lungcad-${extras:-run}
-recipe=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum; pwd)
+recipe=$(cat pyproject.toml scripts/constraints.txt scripts/setup.sh | cksum; pwd)
 [ "$(cat "$stamp" 2>/dev/null)" = "$recipe" ] && [ -x .venv/bin/python ] && exit 0
 
 find_python() {
@@ -50,7 +50,7 @@ make_venv() {
 
 install_torch() {
     local pinned
-    pinned=$(grep '^torch==' constraints.txt)
+    pinned=$(grep '^torch==' scripts/constraints.txt)
     if [ -n "${TORCH_SPEC:-}" ]; then
         say "setup: installing $TORCH_SPEC"
         # shellcheck disable=SC2086  # the words are meant to split
@@ -72,10 +72,10 @@ install_torch() {
 .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv
 torch_version >/dev/null || install_torch
 say "setup: torch $(torch_version); installing lungcad${extras:+[$extras]} and what it needs (about a minute)"
-{ grep -v '^torch==' constraints.txt; echo "torch==$(torch_version)"; } > .venv/constraints.txt
+{ grep -v '^torch==' scripts/constraints.txt; echo "torch==$(torch_version)"; } > .venv/constraints.txt
 pip_install -c .venv/constraints.txt -e ".${extras:+[$extras]}" ||
     die "pip could not install the packages; its message stands above. Is there a network?"
 # Byte code of what a run imports, also where the environment says not to write any: each start is twice as fast.
-env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c 'import monai.bundle, lungcad.pipeline, lungcad.transforms, lungcad.report' ||
+env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c 'import monai.bundle, lungcad.chain.cad, lungcad.papers.transforms, lungcad.results.report' ||
     die "the packages are installed, but cannot be imported; the message stands above."
 printf '%s' "$recipe" > "$stamp"

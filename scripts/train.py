@@ -11,12 +11,12 @@ from typing import Any
 
 import fire
 
+from lungcad.bundle.registry import bundle_root
+from lungcad.chain.results_table import results
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.registry import bundle_root
-from lungcad.training.case_store import LEFT_OUT
+from lungcad.training.cases import LEFT_OUT
 from lungcad.training.recipe import Step, load_recipe, run_recipe
-from lungcad.training.results_table import results
 
 logger = logging.getLogger(__name__)
 

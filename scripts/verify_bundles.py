@@ -12,11 +12,11 @@ from pathlib import Path
 
 import fire
 
-from lungcad.bundle_checks import hash_key, verify
+from lungcad.bundle.manifest import sha256_of
+from lungcad.bundle.registry import bundle_root, list_bundles
+from lungcad.checks import hash_key, verify
 from lungcad.console import guarded
-from lungcad.manifest import sha256_of
 from lungcad.options import switch
-from lungcad.registry import bundle_root, list_bundles
 
 
 def write_sha256(root: Path) -> None:

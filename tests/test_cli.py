@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,9 @@ def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
-    """Stands in for the pipeline: collects what it is asked to run."""
+    """Collects what the launcher is asked to run."""
     asked: list[tuple[Path, dict[str, Any]]] = []
-    pipeline = types.ModuleType("lungcad.pipeline")
-    pipeline.run_bundle = lambda root, overrides: asked.append((root, overrides))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lungcad.pipeline", pipeline)
+    monkeypatch.setattr("lungcad.bundle.launch.run_bundle", lambda root, overrides: asked.append((root, overrides)))
     return asked
 
 
@@ -125,7 +122,7 @@ def test_bug_exits_with_1_and_debug_shows_where(
     bundles: Path, runs: list[tuple[Path, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sys.modules["lungcad.pipeline"], "run_bundle", lambda *_: 1 / 0)
+    monkeypatch.setattr("lungcad.bundle.launch.run_bundle", lambda *_: 1 / 0)
     _fails(1, "run", "in", "out")
     assert capsys.readouterr().err.startswith("internal error ZeroDivisionError")
     _fails(1, "run", "in", "out", "--debug", "false")

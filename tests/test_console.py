@@ -3,10 +3,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from report_case import ball_volume, some_findings
 
 from lungcad import InputError
-from lungcad.console import Stages, bar, findings_table, guarded, header_lines
-from report_case import ball_volume, some_findings
+from lungcad.console import StageClock, bar, findings_table, guarded, header_lines
 
 
 def _wrapped() -> None:
@@ -50,7 +50,7 @@ def test_guarded_gives_the_result_and_lets_exits_pass() -> None:
 
 
 def test_stage_lines_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    stages = Stages()
+    stages = StageClock()
     with stages("detect") as stage:
         stage.note = "38 candidates"
     with stages("write"):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lungcad.bundle.manifest import MANIFEST, check_manifest
 from lungcad.errors import InputError
-from lungcad.manifest import MANIFEST, check_manifest
 
 NEEDED = ("Dockerfile", "tools", "app.config", "map/app.json", "map/pkg.json", "pip/requirements.txt")
 """Files of a build context besides application and models."""

@@ -14,10 +14,10 @@ import fire
 from fire.decorators import SetParseFns
 
 from lungcad import __version__
+from lungcad.bundle.launch import check_override_values, parse_flags
 from lungcad.console import guarded
 from lungcad.errors import InputError
 from lungcad.options import switch
-from lungcad.overrides import check_override_values, parse_flags
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
@@ -62,7 +62,7 @@ class Commands:
             debug: show tracebacks.
             overrides: further keys of the bundle's configs/inference.json.
         """
-        from lungcad.registry import bundle_root, config_keys
+        from lungcad.bundle.registry import bundle_root, config_keys
 
         root = bundle_root(bundle)
         values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
@@ -73,7 +73,7 @@ class Commands:
         if switch("debug", debug) and "debug" in known:
             overrides["debug"] = True
 
-        from lungcad.pipeline import run_bundle
+        from lungcad.bundle.launch import run_bundle
 
         run_bundle(root, values | overrides)
 
@@ -108,7 +108,7 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
-        from lungcad.registry import list_bundles
+        from lungcad.bundle.registry import list_bundles
 
         bundles = list_bundles()
         if switch("json", json):
@@ -129,7 +129,7 @@ class Commands:
             json: print its whole metadata.json.
             debug: show tracebacks.
         """
-        from lungcad.registry import describe
+        from lungcad.bundle.registry import describe
 
         metadata = describe(bundle)
         if switch("json", json):
@@ -170,7 +170,7 @@ class Commands:
             debug: show tracebacks.
         """
         from lungcad.options import positive_numbers, whole
-        from lungcad.score_submission import as_text, score_submission, write_scores
+        from lungcad.scores.submission import as_text, score_submission, write_scores
 
         figures, curve = score_submission(
             submission, annotations, excluded, seriesuids, series_map=series_map, score_column=score_column,
@@ -202,7 +202,7 @@ class Commands:
             debug: show tracebacks.
         """
         from lungcad.options import probability, whole
-        from lungcad.score_predictions import as_text, score_predictions, write_scores
+        from lungcad.scores.predictions import as_text, score_predictions, write_scores
 
         figures = score_predictions(
             predictions, baseline=baseline, threshold=probability("threshold", threshold),
@@ -225,7 +225,7 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
-        from lungcad.relate_attributes import as_text, read_pooled, relate_attributes
+        from lungcad.scores.attributes import as_text, read_pooled, relate_attributes
 
         paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
         figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)

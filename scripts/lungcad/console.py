@@ -81,29 +81,34 @@ def find_input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-class Stages:
-    """Seconds per stage, told on stderr as the stages end.
+class StageClock:
+    """Seconds per stage, printed on stderr as the stages end.
+
+    Args:
+        silent: print nothing.
 
     Example:
-        >>> stages = Stages()
-        >>> with stages("detect") as stage:
+        >>> clock = StageClock()
+        >>> with clock("detect") as stage:
         ...     stage.note = "38 candidates"
-        >>> list(stages.seconds)
+        >>> list(clock.seconds)
         ['detect']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool = False) -> None:
+        self.silent = silent
         self.note = ""
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator["Stages"]:
+    def __call__(self, name: str) -> Iterator["StageClock"]:
         """Time a stage; what its body sets as ``note`` stands in its line. A stage that fails prints nothing."""
         self.note = ""
         start = time.perf_counter()
         yield self
         self.seconds[name] = time.perf_counter() - start
-        print(f"{name:<14}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
+        if not self.silent:
+            print(f"{name:<14}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
 
 
 def bar(steps: Iterable[T], name: str, unit: str) -> Iterable[T]:

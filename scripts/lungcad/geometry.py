@@ -5,9 +5,16 @@ An affine maps a voxel index (x, y, z, 1) to patient millimetres; voxel centres 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from lungcad.volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+
 
 _FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -66,3 +73,70 @@ def enclosing_slices(center: float, radius: float, count: int, most: int) -> lis
     if most == 1:
         return [nearest]
     return [inside[n] for n in np.rint(np.linspace(0, len(inside) - 1, most)).astype(int)]
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A volume seen along the patient's axes, whatever way it was scanned (prone, feet first, sagittal, descending).
+
+    Attributes:
+        hu: (X, Y, Z) float32 view of the volume, axes permuted but not yet reversed: torch has no negative strides.
+        reverse: for each axis, whether ``hu`` runs against the patient's axis.
+        affine: (4, 4) float64, index of ``hu`` *after* reversal to LPS mm. Each axis points along its own positive
+            patient axis as nearly as a permutation allows; what obliqueness is left stays in here.
+    """
+
+    hu: "torch.Tensor"
+    reverse: tuple[bool, bool, bool]
+    affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """(3,) distance between voxel centres along the canonical axes."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+
+def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], tuple[bool, bool, bool], np.ndarray]:
+    """Find which index axis runs nearest to each of the patient's axes.
+
+    Args:
+        affine: (4, 4) index to LPS mm.
+        shape: of the volume, in its own order.
+
+    Returns:
+        The index axes in the patient's order, whether each runs against the patient's, and the (4, 4) affine of the
+        volume with its axes so permuted and then reversed.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    patient, order = linear_sum_assignment(-np.abs(direction))
+    reverse = direction[patient, order] < 0
+    to_stored = np.zeros((4, 4))
+    to_stored[order, patient] = np.where(reverse, -1, 1)
+    to_stored[order, 3] = np.where(reverse, np.array(shape)[order] - 1, 0)
+    to_stored[3, 3] = 1
+    x, y, z = reverse.tolist()
+    return order.tolist(), (x, y, z), affine @ to_stored
+
+
+def canonical(volume: Volume) -> Canonical:
+    """See ``volume`` along the patient's axes; no copy unless torch cannot view the array."""
+    import torch
+
+    order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
+    as_is = volume.hu.flags.writeable and all(stride > 0 for stride in volume.hu.strides)
+    hu = torch.from_numpy(volume.hu if as_is else volume.hu.copy())
+    return Canonical(hu.permute(order), reverse, affine)
+
+
+def in_memory_order(tensor: "torch.Tensor") -> tuple["torch.Tensor", list[int]]:
+    """Permute so that memory is walked in order, several times faster; also the order that undoes it."""
+    order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    return tensor.permute(order), [order.index(axis) for axis in range(tensor.ndim)]
+
+
+def nearest_lps_order(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """View ``hu`` with its axes ordered and flipped to run nearest to left, posterior, superior; with its affine."""
+    order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
+    return np.flip(volume.hu.transpose(order), tuple(np.flatnonzero(reverse).tolist())), affine

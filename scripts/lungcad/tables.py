@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lungcad.errors import InputError
 
@@ -149,3 +150,16 @@ def _check_columns(name: str, columns: Sequence[str], required: Sequence[str]) -
     if missing:
         raise InputError("E-TABLE", f"{name}: column {', '.join(missing)} missing: got {', '.join(columns)}.",
                          f"Expected the columns {', '.join(required)}.")  # fmt: skip
+
+
+def row(*cells: Any) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None, form: str, unit: str = "") -> str:
+    """Format a figure with its interval, the unit behind the figure; a dash where it is unknown."""
+    if value is None or interval is None:
+        return "-"
+    low, high = interval
+    return f"{value:{form}}{unit} ({low:{form}} to {high:{form}})"

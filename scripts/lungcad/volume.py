@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A CT volume in Hounsfield units with its place in the patient: what every reader returns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +42,19 @@ def no_air(air: float) -> list[Notice]:
     return [Notice("W-HU", text)] if air > AIR_BELOW_HU else []
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a volume was read from, so that a writer can read its headers again.
+
+    Attributes:
+        path: DICOM folder or file, or volume file; never printed or written, since it may name the patient.
+        leniency: options with which it was read, see :class:`lungcad.dicom.Leniency`.
+    """
+
+    path: Path
+    leniency: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass
 class Volume:
     """One validated CT series.
@@ -55,6 +71,7 @@ class Volume:
         study_uid, frame_of_reference_uid: empty where unknown.
         description: what may be printed about the series; never a patient's name or id.
         warnings: what was noticed and accepted.
+        origin: where it was read from; None for an array.
     """
 
     hu: np.ndarray
@@ -66,6 +83,7 @@ class Volume:
     frame_of_reference_uid: str = ""
     description: str = ""
     warnings: list[Notice] = field(default_factory=list)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

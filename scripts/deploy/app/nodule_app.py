@@ -47,8 +47,8 @@ def main() -> None:
     chain = packed_chain(Path(context.model_path))
     sys.path.insert(0, str(chain))
 
+    from lungcad.bundle.manifest import check_pack
     from lungcad.console import guarded
-    from lungcad.manifest import check_pack
 
     guarded(check_pack)
     with tempfile.TemporaryDirectory() as work:

@@ -76,7 +76,7 @@ class NoduleChainOperator(Operator):
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Run."""
-        from lungcad.pipeline import run_bundle
+        from lungcad.bundle.launch import run_bundle
 
         folder, series_uid = op_input.receive("series")
         found = {"dataset_dir": str(folder), "output_dir": str(self.work), "dicom_results": True}

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from lungcad.datalists.boxes import sphere_boxes
-from lungcad.datalists.files import LISTS, Item
+from lungcad.datalists.files import LISTS, Item, sphere_boxes
 from lungcad.errors import InputError
 from lungcad.tables import Row, read_table
 

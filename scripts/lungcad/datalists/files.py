@@ -2,7 +2,8 @@
 """Write datalists, and what was missing for them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,27 @@ def _document(name: str, lists: Mapping[str, Sequence[Item]], about: str) -> str
         if items
     ]
     return "{\n" + ",\n".join(head + body) + "\n}\n"
+
+DECIMALS = 6
+"""Of millimetres in a datalist: a nanometre."""
+
+
+def sphere_box(sphere: Sequence[float]) -> list[float]:
+    """Turn x, y, z, diameter into the box x, y, z, d, d, d around it, MONAI's mode ``cccwhd``."""
+    x, y, z, diameter = (round(float(value), DECIMALS) for value in sphere)
+    return [x, y, z, diameter, diameter, diameter]
+
+
+def sphere_boxes(spheres: Iterable[Sequence[float]]) -> list[list[float]]:
+    """Boxes of any number of spheres."""
+    return [sphere_box(sphere) for sphere in spheres]
+
+
+def patient_fold(patient_id: str, folds: int) -> int:
+    """Fold of a patient, 0 to ``folds - 1``: CRC-32 of the id followed by ``cv``, modulo the number of folds.
+
+    Example:
+        >>> patient_fold("LIDC-IDRI-0001", 5), patient_fold("LIDC-IDRI-0001", 10)
+        (4, 4)
+    """
+    return zlib.crc32(f"{patient_id}cv".encode()) % folds

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.datalists.boxes import DECIMALS
-from lungcad.datalists.files import Item
-from lungcad.datalists.folds import patient_fold
+from lungcad.datalists.files import DECIMALS, Item, patient_fold
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc.counts import LARGEST_MM, SMALLEST_MM
@@ -42,7 +40,7 @@ def lidc_items(
         nodules_csv: from scripts/lidc_nodules.py.
         images_dir: folder with the CT series, DICOM folders or .mhd.
         rule: one of :data:`RULES`.
-        folds: by :func:`lungcad.datalists.folds.patient_fold`.
+        folds: by :func:`lungcad.datalists.files.patient_fold`.
         min_readers: leave out nodules of fewer; neither paper states a number.
 
     Returns:

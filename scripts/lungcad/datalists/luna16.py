@@ -4,10 +4,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lungcad.datalists.boxes import sphere_boxes
-from lungcad.datalists.files import Item
+from lungcad.datalists.files import Item, sphere_boxes
 from lungcad.errors import InputError
-from lungcad.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
+from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.tables import read_table
 
 SUBSETS = 10

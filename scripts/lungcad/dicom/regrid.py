@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from lungcad.orientation import patient_axes
+from lungcad.geometry import patient_axes
 from lungcad.volume import LOWEST_HU
 
 

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import scaled_affine, to_index
-from lungcad.isolation import BLANK_HU
-from lungcad.training.case import Case
-from lungcad.training.patches import clear_of_lesions
+from lungcad.scan.blanking import BLANK_HU
+from lungcad.training.cases import Case
+from lungcad.training.sampling import clear_of_lesions
 
 MARGIN_MM = 32.0
 """Blank margin around a case, as wide as a working grid's, so that outputs reach its first and last slices."""
@@ -46,7 +46,6 @@ class CaseDataset(Dataset):
             "lungs": torch.from_numpy(np.pad(case.lungs, width)),
             "grid_affine": scaled_affine(case.to_mm, [-before for before, _ in width], (1, 1, 1)),
             "findings": self.candidates.get(case.name, []),
-            "masks": {},  # keys that the dataset has stay in the batch, where a scorer finds them
         }
         return self.transform(data) if self.transform else data
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from lungcad.patch import cut
-from lungcad.training.case import Sphere
+from lungcad.scan.patch import cut
+from lungcad.training.cases import Sphere
 from lungcad.training.placement import VESSEL_HU, Places
 
 DENSE_HU = -500.0

@@ -11,15 +11,15 @@ from torch.utils.data import Dataset
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
-from lungcad.grid import Scan
 from lungcad.lidc.readings import LidcScan
 from lungcad.lidc.sources import read_scans
-from lungcad.luna16 import read_spheres
-from lungcad.patch import cut
-from lungcad.training.case import Case, Sphere
+from lungcad.reading.volume_file import read_volume
+from lungcad.scan.blanking import blanked_grid
+from lungcad.scan.patch import cut
+from lungcad.scan.scan import Scan
+from lungcad.scores.luna16 import read_spheres
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.lidc_masks import OutlinedNodule, nearest_nodule, outlined_nodules, set_on_grid
-from lungcad.transforms import blanked_grid
-from lungcad.volumes import read_volume
 
 logger = logging.getLogger(__name__)
 

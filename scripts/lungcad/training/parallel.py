@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training in several processes, one a GPU (or, slowly, one a CPU core): what configs/multi_gpu_train.json needs."""
+"""Training in several processes, one a GPU (or, slowly, one a CPU core): what multi_gpu_train.json needs."""
 
 import os
 import time
+from pathlib import Path
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lungcad.cpu import channels_last_network
+
+MULTI_GPU_OVERLAY = Path(__file__).with_name("multi_gpu_train.json")
+"""Config that lies over inference.json and train.json of any bundle, to train it under torchrun."""
 
 SECONDS_TO_LEAVE = 1.0
 
@@ -43,19 +47,20 @@ def is_main_process() -> bool:
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
-def share_gradients(network: nn.Module, device: torch.device, find_unused: bool = False) -> DistributedDataParallel:
+def share_gradients(network: nn.Module, device: torch.device) -> DistributedDataParallel:
     """The network on ``device``, wrapped so that every step averages the gradients of all processes.
 
     The memory format is set first: DistributedDataParallel lays out its buckets as the parameters lie then.
 
     Args:
-        network: to be trained.
+        network: to be trained. An attribute ``skips_parameters`` that is true says that some of its steps leave
+            parameters without a gradient.
         device: of this process.
-        find_unused: some steps leave parameters without a gradient.
     """
+    skips = bool(getattr(network, "skips_parameters", False))
     network = channels_last_network(network.to(device))
     ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=ids, find_unused_parameters=find_unused)
+    return DistributedDataParallel(network, device_ids=ids, find_unused_parameters=skips)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from lungcad.patch import cut
-from lungcad.training.case import Sphere
+from lungcad.scan.patch import cut
+from lungcad.training.cases import Sphere
 
 VESSEL_HU = -650.0
 """Above, in the middle of a lung: part of a vessel."""

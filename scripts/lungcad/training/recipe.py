@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lungcad.bundle.registry import bundle_root, config_keys
 from lungcad.errors import InputError
-from lungcad.registry import bundle_root, config_keys
+from lungcad.training.parallel import MULTI_GPU_OVERLAY
 
 logger = logging.getLogger(__name__)
 
@@ -173,8 +174,8 @@ def step_values(
 def command(step: Step, values: Mapping[str, Any], processes: int) -> list[str]:
     """The command line of one step."""
     bundle, together = bundle_root(step.bundle), step.config == "train" and processes > 1
-    overlays = ["inference", *OVERLAYS[step.config], *(["multi_gpu_train"] if together else [])]
-    configs = [str(bundle / "configs" / f"{name}.json") for name in overlays]
+    configs = [str(bundle / "configs" / f"{name}.json") for name in ("inference", *OVERLAYS[step.config])]
+    configs += [str(MULTI_GPU_OVERLAY)] if together else []
     launcher = [sys.executable, "-m"]
     if together:
         launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]

@@ -9,22 +9,59 @@ A scored folder holds LUNA16's four tables (``submission.csv``, ``annotations.cs
 import csv
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ignite.engine import Engine, Events
 
 from lungcad.atomic import added_files
-from lungcad.detection_scores import score_detection, score_without_nodules
 from lungcad.finding import Finding, centers_of
-from lungcad.froc import ScoredScan, match
 from lungcad.geometry import to_world
-from lungcad.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
-from lungcad.results import LUNA16_COLUMNS, reported_score
-from lungcad.training.case import Case, Sphere
-from lungcad.training.collector import Collector
+from lungcad.results.nodules_csv import LUNA16_COLUMNS
+from lungcad.results.nodules_json import reported_score
+from lungcad.scores.detection import score_detection, score_without_nodules
+from lungcad.scores.froc import ScoredScan, match
+from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
+from lungcad.training.cases import Case, Sphere
 from lungcad.training.evaluation import read_candidates
+
+
+class Collector(ABC):
+    """Collects case by case, and writes at the end; attached to an ignite engine it does so by itself.
+
+    Args:
+        output_dir: to write to.
+        data: what was scored on, in words; goes into the figures.
+    """
+
+    def __init__(self, output_dir: str, data: str):
+        self.folder, self.data = Path(output_dir), data
+
+    def attach(self, engine: Engine) -> None:
+        """Start afresh, collect, write."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add(engine.state.batch, engine.state.output))
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Forget what was collected."""
+
+    @abstractmethod
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Take in one case, or one nodule.
+
+        Args:
+            batch: what went into the network, and what postprocessing made of it.
+            output: of the engine.
+        """
+
+    @abstractmethod
+    def write(self) -> None:
+        """Write what was collected."""
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +133,7 @@ def summarise(
         nodules, excluded: (N, 4) x, y, z, diameter in mm, by name.
 
     Returns:
-        Those of :func:`lungcad.detection_scores.score_detection`, and the errors of centre and diameter in mm over the
+        Those of :func:`lungcad.scores.detection.score_detection`, and the errors of centre and diameter in mm over the
         nodules found. Where no scan holds a nodule, what needs one is None.
     """
     scans, errors = [], []

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check what a command line wants to change in a bundle's config: only what exists, only plain values.
+
+``python -m monai.bundle run`` takes any ``--key value``: a misspelt key is silently ignored, and a value that begins
+with ``$`` is evaluated as Python. For a program that hospitals point at data, both are refused.
+"""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lungcad.bundle.manifest import check_pack
+from lungcad.console import one_line_errors
+from lungcad.errors import InputError
+
+MONAI_ARGUMENTS = (
+    "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
+    "workflow_name", "workflow_type", "workflow", "properties_path", "bundle_root",
+)  # fmt: skip
+"""What ``monai.bundle.run`` and its ConfigWorkflow take themselves (MONAI 1.6), besides a config's keys."""
+
+_EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]|^@""")
+"""``$`` (Python) or ``%`` (a piece of another file) where a string, also one within a list or dict, begins; ``@``
+(another key) where the value begins."""
+
+_ONE_NAME = re.compile(r"(dataset|output|run|bundles)_dir|bundle_root")
+_NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from|series_uid")
+"""Keys that hold a name; and those that may also hold a list of names, or None."""
+
+
+def check_command_line() -> None:
+    """Check a command line of ``python -m monai.bundle run``: no altered pack, no unknown override, none with code.
+
+    The first line of a bundle's ``run``. From here on a failure ends the process with one line.
+
+    It stands in ``run``, not in ``initialize``, because MONAI puts the bundle's folder, where a packed bundle has its
+    lungcad, on Python's path between the two. It refers to nothing in the config, because a reference would evaluate
+    what it is there to refuse. An override of ``run`` or ``initialize`` itself comes before it: let users of a service
+    choose values, never keys. It looks at overrides only where the process is ``python -m monai.bundle``.
+
+    Raises:
+        InputError: E-CONFIG; E-WEIGHTS.
+    """
+    program = Path(sys.argv[0]).parts[-3:]
+    flags = parse_flags(sys.argv[1:]) if program == ("monai", "bundle", "__main__.py") else {}
+    one_line_errors(flags.get("debug", False))
+    files = config_files(flags.get("config_file", "[]"))
+    check_pack(bundle_of(file) for file in files)
+    if files:
+        from monai.bundle import ConfigParser
+
+        check_override_values(flags, {*ConfigParser.load_config_files(files), *MONAI_ARGUMENTS})
+        _check_names(flags)
+
+
+def config_files(config_file: str) -> list[str]:
+    """The value of ``--config_file`` as a list: one name, or several as ``['a.json', 'b.json']``."""
+    from fire.parser import DefaultParseValue
+
+    value = DefaultParseValue(config_file)
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def bundle_of(config_file: str) -> Path:
+    """The bundle that a config file belongs to, as MONAI sees it."""
+    folder = Path(config_file).parent
+    return folder.parent if folder.name == "configs" else folder
+
+
+def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[str]) -> None:
+    """Refuse ``--key value`` pairs that the config does not know, that carry code or that MONAI would alter.
+
+    Args:
+        overrides: by key.
+        config_keys: what may be given, such as the config's top-level keys. A nested id (``detect::threshold`` or
+            ``detect#threshold``) is known where its first part is.
+
+    Raises:
+        InputError: E-CONFIG.
+    """
+    known = {key for key in config_keys if not key.startswith("_")}
+    for key, value in overrides.items():
+        parts = re.split(r"::|#", key.removeprefix("+"))
+        if parts[0] not in known:
+            near = difflib.get_close_matches(parts[0], sorted(known), n=1, cutoff=0.5)
+            hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+            raise InputError("E-CONFIG", f"unknown option --{key} (expected a key of the bundle's config).", hint)
+        plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
+        check_hash(key, value)
+        if not plain_id or _EXPRESSION.search(str(value)) or "_target_" in str(value):
+            raise InputError(
+                "E-CONFIG", f"--{key} carries an expression (expected a plain value).",
+                "Put expressions into a config file of your own and add it to --config_file.",
+            )  # fmt: skip
+
+
+def check_hash(key: str, value: Any) -> None:
+    """Refuse ``#`` in a value: MONAI takes it for its ``::`` and would look for another path.
+
+    Raises:
+        InputError: E-CONFIG.
+    """
+    if "#" in str(value):
+        raise InputError("E-CONFIG", f"--{key} holds a # (expected none: MONAI reads it as ::).", "Use another name.")
+
+
+def _check_names(flags: Mapping[str, str]) -> None:
+    """Refuse names that fire, which MONAI's command line uses, turns into something else, such as 20240131."""
+    from fire.parser import DefaultParseValue
+
+    for key, value in flags.items():
+        read_as = DefaultParseValue(value)
+        altered = read_as != value and not value.startswith(("'", '"'))
+        if (_ONE_NAME.fullmatch(key) and altered) or (_NAMES.fullmatch(key) and isinstance(read_as, int | float)):
+            text = f"--{key} {value} is read as {type(read_as).__name__} {read_as} (expected text)."
+            raise InputError("E-CONFIG", text, f"Write ./{value} of a folder or file, or quote it twice.")
+
+
+def parse_flags(argv: Sequence[str]) -> dict[str, str]:
+    """Pair flags with values as fire does: ``--a b``, ``--a=b``, ``--a`` alone, ``-`` in names as ``_``."""
+    flags: dict[str, str] = {}
+    name = None
+    for argument in argv:
+        if argument == "--":  # what follows is for fire itself
+            break
+        if re.match(r"--|-[A-Za-z]", argument):
+            name, given, value = argument.lstrip("-").partition("=")
+            name = name.replace("-", "_")
+            flags[name] = value if given else "True"
+            name = None if given else name
+        elif name is not None:
+            flags[name], name = argument, None
+    return flags
+
+
+def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
+    """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
+
+    Raises:
+        InputError: what the bundle refuses; an altered pack and paths with a ``#``, before any of it is read.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    check_pack([Path(bundle_root)])
+    for key, value in {**overrides, "bundle_root": bundle_root}.items():
+        check_hash(key, value)
+    configs = Path(bundle_root) / "configs"
+    workflow = ConfigWorkflow(
+        str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),
+        logging_file=str(configs / "logging.conf"), workflow_type="inference", bundle_root=str(bundle_root),
+        **overrides,
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights are data from outside: checked before they are used."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lungcad.bundle.manifest import sha256_of
+from lungcad.errors import InputError
+
+_ADVICE = "Get the bundle's models/model.pt again."
+
+
+def load_state(path: str | Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
+    """Read a plain state dict as float32.
+
+    Args:
+        path: of the file; it may hold float16.
+        sha256: what its SHA-256 must be.
+
+    Raises:
+        InputError: E-WEIGHTS; the file is missing, was altered, holds more than tensors, or values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("E-WEIGHTS", f"no weights at {path.parent.name}/{path.name}.", _ADVICE)
+    if sha256 is not None and sha256_of(path) != sha256:
+        raise InputError("E-WEIGHTS", f"weights altered: {path.name} has not the SHA-256 of metadata.json.", _ADVICE)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        plain = all(isinstance(value, torch.Tensor) for value in state.values())
+    except Exception as error:
+        what = f"{path.name} is no plain state dict: {type(error).__name__}."
+        raise InputError("E-WEIGHTS", what, _ADVICE) from error
+    if not plain:
+        raise InputError("E-WEIGHTS", f"{path.name} holds more than tensors.", _ADVICE)
+    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise InputError("E-WEIGHTS", f"weights not finite: {broken[0]} and {len(broken) - 1} more.", _ADVICE)
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def with_weights(network: nn.Module, path: str, device: torch.device, sha256: str | None = None) -> nn.Module:
+    """The network in evaluation mode on ``device`` with the weights of ``path``.
+
+    Raises:
+        InputError: E-WEIGHTS, see :func:`load_state`, or where names or shapes do not fit the network.
+    """
+    state = load_state(path, sha256)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError("E-WEIGHTS", f"weights do not fit the network: {text}.", _ADVICE) from error
+    return network.to(device).eval()
+
+
+def initialised(
+    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, fresh: str | None = None
+) -> nn.Module:
+    """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained.
+
+    Args:
+        network: to be trained.
+        path: of a plain state dict; None for none.
+        device: where to train.
+        partial: what the file lacks stays as it was initialised, such as a branch that joins in later.
+        fresh: what is named so at the beginning stays as it was initialised, whatever of it the file has.
+
+    Raises:
+        InputError: E-WEIGHTS, see :func:`load_state`.
+        RuntimeError: names or shapes do not fit the network.
+    """
+    if path is not None:
+        own, state = network.state_dict(), load_state(path)
+        if fresh is not None:
+            state = {name: value for name, value in state.items() if not name.startswith(fresh)}
+        kept = {name: value for name, value in own.items() if partial or (fresh and name.startswith(fresh))}
+        network.load_state_dict(kept | state)
+    return network.to(device)

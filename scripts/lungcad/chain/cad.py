@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The evaluator of the bundle ``lung_nodule_cad``: reads a scan, runs the chain on it, writes the results."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lungcad.chain.chain import Chain
+from lungcad.console import StageClock, findings_table, header_lines
+from lungcad.options import switch
+from lungcad.reading.volume_file import read_volume
+from lungcad.results.write import FILES, WRITERS, write
+from lungcad.scan.scan import Scan
+
+
+class NoduleCAD:
+    """One run of a chain on one CT series, told on the terminal.
+
+    Args:
+        chain: finds the nodules.
+        dataset_dir: DICOM folder, .mhd, .nii.gz or .nrrd.
+        output_dir: gets a folder named after the series.
+        series_uid: SeriesInstanceUID, where there are several series.
+        leniency: see :func:`lungcad.dicom.read_series`.
+        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
+
+    Raises:
+        InputError: E-CONFIG, a switch that is neither true nor false.
+    """
+
+    def __init__(self, chain: Chain, dataset_dir: str, output_dir: str, series_uid: str | None = None,
+                 leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False):  # fmt: skip
+        self.chain, self.dataset_dir, self.output_dir = chain, dataset_dir, output_dir
+        self.series_uid, self.leniency = series_uid, leniency or {}
+        self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
+
+    def run(self) -> Path:
+        """Read, find, write.
+
+        Returns:
+            The folder with the results.
+
+        Raises:
+            InputError: what loading, reading, the stages and writing refuse.
+        """
+        clock, chain = StageClock(), self.chain
+        with clock("load") as line:
+            line.note = f"{len(chain.stages)} bundles"
+        thresholds = chain.thresholds
+        with clock("read") as line:
+            volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)
+            line.note = f"{volume.hu.shape[2]} slices"
+        scan = Scan(volume)
+        with clock("lungs") as line:
+            line.note = f"{scan.lungs.volume_ml:.0f} ml"
+        print(header_lines(volume, bundles=chain.versions, device=str(chain.device), output=str(self.output_dir)),
+              file=sys.stderr)  # fmt: skip
+        for warning in scan.warnings:
+            print(f"{'warning':<14}{warning}", file=sys.stderr)
+        result = chain.result(scan, chain.find(scan, clock), thresholds, clock.seconds)
+        with clock("report"):
+            folder = write(result, self.output_dir, self.writers)
+        print(findings_table(result.reported, result.summary))
+        print(f"report: {folder / 'report.html'}")
+        return folder

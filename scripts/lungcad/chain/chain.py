@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chain: detection, false positive reduction and malignancy on one scan, loaded once for many scans."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungcad.bundle.registry import bundle_root, pair_name, read_metadata, stage_bundle, stages_folder
+from lungcad.chain.stage import BundleStage
+from lungcad.console import StageClock
+from lungcad.cpu import tune_allocator
+from lungcad.errors import InputError
+from lungcad.finding import Finding
+from lungcad.options import check_operating_point
+from lungcad.results.result import Result
+from lungcad.scan.scan import Scan
+from lungcad.volume import Volume
+
+CHAIN = "lung_nodule_cad"
+"""The chain's own bundle, which holds the thresholds of pairs of stages."""
+
+ORDER = ("detect", "reduce", "characterise")
+"""Names of the stages, in the order in which they work."""
+
+
+class Chain:
+    """Chain of three bundles that finds nodules in a scan, without a nodule too.
+
+    A stage is named by its bundle or the last part of that (``dou2017``); ``"none"`` or None leaves it out, except the
+    detector. Bundles are loaded when they are first needed, and kept.
+
+    Args:
+        detector: bundle that finds candidates.
+        reducer: bundle that tells nodules from false positives.
+        characteriser: bundle that rates malignancy and attributes. It looks at findings from the threshold
+            "sensitive" up.
+        device: where networks run; None for the first GPU if there is one, else the CPU.
+        operating_point: name of the threshold from which a finding is reported.
+        thresholds: nodule probability by name of the operating point; None for those of the pair of detector and
+            reducer in the chain's bundle or, where it has none, of the reducer or (without one) the detector.
+        stage_overrides: by stage (``detect``, ``reduce``, ``characterise``), values for keys of that bundle's
+            inference.json; they go over those that the chain's bundle sets for the pair (``overrides_of``).
+        root: folder of the chain's bundle; None for ``lung_nodule_cad``.
+        bundles_dir: folder that holds the stages' bundles; None for the one around ``root``.
+        load_stage: loads a stage, given folder, device, overrides and name of the stage; for several chains that
+            share stages.
+
+    Raises:
+        InputError: E-CONFIG, an unknown stage or bundle, or no detector.
+
+    Example:
+        >>> chain = Chain(reducer="yao2018")                        # doctest: +SKIP
+        >>> result = chain(lungcad.read("scans/chest"))             # doctest: +SKIP
+        >>> [finding.nodule_probability for finding in result.findings]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, detector: str = "3dag", reducer: str | None = "dou2017", characteriser: str | None = "mtmrnet",
+        device: torch.device | str | None = None, operating_point: str = "balanced", *,
+        thresholds: Mapping[str, float] | None = None, stage_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        root: str | Path | None = None, bundles_dir: str | Path | None = None,
+        load_stage: Callable[[Path, torch.device, Mapping[str, Any], str], BundleStage] | None = None,
+    ):  # fmt: skip
+        self.root = Path(root) if root else bundle_root(CHAIN, bundles_dir)
+        self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+        self.operating_point, self._thresholds = operating_point, thresholds
+        self._overrides, self._load_stage = stage_overrides or {}, load_stage or BundleStage
+        self._names = dict(zip(ORDER, (detector, reducer, characteriser), strict=True))
+        if unknown := set(self._overrides) - set(ORDER):
+            raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
+        folder = bundles_dir or stages_folder(self.root)
+        roots = {stage: stage_bundle(stage, name, folder) for stage, name in self._names.items()}
+        self.bundles = {stage: found for stage, found in roots.items() if found}
+        """Folder of the bundle by name of the stage."""
+        if "detect" not in self.bundles:
+            raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be none).")
+
+    @cached_property
+    def stages(self) -> dict[str, BundleStage]:
+        """Stages by name, in the order in which they work; loaded on first use.
+
+        Raises:
+            InputError: what loading refuses (E-CONFIG, E-WEIGHTS).
+        """
+        tune_allocator()
+        stages: dict[str, BundleStage] = {}
+        for name, root in self.bundles.items():
+            overrides = self._overrides_of_pair(name) | dict(self._overrides.get(name) or {})
+            if name == "characterise" and "sensitive" in (thresholds := self._thresholds_of(stages)):
+                overrides = {"least_probability": thresholds["sensitive"]} | overrides
+            stages[name] = self._load_stage(root, self.device, overrides, name)
+        return stages
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Nodule probability by name of the operating point, of which the chosen one is there.
+
+        Raises:
+            InputError: E-CONFIG, unknown operating point.
+        """
+        thresholds = self._thresholds_of(self.stages)
+        check_operating_point(self.operating_point, thresholds)
+        return thresholds
+
+    def find(self, scan: Scan, clock: StageClock | None = None) -> list[Finding]:
+        """Run all stages on a scan.
+
+        Args:
+            scan: volume and lungs.
+            clock: times each stage; None prints nothing.
+
+        Raises:
+            InputError: E-NO-LUNG.
+        """
+        clock = clock or StageClock(silent=True)
+        findings: list[Finding] = []
+        for name, stage in self.stages.items():
+            with clock(name) as line:
+                findings = stage(scan, findings)
+                line.note = f"{len(findings)} findings"
+        return findings
+
+    def __call__(self, volume: Volume) -> Result:
+        """Find lungs and nodules in a volume.
+
+        Raises:
+            InputError: E-CONFIG, unknown operating point; E-NO-LUNG; what loading refuses.
+        """
+        thresholds, clock, scan = self.thresholds, StageClock(silent=True), Scan(volume)
+        with clock("lungs"):
+            _ = scan.lungs
+        return self.result(scan, self.find(scan, clock), thresholds, clock.seconds)
+
+    def result(
+        self, scan: Scan, findings: list[Finding], thresholds: Mapping[str, float], seconds: Mapping[str, float]
+    ) -> Result:
+        """Put findings together with the circumstances under which this chain made them."""
+        stages = self.stages.values()
+        return Result(
+            replace(scan.volume, warnings=list(scan.warnings)), findings, thresholds, self.operating_point,
+            bundles=self.versions, device=str(self.device), seconds=seconds,
+            weights_sha256={stage.meta["name"]: stage.meta["weights_sha256"] for stage in stages},
+        )  # fmt: skip
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by name of the bundle, the chain's own first."""
+        meta = read_metadata(self.root)
+        return {meta["name"]: meta["version"]} | {stage.meta["name"]: stage.version for stage in self.stages.values()}
+
+    def _overrides_of_pair(self, stage: str) -> dict[str, Any]:
+        """Values of a stage's keys that the chain's bundle sets for this pair of detector and reducer."""
+        config = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))
+        pair = config["overrides_of"].get(pair_name(self._names["detect"], self._names["reduce"]), {})
+        return dict(pair.get(stage, {}))
+
+    def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
+        if self._thresholds:
+            return self._thresholds
+        config = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))
+        pair: Mapping[str, float] | None = config["thresholds_of"].get(
+            pair_name(self._names["detect"], self._names["reduce"])
+        )
+        return pair or stages.get("reduce", stages["detect"]).thresholds

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of scored folders as the tables that stand in a bundle's README."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lungcad.papers.jnsc.scoring import SEGMENTATION, joint_results
+from lungcad.papers.mtmrnet.scoring import PREDICTIONS
+from lungcad.papers.mtmrnet.tables import malignancy_results
+from lungcad.tables import row, with_interval
+from lungcad.training.scoring import pooled
+
+HEADER = (
+    "| scored | scans | nodules | found (95 % CI) | false marks / scan | found by diameter | CPM (95 % CI) "
+    "| median error: centre, diameter |\n|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
+    """Markdown of what folders hold: rated nodules (predictions.csv), or scans that were searched, maybe with masks."""
+    rated = any((Path(folder) / PREDICTIONS).exists() for folders in scored.values() for folder in folders)
+    if rated:
+        return malignancy_results(scored)
+    joint = {name: folders for name, folders in scored.items() if (Path(folders[0]) / SEGMENTATION).exists()}
+    return results_table(scored) + (joint_results(joint) if joint else "")
+
+
+def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
+    """Markdown table with one row for each name; the scans of its scored folders count together."""
+    return HEADER + "".join(_row(name, pooled(folders)) for name, folders in scored.items())
+
+
+def _row(name: str, figures: Mapping[str, Any]) -> str:
+    by_diameter = ", ".join(f"{key}: {found}/{all_}" for key, (found, all_) in figures["found_by_diameter"].items())
+    errors = [figures[f"median_{what}_error_mm"] for what in ("center", "diameter")]
+    return row(
+        name.replace("_", " "), figures["scans"], figures["nodules"],
+        with_interval(figures["sensitivity"], figures["sensitivity_ci"], ".1%"),
+        f"{figures['false_marks_per_scan']:.1f}", by_diameter,
+        with_interval(figures["cpm"], figures["cpm_ci"], ".3f"),
+        ", ".join("-" if error is None else f"{error:.2f} mm" for error in errors),
+    )  # fmt: skip

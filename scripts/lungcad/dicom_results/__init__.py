@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Findings as DICOM objects for the archive: a structured report, and a segmentation where there are masks."""
-
-from lungcad.dicom_results.write import REPORT_FILE, SEGMENTATION_FILE, DicomWriter, write_dicom_results
-
-__all__ = ["REPORT_FILE", "SEGMENTATION_FILE", "DicomWriter", "write_dicom_results"]

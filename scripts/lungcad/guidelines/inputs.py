@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every guideline here takes in: kinds of nodule, and checks that name the input that is impossible."""
+
+import math
+from collections.abc import Collection
+from numbers import Real
+from typing import Any
+
+KINDS = ("solid", "part-solid", "non-solid")
+"""Solid; solid and ground glass; pure ground glass."""
+
+CALCIFICATIONS = {
+    "diffuse": True,
+    "complete": True,
+    "central": True,
+    "laminated": True,
+    "concentric rings": True,
+    "popcorn": True,
+    "eccentric": False,
+    "stippled": False,
+    "other": False,
+}
+"""Pattern of calcification to "benign": "complete" is another word for diffuse, "concentric rings" for laminated."""
+
+LARGEST_MM = 300.0
+"""No nodule is larger than a lung: a greater number is most likely in other units."""
+
+
+def number(name: str, value: Any, lowest: float = -math.inf, highest: float = math.inf) -> float:
+    """Check a finite number within its limits, both included.
+
+    Raises:
+        ValueError: not a number (a bool is none), not finite, or outside the limits; None says "not computed: needs".
+    """
+    if value is None:
+        raise ValueError(needs(name))
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be finite, not {value!r}")
+    if not lowest <= found <= highest:
+        raise ValueError(f"{name} must be {_limits(lowest, highest)}, not {value!r}")
+    return found
+
+
+def _limits(lowest: float, highest: float) -> str:
+    """Limits in words, such as ``from 4 to 30`` or ``at least 0``."""
+    if math.isinf(highest):
+        return f"at least {lowest:g}"
+    return f"at most {highest:g}" if math.isinf(lowest) else f"from {lowest:g} to {highest:g}"
+
+
+def positive(name: str, value: Any, highest: float = math.inf) -> float:
+    """Check a finite number above zero.
+
+    Raises:
+        ValueError: not a number, not finite, zero, negative or above ``highest``.
+    """
+    found = number(name, value, highest=highest)
+    if found <= 0:
+        raise ValueError(f"{name} must be above 0, not {value!r}")
+    return found
+
+
+def size_mm(name: str, value: Any) -> float:
+    """Check a diameter in mm: above 0, at most 300.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    return positive(name, value, highest=LARGEST_MM)
+
+
+def whole_number(name: str, value: Any, lowest: int) -> int:
+    """Check an integer of at least ``lowest``; 3.0 is one, 3.5 and True are not.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    found = number(name, value, lowest=lowest)
+    if found != int(found):
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return int(found)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check a yes or no: True, False, 1 or 0.
+
+    Raises:
+        ValueError: anything else; None says "not computed: needs" the input.
+    """
+    if value is None:
+        raise ValueError(needs(name))
+    if isinstance(value, str) or value not in (0, 1):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def choice(name: str, value: Any, allowed: Collection[str]) -> str:
+    """Check one of the allowed words.
+
+    Raises:
+        ValueError: anything else; the text lists what is allowed, and for None says "not computed: needs" the input.
+    """
+    if value is None:
+        raise ValueError(needs(name))
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return value
+
+
+def solid_part_mm(kind: str, mean_mm: float, solid_mm: Any, name: str = "solid_mm") -> float | None:
+    """Check the diameter in mm of the solid part against the nodule's kind and total diameter.
+
+    Args:
+        kind: one of ``KINDS``.
+        mean_mm: total diameter in mm.
+        solid_mm: diameter of the solid part in mm, 0 where none can be measured; None: not known.
+        name: the input's name for the error.
+
+    Raises:
+        ValueError: larger than the whole; or a solid part of a non-solid nodule, or less than all of a solid one.
+    """
+    if solid_mm is None:
+        return None
+    found = number(name, solid_mm, lowest=0, highest=LARGEST_MM)
+    if found > mean_mm:
+        raise ValueError(f"{name} ({found:g} mm) must not be larger than the whole nodule ({mean_mm:g} mm)")
+    if kind == "non-solid" and found > 0:
+        raise ValueError(f"{name} is {found:g} mm, but a non-solid nodule has no solid part: its kind is 'part-solid'")
+    if kind == "solid" and found < mean_mm:
+        raise ValueError(f"{name} is {found:g} mm of {mean_mm:g} mm: the kind is 'part-solid', or leave {name} out")
+    return found
+
+
+def benign_calcification(pattern: Any) -> bool:
+    """Tell whether a pattern of calcification is one of the benign ones; None: not calcified.
+
+    Raises:
+        ValueError: a pattern that is not in ``CALCIFICATIONS``.
+    """
+    return pattern is not None and CALCIFICATIONS[choice("calcification", pattern, CALCIFICATIONS)]
+
+
+def needs(*names: str) -> str:
+    """Sentence that stands where a result would: ``not computed: needs age, family_history``."""
+    return f"not computed: needs {', '.join(names)}"

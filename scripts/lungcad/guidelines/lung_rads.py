@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lung-RADS v2022 (ACR, November 2022): category of a nodule of a lung-cancer screening CT.
+
+Sources: ACR/RSNA common data element RDES267 (hoodcm/oifm-definitions); notes of the ACR as transcribed at
+yingbo777.com; Christensen 2024, Chest 165:738; the order of the part-solid row from version 1.1 (NBK568579, table 2);
+features of 4X, slow growth of non-solid nodules and stable 4B (notes 7, 8, 14) agree in three public implementations.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from lungcad.guidelines.growth import Growth, lung_rads_growth, whole_months
+from lungcad.guidelines.inputs import needs
+from lungcad.guidelines.lung_rads_input import Nodule
+from lungcad.guidelines.lung_rads_result import LungRads, higher
+from lungcad.guidelines.lung_rads_table import UNDECIDED, Row, row
+
+STEPS = {"3": (6, "2"), "4A": (3, "3")}
+"""Category at the prior exam to (months that it must stay stable, category then)."""
+
+
+def lung_rads(
+    kind: str,
+    mean_mm: float,
+    solid_mm: float | None = None,
+    status: str = "baseline",
+    juxtapleural: bool = False,
+    *,
+    prior_mm: float | None = None,
+    prior_solid_mm: float | None = None,
+    months: float | None = None,
+    prior_category: str | None = None,
+    smooth: bool | None = None,
+    shape: str | None = None,
+    calcification: str | None = None,
+    fat: bool = False,
+    suspicious: Collection[str] = (),
+    slow_growth: bool = False,
+    proven_benign: bool = False,
+) -> LungRads:
+    """Proposed Lung-RADS v2022 category of one nodule (a cavitary one is solid, with its total diameter).
+
+    Sizes of the prior exam decide between stable and growing, whatever of the two ``status`` says.
+
+    Args:
+        kind: ``solid``, ``part-solid`` or ``non-solid``.
+        mean_mm: mean diameter in mm; rounded here to one decimal, half up.
+        solid_mm: mean diameter in mm of a part-solid nodule's solid part, 0 where none can be measured.
+        status: ``baseline``, ``new``, ``stable`` (or smaller) or ``growing``; of a part-solid nodule, its solid part.
+        juxtapleural: at the pleura, smooth, and oval, lentiform or triangular, unless the next two say otherwise.
+        smooth: margin of a juxtapleural nodule; None: taken as smooth.
+        shape: of a juxtapleural nodule, one of ``SHAPES``; None: taken as oval, lentiform or triangular.
+        prior_mm: mean diameter in mm at the prior exam.
+        prior_solid_mm: likewise of the solid part; 0: the solid part is new.
+        months: since the prior exam; whole months count.
+        prior_category: at the prior exam, for stepping down a stable nodule.
+        calcification: pattern, one of ``CALCIFICATIONS``; None: none.
+        fat: fat in the nodule.
+        suspicious: features of ``SUSPICIOUS``.
+        slow_growth: grew over several exams without 1.5 mm in 12 months (``lung_rads_growth_history``).
+        proven_benign: shown to be benign by work-up.
+
+    Raises:
+        ValueError: impossible or contradictory input.
+    """
+    nodule = Nodule(
+        kind, mean_mm, solid_mm, status, juxtapleural, prior_mm, prior_solid_mm, months, prior_category,
+        smooth, shape, calcification, fat, suspicious, slow_growth, proven_benign,
+    )  # fmt: skip
+    if nodule.benign:
+        return LungRads("1", nodule.benign)
+    return LungRads("2", "proven benign by work-up") if nodule.proven_benign else _assessed(nodule)
+
+
+class _Course(NamedTuple):
+    """Status after comparison (None: an input is missing), and the comparison in words."""
+
+    status: str | None
+    reason: str
+
+
+def _assessed(nodule: Nodule) -> LungRads:
+    """Category of a nodule that is not benign by its contents or by work-up."""
+    status, comparison = _course(nodule)
+    if status is None and not nodule.slow_growth:
+        return LungRads(None, comparison)
+    assumed = ["baseline screening CT"] if status == "baseline" else []
+    if nodule.typical_juxtapleural and status in ("baseline", "new", "stable"):
+        if nodule.smooth is None or nodule.shape is None:
+            assumed.append("smooth margin, and oval, lentiform or triangular shape")
+        reason = f"juxtapleural, solid, {nodule.mean_mm:.1f} mm, {status}: below 10 mm"
+        return LungRads("2", reason, tuple(assumed))
+    found, question = _followed(nodule, status or UNDECIDED)
+    category, reason = _with_features(found, nodule.suspicious)
+    if status == UNDECIDED:
+        return LungRads(category, reason, not_computed=(comparison,))
+    reason = f"{reason}; {comparison}" if comparison else reason
+    return LungRads(category, reason, tuple(assumed), (question,) if question else ())
+
+
+def _course(nodule: Nodule) -> _Course:
+    """Status by the sizes of both exams where they decide, else as told.
+
+    A part-solid nodule goes by its solid part: its total size alone decides nothing. Growth over more than 12 months
+    is not decided: the size then gives the category, without a step down.
+    """
+    told = nodule.status
+    growth: Growth | None = None
+    if nodule.kind != "part-solid":
+        if nodule.prior_mm is not None:
+            growth = lung_rads_growth(nodule.prior_mm, nodule.mean_mm, nodule.months)
+    elif nodule.prior_solid_mm == 0 and nodule.solid_mm:
+        return _Course("growing", "the solid part is new")
+    elif nodule.prior_solid_mm and nodule.solid_mm:
+        growth = lung_rads_growth(nodule.prior_solid_mm, nodule.solid_mm, nodule.months)
+    elif nodule.prior_solid_mm is not None and nodule.solid_mm == 0:
+        return _Course("stable", "no solid part can be measured")
+    elif nodule.measured_before and told == "baseline":
+        return _Course(None, f"{needs('solid_mm, prior_solid_mm')}: a part-solid nodule grows by its solid part")
+    if growth is None:
+        return _Course(told, "")
+    if growth.growing is not None:
+        return _Course("growing" if growth.growing else "stable", growth.reason)
+    if told == "growing":
+        return _Course("growing", f"growing as told; {growth.reason}")
+    return _Course(None if nodule.months is None else UNDECIDED, growth.reason)
+
+
+def _followed(nodule: Nodule, status: str) -> tuple[Row, str]:
+    """Category by size, or by slow growth, or by stepping down; and what is missing for a step down."""
+    by_size = row(nodule.kind, nodule.mean_mm, nodule.solid_mm, status)
+    said = f"{nodule.kind}, {nodule.mean_mm:.1f} mm"
+    if nodule.slow_growth:
+        return Row("2" if nodule.kind == "non-solid" else "4B", f"{said}: slow growth over several exams"), ""
+    if status != "stable" or nodule.kind == "non-solid":
+        return by_size, ""
+    before = nodule.prior_category
+    if before in (None, "0", "1"):
+        return by_size, f"{needs('prior_category')} to step down a stable nodule"
+    if _crossed(nodule, by_size.category):
+        return Row(by_size.category, f"{by_size.reason}; it has reached a higher class of size"), ""
+    if nodule.prior_mm is not None and lung_rads_growth(nodule.prior_mm, nodule.mean_mm).growing is not False:
+        return Row(by_size.category, f"{by_size.reason}; no step down, as the whole nodule grew"), ""
+    return _stepped(nodule, str(before), said)
+
+
+def _crossed(nodule: Nodule, category: str | None) -> bool:
+    """Tell whether a nodule without growth has nevertheless reached a higher class of size since the prior exam."""
+    if nodule.prior_mm is None or category is None:
+        return False
+    before = row(nodule.kind, nodule.prior_mm, nodule.prior_solid_mm, "stable").category
+    return before is not None and before != category and higher(before, category) == category
+
+
+def _stepped(nodule: Nodule, before: str, said: str) -> tuple[Row, str]:
+    """Category of a stable nodule that had category 2 or higher before."""
+    if before == "2":
+        return Row("2", f"{said}, stable: category 2 before"), ""
+    if before not in STEPS:
+        return Row("4B", f"{said}, stable: {before} before, and 4B until proven benign"), ""
+    needed, then = STEPS[before]
+    if nodule.months is None:
+        return Row(before, f"{said}, stable: category {before} before"), f"{needs('months')} to step down"
+    if whole_months(nodule.months) < needed:
+        return Row(before, f"{said}, stable, but not yet {needed} months: stays category {before}"), ""
+    return Row(then, f"{said}, stable for {needed} months or more: from category {before} to {then}"), ""
+
+
+def _with_features(found: Row, features: Collection[str]) -> Row:
+    """4X, where a category of 3 or 4 has suspicious features."""
+    if not features or found.category not in ("3", "4A", "4B"):
+        return found
+    return Row("4X", f"{found.reason} (category {found.category}), and {', '.join(features)}")

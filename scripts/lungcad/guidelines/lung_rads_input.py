@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``lung_rads`` is told of a nodule, checked one by one and against each other."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from lungcad.guidelines.inputs import (
+    KINDS,
+    benign_calcification,
+    choice,
+    flag,
+    number,
+    positive,
+    size_mm,
+    solid_part_mm,
+)
+from lungcad.guidelines.lung_rads_result import CATEGORIES
+from lungcad.guidelines.measuring import rounded
+
+STATUSES = ("baseline", "new", "stable", "growing")
+"""First screening CT; absent from the prior; known and not growing; growing by Lung-RADS's rule."""
+
+SUSPICIOUS = ("spiculation", "lymphadenopathy", "metastatic disease", "non-solid doubled within a year", "other")
+"""Features that make category 3 or 4 a 4X."""
+
+JUXTAPLEURAL_SHAPES = ("oval", "lentiform", "triangular")
+SHAPES = (*JUXTAPLEURAL_SHAPES, "round", "other")
+
+
+@dataclass
+class Nodule:
+    """Arguments of ``lung_rads``, in its order; after the checks, sizes have one decimal and flags are bool.
+
+    Raises:
+        ValueError: impossible or contradictory input.
+    """
+
+    kind: str
+    mean_mm: float
+    solid_mm: float | None
+    status: str
+    juxtapleural: bool
+    prior_mm: float | None
+    prior_solid_mm: float | None
+    months: float | None
+    prior_category: str | None
+    smooth: bool | None
+    shape: str | None
+    calcification: str | None
+    fat: bool
+    suspicious: Collection[str]
+    slow_growth: bool
+    proven_benign: bool
+
+    def __post_init__(self) -> None:
+        choice("kind", self.kind, KINDS)
+        choice("status", self.status, STATUSES)
+        for name in ("juxtapleural", "fat", "slow_growth", "proven_benign"):
+            setattr(self, name, flag(name, getattr(self, name)))
+        self._check_sizes()
+        self._check_prior()
+        self.smooth = None if self.smooth is None else flag("smooth", self.smooth)
+        if self.shape is not None:
+            choice("shape", self.shape, SHAPES)
+        if isinstance(self.suspicious, str) or not isinstance(self.suspicious, Collection):
+            raise ValueError(f"suspicious must be a list of features, not {self.suspicious!r}")
+        for feature in self.suspicious:
+            choice("suspicious", feature, SUSPICIOUS)
+
+    def _check_sizes(self) -> None:
+        """Sizes of both exams, the solid part never larger than the whole."""
+        mean_mm = size_mm("mean_mm", self.mean_mm)
+        solid_mm = solid_part_mm(self.kind, mean_mm, self.solid_mm)
+        prior_mm = None if self.prior_mm is None else size_mm("prior_mm", self.prior_mm)
+        prior_solid_mm = (
+            None if self.prior_solid_mm is None else number("prior_solid_mm", self.prior_solid_mm, lowest=0)
+        )
+        if prior_mm is not None and prior_solid_mm is not None and prior_solid_mm > prior_mm:
+            raise ValueError(f"prior_solid_mm ({prior_solid_mm:g}) must not be larger than prior_mm ({prior_mm:g})")
+        self.mean_mm = rounded(mean_mm, 1)
+        self.solid_mm = None if solid_mm is None else rounded(solid_mm, 1)
+        self.prior_mm = None if prior_mm is None else rounded(prior_mm, 1)
+        self.prior_solid_mm = None if prior_solid_mm is None else rounded(prior_solid_mm, 1)
+
+    def _check_prior(self) -> None:
+        """Earlier exams only where the status allows them."""
+        self.months = None if self.months is None else positive("months", self.months)
+        if self.prior_category is not None:
+            choice("prior_category", self.prior_category, CATEGORIES)
+        if self.status == "new" and (self.measured_before or self.prior_category is not None):
+            raise ValueError("a new nodule was absent from the prior exam: it has no prior size and no prior category")
+        if self.status == "baseline" and not self.measured_before and self.prior_category is not None:
+            raise ValueError("a baseline exam has no prior: with a prior_category, status is 'stable' or 'growing'")
+        if self.slow_growth and (self.status == "new" or (self.status == "baseline" and not self.measured_before)):
+            raise ValueError(f"slow_growth needs earlier exams: status is 'stable' or 'growing', not {self.status!r}")
+
+    @property
+    def measured_before(self) -> bool:
+        """Tell whether a size of the prior exam is known."""
+        return self.prior_mm is not None or self.prior_solid_mm is not None
+
+    @property
+    def benign(self) -> str:
+        """Why it is benign by its contents, empty where it is not."""
+        if benign_calcification(self.calcification):
+            return f"benign: {self.calcification} calcification"
+        return "benign: contains fat" if self.fat else ""
+
+    @property
+    def typical_juxtapleural(self) -> bool:
+        """Tell whether it is a juxtapleural nodule of the form and size that the table calls benign."""
+        form = self.smooth is not False and self.shape in (None, *JUXTAPLEURAL_SHAPES)
+        spared = "spiculation" not in self.suspicious and not self.slow_growth
+        return self.juxtapleural and self.kind == "solid" and self.mean_mm < 10 and form and spared

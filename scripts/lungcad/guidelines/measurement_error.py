@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Repeatability of volumes in published studies, to print beside a growth.
+
+These are other programs on other scanners: they say what to expect of semi-automatic volumetry, not what this program
+achieves. Where its own coefficient of variation is known, ``volume_change_interval`` takes it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lungcad.guidelines.growth import volume_change_percent
+from lungcad.guidelines.inputs import KINDS, choice, number, positive, size_mm
+
+
+@dataclass(frozen=True)
+class Repeatability:
+    """Change in volume that two scans of a nodule without growth show in 95 % of cases.
+
+    Attributes:
+        lowest: of the change, in percent of the earlier volume.
+        highest: likewise; a change above it is unlikely to be an error of measurement alone.
+        source: study, and how many nodules.
+    """
+
+    lowest: float
+    highest: float
+    source: str
+
+
+SOLID_FROM_8_MM = Repeatability(-17.1, 17.1, "de Hoop 2009, doi 10.1007/s00330-008-1229-x: 214 nodules, six programs")
+"""Solid, 8 mm or more: the least repeatable program's upper limit (12.9 to 17.1 %), on both sides."""
+
+SOLID_BELOW_8_MM = Repeatability(-25.6, 25.6, "de Hoop 2009, doi 10.1007/s00330-008-1229-x: 214 nodules, six programs")
+"""Solid, below 8 mm: the same (18.5 to 25.6 %)."""
+
+SUBSOLID = Repeatability(-35.4, 28.6, "Scholten 2015, doi 10.1007/s00330-014-3478-1: 44 stable subsolid nodules")
+"""Part-solid and non-solid, of any size."""
+
+
+def volume_repeatability(kind: str, diameter_mm: float) -> Repeatability:
+    """Repeatability of a nodule's volume as published for its kind and size.
+
+    Args:
+        kind: ``solid``, ``part-solid`` or ``non-solid``.
+        diameter_mm: of the nodule at the earlier exam.
+
+    Raises:
+        ValueError: unknown kind, or no positive size.
+    """
+    diameter_mm = size_mm("diameter_mm", diameter_mm)
+    if choice("kind", kind, KINDS) != "solid":
+        return SUBSOLID
+    return SOLID_BELOW_8_MM if diameter_mm < 8 else SOLID_FROM_8_MM
+
+
+def beyond_error(volume_1: float, volume_2: float, repeatability: Repeatability) -> bool:
+    """Tell whether a change of volume lies outside what a repeated scan would show.
+
+    Raises:
+        ValueError: a volume not above 0.
+    """
+    return not repeatability.lowest <= volume_change_percent(volume_1, volume_2) <= repeatability.highest
+
+
+def volume_change_interval(volume_1: float, volume_2: float, cv_1: float, cv_2: float) -> tuple[float, float]:
+    """Interval of 95 % for a change of volume in mm3: ``(V2 - V1) +- 1.96 sqrt((V1 cv1)^2 + (V2 cv2)^2)``.
+
+    Args:
+        volume_1: earlier volume in mm3.
+        volume_2: later volume in mm3.
+        cv_1: coefficient of variation of a volume of the earlier size (0.1 is 10 %), from repeated scans.
+        cv_2: likewise of the later size.
+
+    Returns:
+        Lower and upper limit; both above 0: grown beyond the error of measurement.
+
+    Raises:
+        ValueError: a volume not above 0, or a coefficient below 0 or above 1.
+    """
+    volume_1, volume_2 = positive("volume_1", volume_1), positive("volume_2", volume_2)
+    cv_1, cv_2 = number("cv_1", cv_1, lowest=0, highest=1), number("cv_2", cv_2, lowest=0, highest=1)
+    half = 1.96 * math.hypot(volume_1 * cv_1, volume_2 * cv_2)
+    return volume_2 - volume_1 - half, volume_2 - volume_1 + half

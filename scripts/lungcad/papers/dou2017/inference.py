@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Place and size of a nodule relative to a patch: equation 2 of Dou et al., MICCAI 2017, and its inverse.
+
+T_x = 2 (G_x - P_x) / S_x, likewise y and z; T_d = log(G_d / sqrt(S_x^2 + S_y^2 + S_z^2)). All lengths in mm, S is the
+patch's extent: with anisotropic voxels only millimetres give T_d a meaning.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from monai.transforms import MapTransform
+from scipy.special import expit, logit
+from torch import Tensor
+
+from lungcad.console import bar
+from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
+from lungcad.finding import Finding
+from lungcad.geometry import to_world
+from lungcad.papers.dou2017.network import CandidateFCN
+from lungcad.papers.peaks import IndexMap, merge_spheres, suppress_score_volume, wanted_outputs
+from lungcad.papers.transforms import Data
+
+
+def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> np.ndarray:
+    """Regression targets (..., 4) of nodules (..., 3), (...) seen from proposals (..., 3) in patches of size (3,)."""
+    shift = 2 * (np.asarray(center_mm) - proposal_mm) / patch_mm
+    size = np.log(np.asarray(diameter_mm) / np.linalg.norm(patch_mm))
+    return np.concatenate([shift, size[..., None]], axis=-1)
+
+
+def decode(target: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (..., 3) and diameters (...) in mm: the inverse of :func:`encode`."""
+    center = proposal_mm + np.asarray(target)[..., :3] * patch_mm / 2
+    return center, np.exp(target[..., 3]) * np.linalg.norm(patch_mm)
+
+
+class ScoreVolumeToFindingsd(MapTransform):
+    """3D non-maximum suppression and index mapping: score volume (1, 1, X', Y', Z') to ``findings``.
+
+    Args:
+        keys: of the score volume, log odds.
+        spacing_mm: of the network's input.
+        threshold: least score.
+        radius_mm: of the suppression.
+        most: candidates at most.
+        shift_mm: window of the mean shift that refines a candidate's place.
+    """
+
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], threshold: float, radius_mm: float, most: int,
+                 shift_mm: float):  # fmt: skip
+        super().__init__(keys)
+        self.spacing_mm, self.threshold, self.radius_mm = spacing_mm, threshold, radius_mm
+        self.most, self.shift_mm = most, shift_mm
+        self.index_map = IndexMap()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        for key in self.keys:
+            x, y, z = (size * n for size, n in zip(self.spacing_mm, self.index_map.stride, strict=True))
+            output, score = suppress_score_volume(
+                d[key][0, 0], (x, y, z), self.radius_mm, self.threshold, self.most, self.shift_mm
+            )
+            centers = to_world(d["grid_affine"], self.index_map.to_voxel(output))
+            d["findings"] = [
+                Finding((float(c[0]), float(c[1]), float(c[2])), detection_score=float(s))
+                for c, s in zip(centers, score, strict=True)
+            ]
+        return d
+
+
+class DecodeHybridd(MapTransform):
+    """Outputs (N, 6) of the hybrid-loss net to ``findings`` with probability, refined centre and diameter.
+
+    Findings that turn out to be the same nodule are merged; those below ``threshold`` are dropped.
+
+    Args:
+        keys: of the outputs.
+        spacing_mm: of the crops.
+        patch_size: of the crops, in voxels.
+        threshold: least nodule probability.
+        prior_weight: share of the detection score's log odds in those of the nodule probability, 0 to 1; a finding
+            without a detection score has the network's alone.
+    """
+
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float,
+                 prior_weight: float = 0.0):  # fmt: skip
+        super().__init__(keys)
+        self.spacing_mm, self.threshold, self.prior_weight = np.array(spacing_mm), threshold, prior_weight
+        self.patch_mm = self.spacing_mm * patch_size
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        for key in self.keys:
+            output = d[key].float().cpu().reshape(-1, 6)
+            scores = [finding.detection_score for finding in d["findings"]]
+            probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), scores, self.prior_weight)
+            center, diameter = decode(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
+            lps = to_world(d["grid_affine"], center / self.spacing_mm)
+            kept = [n for n in merge_spheres(lps, diameter, probability) if probability[n] >= self.threshold]
+            d["findings"] = [
+                Finding((float(lps[n, 0]), float(lps[n, 1]), float(lps[n, 2])), float(diameter[n]),
+                        d["findings"][n].detection_score, float(probability[n]))
+                for n in kept
+            ]  # fmt: skip
+        return d
+
+
+class LungFCNInferer(Inferer):
+    """Volume-to-volume inference with the candidate FCN, on tiles that hold lung (Dou 2017, section 2.1).
+
+    Valid convolutions make a tile's outputs equal to the whole volume's. The early layers run densely over a tile;
+    the head, four fifths of the cost, only at the outputs that a nodule can be centred on.
+
+    Args:
+        gate: of :func:`~lungcad.papers.peaks.wanted_outputs`, on the image's scale; None computes every output.
+        tile: outputs per tile.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+    """
+
+    def __init__(self, gate: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto"):
+        super().__init__()
+        self.gate, self.tile, self.precision = gate, tuple(tile), precision
+        self.index_map = IndexMap()
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Tensor, network: CandidateFCN, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Log odds of a nodule, -inf where nothing was computed.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) on the image's scale.
+            network: in evaluation mode.
+            lungs: (X, Y, Z) bool.
+
+        Returns:
+            (1, 1, X', Y', Z') float32.
+        """
+        tune_allocator()
+        channels_last_network(network)
+        image = inputs[0, 0]
+        wanted = wanted_outputs(image, lungs, self.index_map, -torch.inf if self.gate is None else self.gate)
+        score = torch.full(wanted.shape, -torch.inf, device=image.device)
+        corners = product(*(range(0, n, t) for n, t in zip(wanted.shape, self.tile, strict=True)))
+        tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
+        tiles = [tile for tile in tiles if wanted[tile].any()]
+        for tile in bar(tiles, "detect", "tile"):
+            with autocast(inputs.device, self.precision):
+                _score_tile(image, network, tile, wanted, score, self.index_map)
+        return score[None, None]
+
+
+def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], wanted: Tensor, score: Tensor,
+                index_map: IndexMap) -> None:  # fmt: skip
+    """Fill ``score`` where ``wanted`` within the tile, whose bounding box shrinks to what is wanted."""
+    index = wanted[tile].nonzero()
+    low, high = index.amin(dim=0), index.amax(dim=0) + 1
+    first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
+    see = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
+    block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, see, strict=True))]
+    block = channels_last(block[None, None])
+    logits = network.head_at(network.early(block), index - low)
+    here = index + torch.tensor([side.start for side in tile], device=index.device)
+    score[tuple(here.t())] = logits[:, 1] - logits[:, 0]
+
+
+SURE = 1e-6
+"""Least distance of a probability from 0 and 1 where its log odds are taken."""
+
+
+def with_prior(probability: np.ndarray, scores: Sequence[float | None], weight: float) -> np.ndarray:
+    """Fuse probabilities (N,) with those of the stage before: the weighted mean of their log odds.
+
+    Args:
+        probability: (N,) of the stage.
+        scores: (N,) of the stage before, None where there is none.
+        weight: share of the latter, 0 to 1.
+    """
+    own, before = (logit(np.clip(np.array(p, float), SURE, 1 - SURE)) for p in (probability, scores))
+    return np.where(np.isnan(before) | (weight == 0), probability, expit((1 - weight) * own + weight * before))

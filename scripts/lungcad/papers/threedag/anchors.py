@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anchors spread over the levels of a feature pyramid, and which of them stand for which nodule.
+
+Zhang et al. 2020, sections III.B and IV.B. Cubes are those of :mod:`lungcad.papers.threedag.anchors`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from monai.data.box_utils import box_iou
+from torch import Tensor
+
+from lungcad.errors import InputError
+
+MOST_LOG = 4.0
+"""A decoded cube is at most e^4 = 55 times as large as its anchor: no untrained network makes an infinite one."""
+
+
+def cube_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of every cube of one list with every cube of another.
+
+    Args:
+        first: (N, 4).
+        second: (M, 4).
+
+    Returns:
+        (N, M), in [0, 1].
+    """
+    return box_iou(corners(first), corners(second))
+
+
+def corners(cubes: Tensor) -> Tensor:
+    """Cubes (N, 4) as boxes (N, 6) of least and greatest x, y, z: MONAI's StandardMode for 3D boxes."""
+    return torch.cat([cubes[:, :3] - cubes[:, 3:] / 2, cubes[:, :3] + cubes[:, 3:] / 2], dim=1)
+
+
+def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
+    """Cubes as seen from anchors, both (..., 4): (x - x_a) / d_a, likewise y and z, and log(d / d_a).
+
+    The paper does not print its coding; this is that of Faster R-CNN, its reference 12, for boxes with one side.
+    """
+    shift = (cubes[..., :3] - anchors[..., :3]) / anchors[..., 3:]
+    return torch.cat([shift, (cubes[..., 3:] / anchors[..., 3:]).log()], dim=-1)
+
+
+def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
+    """Cubes (..., 4) of offsets (..., 4) from anchors: the inverse of :func:`encode` up to :data:`MOST_LOG`."""
+    center = anchors[..., :3] + offsets[..., :3] * anchors[..., 3:]
+    return torch.cat([center, offsets[..., 3:].clamp(max=MOST_LOG).exp() * anchors[..., 3:]], dim=-1)
+
+STRIDES = (4, 8, 16)
+"""Voxels per cell of the pyramid's levels; cell i of stride s is centred on voxel s i + (s - 1) / 2."""
+
+IGNORED = -1
+"""Label of anchors that are neither nodule nor background."""
+
+
+def check_anchors(anchors_mm: Sequence[Sequence[float]]) -> None:
+    """Refuse anchors that are no list of positive diameters per level.
+
+    Raises:
+        InputError: E-CONFIG, another number of levels, no anchor at all, or one that is not positive.
+    """
+    if len(anchors_mm) != len(STRIDES) or not any(anchors_mm) or not all(d > 0 for level in anchors_mm for d in level):
+        text = f"unusable anchors: {anchors_mm} (expected lists of diameters above 0 for the strides {STRIDES})."
+        raise InputError("E-CONFIG", text, "A level without anchors has an empty list.")
+
+
+def anchor_cubes(
+    size: Sequence[int], anchors_mm: Sequence[Sequence[float]], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Anchors of an image in the order of the network's proposals.
+
+    Levels come in the order of :data:`STRIDES`; within a level cells in the order of an (X, Y, Z) array, z fastest;
+    within a cell anchors as given.
+
+    Args:
+        size: voxels of the image, (X, Y, Z), multiples of 16.
+        anchors_mm: diameters per level; mm are voxels of the 1 mm grid.
+        device: of the result.
+
+    Returns:
+        Cubes (N, 4), and the index of each one's level (N,).
+
+    Raises:
+        InputError: E-CONFIG, anchors as in :func:`check_anchors`; E-SIZE, sides that are no multiples of 16.
+    """
+    check_anchors(anchors_mm)
+    if any(side % STRIDES[-1] for side in size):
+        raise InputError("E-SIZE", f"sides {tuple(size)} (expected multiples of {STRIDES[-1]}).", "Pad the image.")
+    cubes, levels = [], []
+    for level, (stride, diameters) in enumerate(zip(STRIDES, anchors_mm, strict=True)):
+        axes = [torch.arange(side // stride, device=device) * stride + (stride - 1) / 2 for side in size]
+        every = torch.cartesian_prod(*axes, torch.tensor(diameters, dtype=torch.float32, device=device))
+        cubes.append(every.reshape(-1, 4))
+        levels.append(torch.full((len(cubes[-1]),), level, device=device))
+    return torch.cat(cubes), torch.cat(levels)
+
+
+def assign(
+    anchors: Tensor, nodules: Tensor, ignored: Tensor, positive: float = 0.5, negative: float = 0.02
+) -> tuple[Tensor, Tensor]:
+    """Label of each anchor, and the nodule it stands for.
+
+    An anchor is positive where its IoU with a nodule is above ``positive``, negative where it is below ``negative``
+    with all of them, ignored in between (section IV.B). Besides, every nodule that touches an anchor gets its best one,
+    or the best that is left where several nodules want the same: small nodules between two cells reach no IoU of 0.5.
+
+    Args:
+        anchors: (N, 4).
+        nodules: (M, 4), to be found.
+        ignored: (K, 4), lesions that are neither to be found nor false; they make no anchor negative.
+        positive: IoU+.
+        negative: IoU-.
+
+    Returns:
+        Labels (N,), 1, 0 or :data:`IGNORED`, and indices of nodules (N,), of meaning where the label is 1.
+    """
+    iou = cube_iou(anchors, nodules)
+    best, nodule = _highest(iou)
+    lesion, _ = _highest(cube_iou(anchors, ignored))
+    label = torch.where(torch.maximum(best, lesion) < negative, 0, IGNORED)
+    label[best > positive] = 1
+    for wanted in iou.amax(dim=0).argsort(descending=True).tolist():
+        anchor = int(iou[:, wanted].argmax())
+        if iou[anchor, wanted] > 0:
+            label[anchor], nodule[anchor] = 1, wanted
+            iou[anchor] = 0  # taken
+    return label, nodule
+
+
+def _highest(iou: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and columns of the rows' maxima (N,) of (N, M); 0 where there is no column."""
+    value, column = torch.nn.functional.pad(iou, (0, 1)).max(dim=1)
+    return value, column
+
+
+def rpn_target(
+    anchors: Tensor, nodules: Tensor, ignored: Tensor, positive: float = 0.5, negative: float = 0.02
+) -> Tensor:
+    """What the region proposal network is to say.
+
+    Args:
+        anchors, nodules, ignored, positive, negative: of :func:`assign`.
+
+    Returns:
+        (N, 5): label, then the offsets of the nodule from the anchor, 0 where the label is not 1.
+    """
+    label, nodule = assign(anchors, nodules, ignored, positive, negative)
+    target = torch.nn.functional.pad(label[:, None].to(anchors), (0, 4))
+    found = label == 1
+    target[found, 1:] = encode(nodules[nodule[found]], anchors[found])
+    return target

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI inferer of the 3D Aggregated Faster R-CNN: from the lungs of a scan to detections, both branches."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from monai.transforms import MapTransform
+from torch import Tensor
+from torch.fx.experimental.optimization import fuse
+
+from lungcad.console import bar
+from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
+from lungcad.errors import InputError
+from lungcad.finding import Finding
+from lungcad.geometry import to_world
+from lungcad.papers.inferers import lung_box
+from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
+from lungcad.papers.threedag.network import FRONT_REACH, AggregatedFasterRCNN
+from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
+from lungcad.papers.transforms import Data
+
+
+class LungProposalInferer(Inferer):
+    """Detections in the lungs' box (Zhang et al. 2020, sections III.C and IV.A).
+
+    The paper cuts a scan into overlapping cubes and merges what is found in each. Here the first layers, which see
+    little beyond a cell, go over overlapping slabs; their outputs, put together, equal the whole box's, and everything
+    behind them sees the whole box. So no detection depends on where a slab ends, and none is found twice.
+
+    Args:
+        anchors_mm: of the network.
+        threshold: least probability of a proposal.
+        most: proposals at most, the most probable.
+        overlap: of the non-maximum suppression, by the proposals' own probabilities.
+        classify: with the classifier branch.
+        context: voxels around the lungs' box that the network sees.
+        slab: slices at a time; bounds the memory.
+        precision: see :func:`~lungcad.cpu.fast_dtype`.
+    """
+
+    def __init__(self, anchors_mm: Sequence[Sequence[float]], threshold: float = 0.269, most: int = 300,
+                 overlap: float = 0.1, classify: bool = True, context: int = 16, slab: int = 96,
+                 precision: str = "auto"):  # fmt: skip
+        super().__init__()
+        self.anchors_mm, self.threshold, self.most, self.overlap = anchors_mm, threshold, most, overlap
+        self.classify, self.context, self.slab = classify, context, slab
+        self.precision = precision
+
+    @torch.inference_mode()
+    def __call__(
+        self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Detections, each with what both branches say.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) on the image's scale.
+            network: in evaluation mode.
+            lungs: (X, Y, Z) bool, not empty; nothing is found outside.
+
+        Returns:
+            (M, 6) float32: x, y, z and diameter in voxels, probability of nodule by the proposal and by the classifier
+            branch, the latter NaN where it was not asked. Most probable proposals first.
+        """
+        tune_allocator()
+        channels_last_network(network)
+        box, low = lung_box(inputs, lungs, self.context, STRIDES[-1])
+        with autocast(inputs.device, self.precision):
+            pyramid = network.backbone.rest(self._front(box, network))
+            proposals = network.propose(pyramid)[0].float()
+        first = torch.tensor(low, device=inputs.device)
+        cubes, logit, level = self._detections(proposals, box.shape[2:], lungs, first)
+        if self.classify:
+            with autocast(inputs.device, self.precision):
+                judged = network.classify(pyramid, cubes[None], level[None])[0].float()
+        else:
+            judged = torch.full_like(logit, torch.nan)
+        probability = torch.stack([logit, judged], dim=1).sigmoid()
+        return torch.cat([cubes[:, :3] + first, cubes[:, 3:], probability], dim=1)
+
+    def _front(self, box: Tensor, network: AggregatedFasterRCNN) -> Tensor:
+        """What the first layers give for the box, slab by slab: (1, C, X / 4, Y / 4, Z / 4)."""
+        front = channels_last_network(fuse(network.backbone.front))  # batch normalisations into kernels
+        stride, depth = STRIDES[0], box.shape[-1]
+        step = max(self.slab // stride, 1) * stride
+        parts = []
+        for start in bar(range(0, depth, step), "detect", "slab"):
+            end = min(start + step, depth)
+            before = max(0, start - FRONT_REACH)
+            output = front(channels_last(box[..., before : min(depth, end + FRONT_REACH)]))
+            parts.append(output[..., (start - before) // stride : (end - before) // stride])
+        return channels_last(torch.cat(parts, dim=-1))
+
+    def _detections(
+        self, proposals: Tensor, size: Sequence[int], lungs: Tensor, first: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cubes (M, 4) in voxels of the box, log odds (M,) and levels (M,) of what is left in the lungs."""
+        anchors, level = anchor_cubes(size, self.anchors_mm, proposals.device)
+        cubes, logit, level = decode_proposals(proposals, anchors, level, self.threshold, 10 * self.most)
+        place = (cubes[:, :3] + first).round().long()
+        within = ((place >= 0) & (place < torch.tensor(lungs.shape, device=place.device))).all(dim=1)
+        within[within.clone()] = lungs[tuple(place[within].t())]
+        best = within.nonzero().flatten()
+        best = best[suppress(cubes[best], logit[best], self.overlap, self.most)]
+        return cubes[best], logit[best], level[best]
+
+
+class TwoModelInferer(Inferer):
+    """Detections of two networks, merged (Zhang et al. 2020, section IV.D: 3D-AG with and without Local Magnification).
+
+    Args:
+        inferer: goes over the scan with one network and then with the other.
+        second: the other network, in evaluation mode.
+        keep, overlap: of :func:`~lungcad.papers.threedag.proposals.merge_models`.
+    """
+
+    def __init__(self, inferer: LungProposalInferer, second: AggregatedFasterRCNN, keep: str = "union",
+                 overlap: float = 0.1):  # fmt: skip
+        super().__init__()
+        self.inferer, self.second, self.keep, self.overlap = inferer, second, keep, overlap
+
+    def __call__(
+        self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Detections (M, 6) as :class:`LungProposalInferer` gives them."""
+        first, second = (self.inferer(inputs, each, lungs) for each in (network, self.second))
+        return merge_models(first, second, self.keep, self.overlap)
+
+BRANCHES = ("proposals", "classifier", "combined")
+"""Whose probability counts; the first two in the order of a detection's columns."""
+
+
+class ProposalsToFindingsd(MapTransform):
+    """Detections (M, 6) to ``findings``: the detection score is the proposal's, the nodule probability the branch's.
+
+    Args:
+        keys: of the detections; see :class:`~lungcad.papers.threedag.inference.LungProposalInferer`.
+        spacing_mm: of the cubic voxels.
+        branch: whose probability counts: ``proposals``, ``classifier``, or ``combined``, the mean of both.
+        most: findings at most.
+
+    Raises:
+        InputError: E-CONFIG, an unknown branch.
+    """
+
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], branch: str, most: int):
+        super().__init__(keys)
+        if branch not in BRANCHES:
+            raise InputError("E-CONFIG", f"unknown branch: {branch} (expected {', '.join(BRANCHES)}).")
+        self.spacing_mm, self.branch, self.most = spacing_mm[0], branch, most
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """See the class."""
+        d = dict(data)
+        for key in self.keys:
+            found = d[key].cpu()
+            both = found[:, 4:]
+            probability = both.mean(dim=1) if self.branch == "combined" else both[:, BRANCHES.index(self.branch)]
+            center = to_world(d["grid_affine"], found[:, :3].double().numpy())
+            score, diameter = both[:, 0].tolist(), (found[:, 3] * self.spacing_mm).tolist()
+            order = probability.argsort(descending=True, stable=True)[: self.most]
+            d["findings"] = [
+                Finding((float(center[n, 0]), float(center[n, 1]), float(center[n, 2])), diameter[n], score[n],
+                        float(probability[n]))
+                for n in order.tolist()
+            ]  # fmt: skip
+        return d

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks of voxels with a label for every output cell, for segmentation as Yao and Zhang 2018 (section 2.1) train it.
+
+Positives are augmented as the paper states: translation by up to 8 voxels, flips, scaling by 0.9 to 1.1, rotation.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lungcad.atomic import whole_file
+from lungcad.geometry import to_index, to_world
+from lungcad.papers.peaks import IndexMap
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.sampling import RandomSamples, cells_within, scaled
+from lungcad.training.scoring import Collector
+from lungcad.training.views import Turn, middle_of, view
+
+IGNORED = -1
+"""Label of cells in lesions that are neither nodule nor background."""
+
+
+class NoduleBlocks(RandomSamples):
+    """Blocks with nodules and, for a share, blocks without; every item is a function of (seed, epoch, index).
+
+    Args:
+        cases: where blocks come from.
+        block_size: voxels, even.
+        window_hu: scaled to [0, 1].
+        length: blocks per epoch.
+        negatives: per case name the centres (N, 3) of blocks without nodules.
+        negative_share: share of those; 0.5 is the paper's 1:1.
+        shift: positives are moved by up to so many voxels along each axis.
+        warp_share: share of the positives that are turned by any angle, tilted and scaled.
+        seed: of everything random.
+    """
+
+    def __init__(self, cases: Sequence[Case], block_size: Sequence[int], window_hu: Sequence[float], length: int, *,
+                 negatives: Mapping[str, np.ndarray] | None = None, negative_share: float = 0.5, shift: float = 8.0,
+                 warp_share: float = 0.5, seed: int = 0):  # fmt: skip
+        super().__init__(length, seed)
+        x, y, z = block_size
+        self.size, self.window_hu, self.shift, self.warp_share = (x, y, z), window_hu, shift, warp_share
+        self.nodules = [(case, nodule) for case in cases for nodule in case.nodules]
+        known = negatives or {}
+        self.negatives = [(case, center) for case in cases for center in known.get(case.name, ())]
+        self.negative_share = negative_share if self.negatives else 0.0
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        """``image`` (1, X, Y, Z) and ``label`` (1, X / 2, Y / 2, Z / 2): 1, 0 or :data:`IGNORED`."""
+        rng = self.rng(item)
+        if rng.random() < self.negative_share:
+            case, place = self.negatives[rng.integers(len(self.negatives))]
+            seen = view(case, place, self.size, rng)
+        else:
+            case, nodule = self.nodules[rng.integers(len(self.nodules))]
+            place = nodule.index + rng.uniform(-self.shift, self.shift, 3)
+            seen = view(case, place, self.size, rng, self.warp_share)
+
+        def label(spheres: Sequence[Sphere]) -> np.ndarray:
+            places = seen.steps(spheres) + middle_of(self.size)
+            return cells_within(self.size, places, seen.diameters_mm(spheres), case.spacing_mm)
+
+        cells = np.where(label(case.ignored), IGNORED, 0).astype(np.float32)
+        cells[label(case.nodules)] = 1
+        turn = Turn(rng)
+        image, cells = turn.volume(scaled(seen.hu, self.window_hu)), turn.volume(cells)
+        return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(cells)[None]}
+
+
+def nodule_free_blocks(case: Case, size: Sequence[int], step: int) -> Iterator[np.ndarray]:
+    """First voxels (3,) of the blocks on a regular grid that are centred in the lungs and touch no lesion.
+
+    Args:
+        case: to be covered.
+        size: of a block in voxels.
+        step: voxels between blocks.
+    """
+    half = np.array(size) // 2
+    lesions = case.nodules + case.ignored
+    centers = np.array([lesion.index for lesion in lesions]).reshape(-1, 3)
+    reach = np.array([lesion.diameter_mm / 2 for lesion in lesions])[:, None] / np.array(case.spacing_mm)
+    lungs = case.lungs[::step, ::step, ::step]
+    for center in np.argwhere(lungs) * step:
+        first = center - half
+        if not ((centers + reach > first) & (centers - reach < first + size)).all(axis=1).any():
+            yield first
+
+
+def read_blocks(
+    path: str | Path | None, cases: Sequence[Case], size: Sequence[int], step: int
+) -> dict[str, np.ndarray]:
+    """Centres (N, 3) of blocks without nodules by case name.
+
+    Args:
+        path: what mining wrote; ``all`` for every block there is, unscreened; None for none.
+        cases: that they belong to.
+        size: of a block in voxels.
+        step: voxels between blocks.
+    """
+    if path is None:
+        return {}
+    if path == "all":
+        first = {case.name: list(nodule_free_blocks(case, size, step)) for case in cases}
+    else:
+        first = json.loads(Path(path).read_text())["blocks"]
+    middle = (np.array(size) - 1) / 2
+    return {name: np.array(blocks).reshape(-1, 3) + middle for name, blocks in first.items()}
+
+logger = logging.getLogger(__name__)
+
+HARD_BLOCKS = "hard_blocks.json"
+
+
+class HardBlockMiner(Collector):
+    """Goes over the score volumes of cases and writes ``hard_blocks.json`` with the blocks and counts.
+
+    The network has seen the whole volume at once, not block by block; what a block's edge would change is left out.
+
+    Args:
+        output_dir: to write to.
+        data: what was mined, in words.
+        block_size: voxels.
+        step: voxels between blocks.
+        threshold: a block with a cell of the lungs above this probability is hard; 0.8 in the paper.
+        index_map: of the network.
+    """
+
+    def __init__(self, output_dir: str, data: str, block_size: list[int], step: int, threshold: float,
+                 index_map: IndexMap):  # fmt: skip
+        super().__init__(output_dir, data)
+        self.size, self.step, self.threshold, self.index_map = block_size, step, threshold, index_map
+
+    def start(self) -> None:
+        """Forget what was collected."""
+        self.hard: dict[str, list[list[int]]] = {}
+        self.all = 0
+
+    def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Take in one case."""
+        case: Case = batch["case"]
+        above = output["pred"][0, 0].cpu() > torch.tensor(self.threshold).logit()
+        cells = self.index_map.to_voxel(above.nonzero().numpy())
+        places = to_index(case.to_mm, to_world(batch["grid_affine"], cells))
+        inside = np.rint(places).astype(int)
+        within = ((inside >= 0) & (inside < case.lungs.shape)).all(axis=1)
+        places = places[within][case.lungs[tuple(inside[within].T)]]
+        hard = []
+        for first in nodule_free_blocks(case, self.size, self.step):
+            self.all += 1
+            if ((places > first - 0.5) & (places < first + np.array(self.size) - 0.5)).all(axis=1).any():
+                hard.append(first.tolist())
+        self.hard[case.name] = hard
+
+    def write(self) -> None:
+        """Write what was collected."""
+        count = sum(map(len, self.hard.values()))
+        share = count / max(self.all, 1)
+        figures = {"data": self.data, "nodule_free_blocks": self.all, "hard_blocks": count, "hard_share": share}
+        with whole_file(self.folder / HARD_BLOCKS) as part:
+            part.write_text(json.dumps(figures | {"blocks": self.hard}))
+        logger.info("%d of %d blocks without nodules are hard (%.1f %%)", count, self.all, 100 * share)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules for volumes that are not DICOM: right angles, enough slices, values that can be HU."""
+
+import numpy as np
+
+from lungcad.dicom import Leniency
+from lungcad.dicom.geometry import TILT_DEGREES
+from lungcad.errors import InputError
+from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
+
+
+def check_axes(name: str, place: np.ndarray) -> None:
+    """Refuse axes that are not at right angles, as for DICOM; ITK ignores that, or takes the file for damaged.
+
+    Args:
+        name: what the axes belong to, for the message.
+        place: (4, 4) index to LPS mm.
+
+    Raises:
+        InputError: E-TAG-VALUE (an axis without length), E-GEOM-TILT.
+    """
+    steps = np.linalg.norm(place[:3, :3], axis=0)
+    if not steps.min() > 0:
+        raise InputError("E-TAG-VALUE", f"Spacing of {name} is {steps} (expected above 0).", "Repair the header.")
+    units = place[:3, :3] / steps
+    skew = float(np.degrees(np.arcsin(np.abs(units.T @ units - np.eye(3)).max().clip(max=1))))
+    if skew > TILT_DEGREES:
+        text = f"The axes of {name} are {skew:.1f} degrees off right angles (gantry tilt?)."
+        raise InputError("E-GEOM-TILT", text, "Give a volume that was resampled to right angles, or the DICOM series.")
+
+
+def judged_volume(hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str) -> Volume:
+    """Volume of voxels and their place, if they can be a chest CT in HU.
+
+    Args:
+        hu: (X, Y, Z) float32, in any order of axes; changed in place.
+        affine: (4, 4) index to LPS mm.
+        options: ``max_spacing_mm`` and ``min_slices`` count.
+        name: stands for a series UID, and for a description.
+
+    Raises:
+        InputError: E-FEW-SLICES, E-SPACING-THICK, E-HU-RANGE.
+    """
+    from lungcad.dicom.plan import describe_grid
+    from lungcad.dicom.regrid import to_axial_order
+
+    hu, affine = to_axial_order(hu, affine)
+    spacing = float(np.linalg.norm(affine[:3, 2]))
+    if hu.shape[2] < options.min_slices:
+        text = f"{hu.shape[2]} slice(s) (expected at least {options.min_slices})."
+        raise InputError("E-FEW-SLICES", text, "Give a whole CT volume of the chest.")
+    if spacing > options.max_spacing_mm + 1e-3:
+        text = f"Slices are {spacing:.2f} mm apart (expected at most {options.max_spacing_mm:g} mm)."
+        raise InputError("E-SPACING-THICK", text, "Choose a thinner reconstruction, or raise max_spacing_mm.")
+    lowest, highest = float(hu.min()), float(hu.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
+        text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
+        raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
+    notices = describe_grid(affine, hu.shape) + no_air(air_hu(hu[::4, ::4]))
+    np.maximum(hu, np.float32(LOWEST_HU), out=hu)
+    return Volume(hu=hu, affine=affine, series_uid=name, description=name, warnings=notices)

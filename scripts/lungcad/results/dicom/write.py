@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The writer of the DICOM objects: from a result, and the series that it is about, to files."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+
+from lungcad.errors import InputError
+from lungcad.results.nodules_json import nodules_document
+from lungcad.results.result import Result
+
+REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
+
+
+def write_dicom(folder: Path, result: Result) -> None:
+    """Write the DICOM objects of a result into a folder, and say on stderr why one is missing.
+
+    A failure takes no other format of the result with it: it is told like any other reason.
+    """
+    try:
+        notes = write_dicom_results(folder, result)
+    except Exception as error:  # its text could name the patient
+        for name in (REPORT_FILE, SEGMENTATION_FILE):
+            (folder / name).unlink(missing_ok=True)
+        notes = [f"no report and no segmentation: internal error {type(error).__name__}"]
+    for note in notes:
+        print(f"{'dicom':<14}{note}", file=sys.stderr)
+
+
+def write_dicom_results(folder: Path, result: Result) -> list[str]:
+    """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
+
+    They hold the findings at or above the operating point, none as a statement. What is unknown is left out. Patient
+    and study are those of the series, whose headers are read again; series and instances are new.
+
+    Returns:
+        notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
+    """
+    from lungcad.reading.volume_file import is_volume_file
+
+    volume = result.volume
+    if volume.origin is None or is_volume_file(volume.origin.path):
+        return ["no report and no segmentation: the input is not DICOM"]
+
+    from lungcad.results.dicom.equipment import Algorithm
+    from lungcad.results.dicom.nodules import reported_nodules
+    from lungcad.results.dicom.segmentation import make_segmentation, why_no_segmentation
+    from lungcad.results.dicom.source import read_source
+    from lungcad.results.dicom.structured_report import make_report
+
+    try:
+        source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
+    except InputError as error:
+        return [f"no report and no segmentation: {error.message}"]
+    if volume.sop_instance_uids and list(volume.sop_instance_uids) != [one.SOPInstanceUID for one, _ in source.slices]:
+        return ["no report and no segmentation: the series is no longer the one that was analysed"]
+    document, segmentation = nodules_document(result), None
+    algorithm, nodules = Algorithm.of(document), reported_nodules(result, source)
+    reason = why_no_segmentation(source, nodules)
+    with disable_value_validation(), _discreet():
+        if not reason:
+            segmentation = make_segmentation(source, nodules, algorithm)
+            _save(segmentation, folder / SEGMENTATION_FILE)
+        _save(make_report(source, document, nodules, segmentation, algorithm), folder / REPORT_FILE)
+    return [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    dataset.save_as(path, enforce_file_format=True)
+
+
+@contextlib.contextmanager
+def _discreet() -> Iterator[None]:
+    """Keep highdicom from telling a patient's name that it finds odd, in a warning or a log line."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nodules.json: series, thresholds, findings with their slices, warnings and versions of one result."""
+
+import importlib.metadata
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungcad.geometry import to_index
+from lungcad.results.result import Result
+from lungcad.volume import Volume
+
+SCHEMA_VERSION = "1.0"
+"""Version of nodules.json, as in schemas/nodules.schema.json; the first number changes when a reader would break."""
+
+
+def write_nodules_json(folder: Path, result: Result) -> None:
+    """Write nodules.json into a folder."""
+    write_json(folder / "nodules.json", nodules_document(result))
+
+
+def nodules_document(result: Result) -> dict[str, Any]:
+    """Build nodules.json (schemas/nodules.schema.json); ids follow the order of the findings, unknown is None."""
+    volume = result.volume
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "summary": result.summary,
+        "series": {
+            "series_uid": volume.series_uid,
+            "study_uid": volume.study_uid or None,
+            "frame_of_reference_uid": volume.frame_of_reference_uid or None,
+            "description": volume.description or None,
+            "size_vox": list(volume.hu.shape),
+            "spacing_mm": plain(list(volume.spacing_mm)),
+            "affine_lps_mm": plain(volume.affine.tolist()),
+        },
+        "operating_point": result.operating_point,
+        "thresholds": plain(dict(result.thresholds)),
+        "findings": [
+            {"id": number, **plain(finding.as_dict()), "slice": centre_slice(volume, finding.center_lps_mm)}
+            for number, finding in enumerate(result.findings, start=1)
+        ],
+        "warnings": [
+            {"code": notice.code, "text": str(notice).removeprefix(notice.code).strip()} for notice in volume.warnings
+        ],
+        "software": {"lungcad": package_version("lungcad"), "bundles": dict(result.bundles)},
+    }
+
+
+def reported_score(entry: Mapping[str, Any]) -> float | None:
+    """Return :attr:`lungcad.finding.Finding.score` of a finding that is an entry of nodules.json."""
+    score: float | None = entry["nodule_probability"]
+    return entry["detection_score"] if score is None else score
+
+
+def centre_slice(volume: Volume, center_lps_mm: Sequence[float]) -> dict[str, Any]:
+    """Find the slice nearest to a point: its index along Z from 0, SOP Instance UID and number (None if unknown)."""
+    index = int(np.clip(np.rint(to_index(volume.affine, center_lps_mm)[2]), 0, volume.hu.shape[2] - 1))
+    uids, numbers = volume.sop_instance_uids, volume.instance_numbers
+    return {
+        "index": index,
+        "sop_instance_uid": (uids[index] or None) if uids else None,
+        "instance_number": numbers[index] if numbers else None,
+    }
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write indented JSON with rows of numbers on one line; NaN and infinity are refused with ValueError."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    numbers_on_one_line = re.sub(r"\[\s+(-?\d[^\[\]{}\"]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+    path.write_text(numbers_on_one_line + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy scalars into Python's and round to 1e-6 (a nanometre; keeps files legible)."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package; None where it is not installed."""
+    if package == "lungcad":
+        from lungcad import __version__
+
+        return __version__
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

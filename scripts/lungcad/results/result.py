@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Result of a chain, or of one bundle on its own, on one scan: everything that the writers need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lungcad.finding import Finding
+from lungcad.options import check_operating_point
+from lungcad.volume import Notice, Volume
+
+
+@dataclass(frozen=True)
+class Result:
+    """Findings of one scan and the circumstances under which they were made.
+
+    Attributes:
+        volume: the scan, with all warnings about it.
+        findings: ranked by :func:`rank_findings`, whatever their order was; no finding is a result.
+        thresholds: lowest probability that is reported, by name of the operating point.
+        operating_point: the one in use, a key of ``thresholds``.
+        bundles: version by name of the bundle; the chain's own comes first.
+        device: where the networks ran, such as ``cpu`` or ``cuda:0 (NVIDIA H200)``.
+        seconds: duration by stage.
+        weights_sha256: SHA-256 of the weights by name of the bundle.
+
+    Raises:
+        InputError: E-CONFIG, there is no such operating point.
+    """
+
+    volume: Volume
+    findings: Sequence[Finding]
+    thresholds: Mapping[str, float]
+    operating_point: str
+    bundles: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    weights_sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_operating_point(self.operating_point, self.thresholds)
+        object.__setattr__(self, "findings", rank_findings(self.findings))
+
+    @property
+    def threshold(self) -> float:
+        """Lowest probability that is reported."""
+        return float(self.thresholds[self.operating_point])
+
+    @property
+    def reported(self) -> list[Finding]:
+        """Findings at or above the operating point, and those of unknown probability."""
+        return [finding for finding in self.findings if finding.score is None or finding.score >= self.threshold]
+
+    @property
+    def warnings(self) -> list[Notice]:
+        """Warnings and notes about the scan."""
+        return self.volume.warnings
+
+    @property
+    def summary(self) -> str:
+        """Result in words, such as ``2 nodules at or above 0.6 (balanced)``."""
+        count = len(self.reported)
+        number = "no nodule" if count == 0 else "1 nodule" if count == 1 else f"{count} nodules"
+        return f"{number} at or above {self.threshold:g} ({self.operating_point})"
+
+
+def rank_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """Sort by nodule probability, then detection score, highest first; unknown comes last."""
+
+    def key(value: float | None) -> float:
+        return np.inf if value is None else -value
+
+    return sorted(findings, key=lambda finding: (key(finding.nodule_probability), key(finding.detection_score)))

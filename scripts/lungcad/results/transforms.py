@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI transforms that read candidates from a file and write the results of a bundle that runs on its own."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import MapTransform, Transform
+
+from lungcad.options import check_operating_point, switch
+from lungcad.results.result import Result
+from lungcad.results.write import FILES, WRITERS, write
+
+
+class LoadCandidatesd(MapTransform):
+    """Read ``findings`` of the scan's series from the path of a nodules.json or .csv."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace nothing but ``findings``."""
+        from lungcad.results.candidates import read_findings
+
+        d = dict(data)
+        for key in self.keys:
+            d["findings"] = read_findings(Path(d[key]), d["scan"].volume.series_uid)
+        return d
+
+
+class WriteFindingsd(Transform):
+    """Write the ``findings`` of a bundle that runs on its own; see :func:`lungcad.results.write.write`.
+
+    Args:
+        output_dir: receives a folder named after the series.
+        meta: the bundle's metadata.
+        operating_point: name of the threshold in use.
+        thresholds: lowest reported probability by name.
+        device: where the network ran.
+        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
+
+    Raises:
+        InputError: E-CONFIG, ``dicom_results`` is neither true nor false, or there is no such operating point.
+    """
+
+    def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
+                 device: torch.device, dicom_results: bool | str = False):  # fmt: skip
+        check_operating_point(operating_point, thresholds)
+        self.output_dir, self.meta, self.device = output_dir, meta, str(device)
+        self.operating_point, self.thresholds = operating_point, dict(thresholds)
+        self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
+
+    def __call__(self, data: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write, and hand the case on as it is."""
+        scan, name = data["scan"], self.meta["name"]
+        volume = replace(scan.volume, warnings=list(scan.warnings))
+        write(Result(
+            volume, data["findings"], self.thresholds, self.operating_point, {name: self.meta["version"]}, self.device,
+            weights_sha256={name: self.meta["weights_sha256"]},
+        ), self.output_dir, self.writers)  # fmt: skip
+        return data

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lies far from the lungs is blanked, in training and in use alike: ribs, table and arms teach nothing."""
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from lungcad.scan.scan import Grid, Scan
+from lungcad.volume import Volume
+
+BLANK_HU = 0.0
+"""Value of blanked voxels: soft tissue, the most common neighbour of a lung."""
+
+
+def far_from_lungs(lungs: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
+    """Voxels more than ``margin_mm`` away from every lung voxel.
+
+    The distance is measured on a grid of about 2 mm, which is eight times faster and exact enough for a margin.
+
+    Args:
+        lungs: (X, Y, Z) bool.
+        spacing_mm: voxel size along X, Y, Z.
+        margin_mm: distance in mm.
+
+    Returns:
+        (X, Y, Z) bool.
+    """
+    step = [max(1, round(2.0 / size)) for size in spacing_mm]
+    coarse = np.ascontiguousarray(lungs[:: step[0], :: step[1], :: step[2]])
+    image = sitk.GetImageFromArray(coarse.astype(np.uint8))
+    image.SetSpacing([size * n for size, n in zip(spacing_mm, step, strict=True)][::-1])
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    far = sitk.GetArrayViewFromImage(distance) > margin_mm
+    for axis, n in enumerate(step):
+        far = np.repeat(far, n, axis=axis) if n > 1 else far
+    return far[: lungs.shape[0], : lungs.shape[1], : lungs.shape[2]]
+
+
+def blanked_grid(scan: Scan, spacing_mm: Sequence[float], margin_mm: float) -> Grid:
+    """The scan's grid with everything blanked that is far from the lungs or outside the scan, as in training."""
+    x, y, z = map(float, spacing_mm)
+    known, key = _BLANKED.setdefault(scan, {}), (x, y, z, margin_mm)
+    if key not in known:
+        grid = scan.grid((x, y, z))
+        far = torch.from_numpy(far_from_lungs(grid.lungs.numpy(), (x, y, z), margin_mm))
+        outside = ~_inside(grid, scan.volume)
+        known[key] = Grid(grid.hu.masked_fill(far | outside, BLANK_HU), grid.lungs, grid.affine)
+    return known[key]
+
+
+def _inside(grid: Grid, volume: Volume) -> torch.Tensor:
+    """(X, Y, Z) bool: grid voxels whose centres lie within the volume. Both have the same axes but for their order."""
+    step = np.linalg.inv(volume.affine) @ grid.affine
+    ranges = []
+    for axis, count in enumerate(grid.hu.shape):
+        along = int(np.abs(step[:3, axis]).argmax())
+        index = step[along, axis] * np.arange(count) + step[along, 3]
+        ranges.append(torch.from_numpy((index > -0.5) & (index < volume.hu.shape[along] - 0.5)))
+    return ranges[0][:, None, None] & ranges[1][:, None] & ranges[2]
+
+_BLANKED: WeakKeyDictionary[Scan, dict[tuple[float, ...], Grid]] = WeakKeyDictionary()
+"""Stages of one chain share a grid; it goes when its scan goes."""

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one lung mask of a scan, on a grid of about 2 mm, and the judgement whether there are lungs at all.
+
+Aerated lung is air inside the body that has the density of parenchyma; `closing` adds what belongs to the lung without
+being aerated.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungcad.errors import InputError
+from lungcad.geometry import canonical, in_memory_order, scaled_affine
+from lungcad.scan.lung_closing import include_dense
+from lungcad.volume import Notice, Volume
+
+FINE_MM = 2.0
+"""Spacing of the mask: the nearest whole multiple of the native spacing."""
+AIR_HU = -400.0
+"""Below: air or aerated lung. Ground glass stays on the lung's side."""
+GAS_HU = -950.0
+"""Below, averaged over the mask's voxels: gas without tissue, as in bowel, in airways and around the patient."""
+TABLE_MM = 5.0
+"""What is thinner than twice this is no body: the shell of the table, cables, blankets."""
+PARENCHYMA_SHARE = 0.25
+"""Least share of an air region's inner voxels above GAS_HU for it to be lung; bowel gas has hardly any."""
+LUNG_ML = 150.0
+"""Least aerated volume of the largest region; the smaller of two collapsed lungs, the bases in an abdominal scan."""
+PART_ML = 2.0
+"""Least aerated volume of a further region at the lungs' height."""
+CUT_CM2 = 10.0
+"""Area of lung in the first or last slice from which on the scan is said to cut the lungs."""
+
+
+@dataclass(frozen=True)
+class LungMask:
+    """Both lungs, or the one, with vessels and nodules, hila and main bronchi.
+
+    Attributes:
+        mask: (X, Y, Z) bool in canonical order: X to the left, Y to the back, Z to the head.
+        affine: (4, 4) float64, index of ``mask`` to LPS mm.
+        volume_ml: of the mask, thus with all that is not aerated.
+        warnings: W-COVERAGE where the scan cuts the lungs.
+    """
+
+    mask: np.ndarray
+    affine: np.ndarray
+    volume_ml: float
+    warnings: tuple[Notice, ...] = ()
+
+
+def segment_lungs(volume: Volume) -> LungMask:
+    """Find the lungs in a CT volume of any axis order.
+
+    Raises:
+        InputError: E-NO-LUNG, there is no region of aerated lung inside a body.
+    """
+    hu, affine = block_means(volume, FINE_MM)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    mask = include_dense(aerated_lung(hu, spacing), spacing)
+    return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3), tuple(_cuts(mask, spacing)))
+
+
+def block_means(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Average whole blocks of voxels to about ``spacing_mm``.
+
+    Returns:
+        (X, Y, Z) float32 HU in canonical order and its (4, 4) affine to LPS mm.
+    """
+    from torch.nn.functional import avg_pool3d
+
+    view = canonical(volume)
+    step = np.maximum(np.rint(spacing_mm / view.spacing_mm), 1).astype(int)
+    hu, back = in_memory_order(view.hu)
+    blocks = [int(step[back.index(axis)]) for axis in range(3)]
+    means = avg_pool3d(hu[None, None], blocks, ceil_mode=True)[0, 0].permute(back).numpy()
+    means = np.flip(means, tuple(axis for axis in range(3) if view.reverse[axis]))
+    # Blocks are counted from the volume's own first voxel, which a reversed axis has at its far end.
+    first = (step - 1) / 2 + view.reverse * (np.array(view.hu.shape) - step * np.array(means.shape))
+    return np.ascontiguousarray(means), scaled_affine(view.affine, first.tolist(), step.tolist())
+
+
+def aerated_lung(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Choose the air regions (X, Y, Z) bool inside the body that have the density of lung.
+
+    Raises:
+        InputError: E-NO-LUNG.
+    """
+    from scipy import ndimage
+
+    voxel_ml = float(np.prod(spacing)) / 1e3
+    air = (hu < AIR_HU) & enclosed(hu, spacing)
+    labels, count = ndimage.label(air)
+    size_ml = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml
+    inner = np.where(ndimage.binary_erosion(air), labels, 0).ravel()  # the surface of any region is half tissue
+    tissue = np.bincount(inner, weights=hu.ravel() > GAS_HU, minlength=count + 1)
+    share = tissue / np.maximum(np.bincount(inner, minlength=count + 1), 1)
+    lung_ml = np.where(share >= PARENCHYMA_SHARE, size_ml, 0.0)
+    lung_ml[0] = 0.0
+    if lung_ml.max() < LUNG_ML:
+        raise InputError(
+            "E-NO-LUNG",
+            f"No lung found: the largest region of aerated lung inside a body has {lung_ml.max():.0f} ml "
+            f"(expected at least {LUNG_ML:.0f} ml).",
+            "Give a chest CT in Hounsfield units.",
+        )
+    large = np.isin(labels, np.flatnonzero(lung_ml >= max(LUNG_ML, lung_ml.max() / 10)))
+    area = large.sum((0, 1))
+    parts = np.isin(labels, np.flatnonzero(lung_ml >= PART_ML))
+    return large | parts & (area > area.max() / 3)  # stool can look like lung, but lies where the lungs taper off
+
+
+def enclosed(hu: np.ndarray, spacing: np.ndarray, part: float = 1.0) -> np.ndarray:
+    """Mark what has body on its left, right, front and back in its slice; a gap in a thin wall does no harm.
+
+    Args:
+        hu: (X, Y, Z) in canonical order.
+        spacing: (3,) mm.
+        part: tissue is body that hangs together with at least this share of the largest piece.
+
+    Returns:
+        (X, Y, Z) bool.
+    """
+    from scipy import ndimage
+
+    thick = [2 * int(np.rint(TABLE_MM / spacing[axis])) + 1 for axis in (0, 1)]
+    tissue = _open_in_plane(hu > AIR_HU, thick)
+    labels, _ = ndimage.label(tissue)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    body = tissue & (sizes >= part * sizes.max())[labels]
+    # A field of view narrower than the patient may cut the lung or leave little wall: its edge is the wall then.
+    lung_like = (hu > GAS_HU) & (hu < AIR_HU)
+    for axis, across in ((0, 1), (1, 0)) if body.any() else ():
+        for inwards in (1, -1):
+            near = np.moveaxis(lung_like, axis, 0)[::inwards][: thick[axis]].any(0)
+            edge = np.moveaxis(hu, axis, 0)[::inwards][0] > GAS_HU
+            wall = ndimage.binary_opening(near & edge, np.ones((thick[across], 1)))
+            np.moveaxis(body, axis, 0)[::inwards][0] |= wall
+    enclosed = np.ones_like(body)
+    for axis in (0, 1):
+        enclosed &= np.maximum.accumulate(body, axis)
+        enclosed &= np.flip(np.maximum.accumulate(np.flip(body, axis), axis), axis)
+    return enclosed
+
+
+def _open_in_plane(mask: np.ndarray, size: list[int]) -> np.ndarray:
+    """Remove what is thinner than ``size`` voxels along X or Y; the mask goes on beyond the edges of the array."""
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+    for pick in (minimum_filter1d, maximum_filter1d):
+        for axis in (0, 1):
+            mask = pick(mask, size[axis], axis=axis, mode="nearest")
+    return mask
+
+
+def _cuts(mask: np.ndarray, spacing: np.ndarray) -> Iterator[Notice]:
+    """Tell at which ends of the scan lung is missing."""
+    for index, end in ((0, "feet"), (-1, "head")):
+        area = mask[:, :, index].sum() * spacing[0] * spacing[1] / 100
+        if area >= CUT_CM2:
+            text = f"The scan ends inside the lungs towards the {end}: {area:.0f} cm2 of lung in its last slice."
+            yield Notice("W-COVERAGE", text)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one resampling of a scan: working grids over the lungs and crops around points, both straight from the native HU.
+
+Grids and crops are parallel to the volume's own axes, so one interpolation along each axis in turn does it; a crop has
+the same values as the grid of its spacing where their voxels coincide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lungcad.geometry import Canonical, canonical, enclosing_slices, in_memory_order, scaled_affine, to_index
+from lungcad.scan.lungs import LungMask, segment_lungs
+from lungcad.volume import LOWEST_HU, Notice, Volume
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
+AVERAGE_FROM = 1.5
+"""Down-sampling by more than this averages over the width of the new voxel; below, linear interpolation alone."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A scan on a working grid over the lungs and their surroundings.
+
+    Attributes:
+        hu: (X, Y, Z) float32, X to the left, Y to the back, Z to the head; -1024 beyond the scanned volume.
+        lungs: (X, Y, Z) bool, the lung mask on the same grid.
+        affine: (4, 4) float64, index of ``hu`` to LPS mm.
+    """
+
+    hu: "torch.Tensor"
+    lungs: "torch.Tensor"
+    affine: np.ndarray
+
+
+class Scan:
+    """A volume with its lung mask, and everything that stages cut out of it.
+
+    Args:
+        volume: in any axis order.
+        margin_mm: tissue around the lungs' box that a grid shows, so that a network's halo sees it.
+
+    Raises:
+        InputError: E-NO-LUNG, on first use of :attr:`lungs` or :meth:`grid`.
+    """
+
+    def __init__(self, volume: Volume, margin_mm: float = 32.0) -> None:
+        self.volume = volume
+        self.margin_mm = margin_mm
+        self._grids: dict[tuple[float, ...], Grid] = {}
+
+    @cached_property
+    def lungs(self) -> LungMask:
+        """The lung mask, computed once."""
+        return segment_lungs(self.volume)
+
+    @cached_property
+    def _native(self) -> Canonical:
+        return canonical(self.volume)
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """What was noticed in reading the scan and, once they were looked for, about its lungs."""
+        return (*self.volume.warnings, *(self.lungs.warnings if "lungs" in vars(self) else ()))
+
+    def grid(self, spacing_mm: Sequence[float]) -> Grid:
+        """Resample the lungs' box; the same spacing returns the same grid.
+
+        Voxels stand at whole multiples of ``spacing_mm`` from the volume's first voxel, so at native spacing nothing is
+        interpolated at all.
+        """
+        key = tuple(float(s) for s in spacing_mm)
+        if key not in self._grids:
+            self._grids[key] = self._resample(np.array(key))
+        return self._grids[key]
+
+    def crop(
+        self, center_lps_mm: Sequence[float], size_vox: Sequence[int], spacing_mm: Sequence[float]
+    ) -> "torch.Tensor":
+        """Cut out (X, Y, Z) float32 HU around a point, which gets the index (size - 1) / 2."""
+        return self.crops([center_lps_mm], size_vox, spacing_mm)[0]
+
+    def crops(
+        self, centers_lps_mm: "ArrayLike", size_vox: Sequence[int], spacing_mm: Sequence[float]
+    ) -> "torch.Tensor":
+        """Cut out (N, X, Y, Z) float32 HU around the points (N, 3); -1024 beyond the volume. Needs no lungs."""
+        import torch
+
+        step = np.asarray(spacing_mm, dtype=np.float64) / self._native.spacing_mm
+        size = np.asarray(size_vox)
+        centers = to_index(self._native.affine, np.reshape(centers_lps_mm, (-1, 3)))
+        if not len(centers):
+            return torch.empty((0, *size.tolist()))
+        return torch.stack([_sample(self._native, center - (size - 1) / 2 * step, step, size) for center in centers])
+
+    def axial_slices(
+        self, center_lps_mm: Sequence[float], diameter_mm: float, most: int
+    ) -> tuple["torch.Tensor", tuple[float, float], tuple[float, float]]:
+        """Take the scan's own axial slices that enclose a sphere, nothing interpolated. Needs no lungs.
+
+        Args:
+            center_lps_mm: of the sphere.
+            diameter_mm: of the sphere.
+            most: slices at most, thinned out evenly.
+
+        Returns:
+            (S, R, C) float32 HU from foot to head, rows to the back, columns to the left; row and column of the centre,
+            continuous; and the distances of rows and of columns in mm.
+        """
+        native = self._native
+        width, height, depth = native.spacing_mm.tolist()
+        column, row, number = to_index(native.affine, center_lps_mm).tolist()
+        last = native.hu.shape[2] - 1
+        numbers = enclosing_slices(number, diameter_mm / 2 / depth, last + 1, most)
+        hu = native.hu[:, :, [last - n if native.reverse[2] else n for n in numbers]]
+        backwards = [axis for axis in (0, 1) if native.reverse[axis]]
+        return hu.flip(backwards).permute(2, 1, 0), (row, column), (height, width)
+
+    def _resample(self, spacing: np.ndarray) -> Grid:
+        import torch
+
+        mask, native = self.lungs, self._native
+        low, high = self._lung_box_mm()
+        first = np.floor((low - self.margin_mm) / spacing)
+        size = (np.ceil((high + self.margin_mm) / spacing) - first + 1).astype(int)
+        step = spacing / native.spacing_mm
+        affine = scaled_affine(native.affine, (first * step).tolist(), step.tolist())
+        # Mask and grid are parallel, so the nearest mask voxel can be looked up for each axis by itself.
+        start, stride = to_index(mask.affine, affine[:3, 3]), spacing / np.linalg.norm(mask.affine[:3, :3], axis=0)
+        lungs = torch.from_numpy(np.pad(mask.mask, 1))
+        for axis in range(3):
+            nearest = np.rint(start[axis] + stride[axis] * np.arange(size[axis])) + 1
+            lungs = lungs.index_select(axis, torch.from_numpy(nearest.clip(0, lungs.shape[axis] - 1).astype(np.int64)))
+        return Grid(_sample(native, first * step, step, size), lungs, affine)
+
+    def _lung_box_mm(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bound the lungs' outermost voxel centres, in mm from the volume's first voxel along its canonical axes."""
+        ends = [np.flatnonzero(self.lungs.mask.any(others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
+        corners = np.transpose(ends) @ np.diag(np.linalg.norm(self.lungs.affine[:3, :3], axis=0))
+        corners = corners + to_index(self._native.affine, self.lungs.affine[:3, 3]) * self._native.spacing_mm
+        return corners[0], corners[1]
+
+
+def _sample(native: Canonical, first: np.ndarray, step: np.ndarray, size: np.ndarray) -> "torch.Tensor":
+    """Take (X, Y, Z) values at ``first + step * n``, in canonical voxels of the native volume."""
+    import torch
+
+    hu, back = in_memory_order(native.hu)
+    plans = {}
+    for axis in np.argsort(-step, kind="stable"):  # the axis that shrinks most goes first
+        along, length = back[axis], native.hu.shape[axis]
+        index, weight = _taps(first[axis] + step[axis] * np.arange(size[axis]), step[axis], length)
+        index = length - 1 - index if native.reverse[axis] else index
+        low = int(index.min())
+        hu = hu.narrow(along, low, int(index.max()) - low + 1)
+        plans[along] = index - low, weight.astype(np.float32)
+    for along, (index, weight) in plans.items():
+        column = [-1 if axis == along else 1 for axis in range(3)]
+        shape = list(hu.shape)
+        shape[along] = len(index)
+        total = hu.new_zeros(shape)
+        for tap, factor in zip(index.T, weight.T, strict=True):
+            part = hu.index_select(along, torch.from_numpy(tap.copy()))
+            total.addcmul_(part, torch.from_numpy(factor.copy()).view(column))
+        hu = total.index_fill_(along, torch.from_numpy(np.flatnonzero(weight.sum(1) == 0)), LOWEST_HU)
+    return hu.permute(back).contiguous()
+
+
+def _taps(position: np.ndarray, step: float, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the native voxels (n, taps) that make up each sample along one axis, and their weights.
+
+    A sample is the linear interpolant, averaged over the sample's width when down-sampling: exact for linear fields. At
+    the volume's ends it is made of what there is; with less than half of it inside all its weights are 0.
+    """
+    width = step if step > AVERAGE_FROM else 0.0
+    index = np.floor(position - width / 2)[:, None] + np.arange(int(np.ceil(width)) + 2)
+    offset = position[:, None] - index
+    if width:
+        weight = (_hat_integral(offset + width / 2) - _hat_integral(offset - width / 2)) / width
+    else:
+        weight = np.maximum(1 - np.abs(offset), 0)
+    weight = np.where((index >= 0) & (index < length), weight, 0)
+    share = weight.sum(1, keepdims=True)
+    weight = np.where(share >= 0.5 - 1e-6, weight / np.maximum(share, 0.25), 0)
+    return index.clip(0, length - 1).astype(np.int64), weight
+
+
+def _hat_integral(t: np.ndarray) -> np.ndarray:
+    """Integrate linear interpolation's hat function, max(0, 1 - abs(t)), from minus infinity to ``t``."""
+    t = t.clip(-1, 1)
+    return 0.5 + t - np.sign(t) * t**2 / 2

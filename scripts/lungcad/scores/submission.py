@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score a submission to LUNA16: from four tables to figures, a curve and a text to read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from lungcad.atomic import added_files
+from lungcad.errors import InputError
+from lungcad.scores.detection import Curve, compare_detection, score_detection
+from lungcad.scores.froc import ScoredScan
+from lungcad.scores.luna16 import MAX_MARKS, Marks, best_marks, read_marks, read_series, read_spheres, score_scans
+from lungcad.scores.plots import draw_curve, write_curve_csv
+
+
+def score_submission(
+    submission: str | Path,
+    annotations: str | Path,
+    excluded: str | Path,
+    seriesuids: str | Path,
+    *,
+    series_map: str | Path | None = None,
+    score_column: str = "probability",
+    baseline: str | Path | None = None,
+    more_fp_per_scan: Sequence[float] = (),
+    max_marks: int = MAX_MARKS,
+    rounds: int = 1000,
+) -> tuple[dict[str, Any], Curve]:
+    """Apply LUNA16's rules (:mod:`lungcad.scores.luna16`) to its tables.
+
+    Args:
+        submission: marks, ``seriesuid,coordX,coordY,coordZ,probability``.
+        annotations: the nodules.
+        excluded: irrelevant findings; marks on them count neither way.
+        seriesuids: the scans.
+        series_map: ``short_id,seriesuid``, where the submission holds short ids.
+        score_column: of the submission, that ranks its marks.
+        baseline: another system's submission, ranked by ``probability``, to compare with.
+        more_fp_per_scan: operating points besides LUNA16's seven.
+        max_marks: per scan; 0 lets all count.
+        rounds: of the bootstrap over scans.
+
+    Returns:
+        As :func:`lungcad.scores.detection.score_detection`, with the numbers of marks: ``marks`` in the submission,
+        ``marks_over_limit`` among them that do not count, ``marks_per_scan`` of those that do; and ``baseline``, as
+        :func:`lungcad.scores.detection.compare_detection`, where there is one.
+
+    Raises:
+        InputError: E-TABLE, where a table is refused or no scan in the list has a nodule.
+    """
+    series = read_series(seriesuids)
+    nodules, left_out = read_spheres(annotations, series)
+    if not nodules:
+        text = f"no nodule of {Path(annotations).name} lies in a scan of {Path(seriesuids).name}."
+        raise InputError("E-TABLE", text, "Give annotations and a list of series that belong together.")
+    irrelevant, _ = read_spheres(excluded, series)
+
+    def scored(every: Mapping[str, Marks]) -> tuple[dict[str, Marks], list[ScoredScan]]:
+        marks = {uid: best_marks(own, max_marks) for uid, own in every.items()}
+        return marks, score_scans(series, nodules, irrelevant, marks)
+
+    every = read_marks(submission, series, series_map, score_column)
+    marks, scans = scored(every)
+    figures, curve = score_detection(scans, more_fp_per_scan, rounds)
+    if baseline is not None:
+        other = scored(read_marks(baseline, series, series_map))[1]
+        figures["baseline"] = compare_detection(scans, other, rounds)
+    total, kept = (sum(len(own.scores) for own in table.values()) for table in (every, marks))
+    counts = {
+        "marks": total, "marks_over_limit": total - kept, "marks_per_scan": kept / len(series),
+        "annotations_left_out": left_out,
+    }  # fmt: skip
+    return figures | counts, curve
+
+
+def write_scores(output_dir: str | Path, figures: Mapping[str, Any], curve: Curve) -> None:
+    """Write metrics.json, froc.csv and froc.png; raises InputError E-OUTPUT where the folder cannot be written."""
+    with added_files(output_dir) as folder:
+        (folder / "metrics.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_curve_csv(folder / "froc.csv", curve)
+        draw_curve(folder / "froc.png", curve, figures)
+
+
+def as_text(figures: Mapping[str, Any]) -> str:
+    """Lay out the figures to be read."""
+    low, high = figures["cpm_ci"]
+    lines = [
+        f"{figures['scans']} scans, {figures['nodules']} nodules: {figures['hits']} hit, {figures['missed']} missed; "
+        f"{figures['false_positives']} false positives",
+        f"CPM {figures['cpm']:.3f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"{figures['bootstraps']} bootstraps over scans)",
+        "",
+        *_operating_table(figures["operating_points"]),
+        "",
+        *_candidate_lines(figures),
+        _true_negative_line(figures["true_negative_patients"]),
+    ]
+    if "baseline" in figures:
+        lines.append(_baseline_line(figures["baseline"]))
+    if figures["annotations_left_out"]:
+        lines.append(f"{figures['annotations_left_out']} annotations of scans outside the list of series were left out")
+    return "\n".join(lines)
+
+
+def _baseline_line(baseline: Mapping[str, Any]) -> str:
+    low, high = baseline["cpm_difference_ci"]
+    difference = f"difference {baseline['cpm_difference']:+.3f} ({low:+.3f} to {high:+.3f}, the same draws for both)"
+    return f"CPM of the baseline {baseline['cpm']:.3f}, {difference}"
+
+
+def _operating_table(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line per false positive rate; the sensitivity by diameter is that at the threshold."""
+    ranges = list(points[0]["found_by_diameter"])
+    lines = [f"FP/scan  sensitivity  95 % interval   threshold{''.join(f'{name:>10}' for name in ranges)}"]
+    for point in points:
+        rate = Fraction(point["fp_per_scan"])
+        low, high = point["sensitivity_ci"]
+        threshold = "-" if point["threshold"] is None else f"{point['threshold']:.6g}"
+        parts = "".join(f"{_part(*found):>10}" for found in point["found_by_diameter"].values())
+        name = str(rate) if rate.denominator <= 8 else f"{float(rate):g}"
+        lines.append(f"{name:>7}  {point['sensitivity']:11.3f}  {low:.3f} to {high:.3f}{threshold:>12}{parts}")
+    return lines
+
+
+def _part(found: int, total: int) -> str:
+    return f"{found / total:.3f}" if total else "-"
+
+
+def _candidate_lines(figures: Mapping[str, Any]) -> list[str]:
+    low, high = figures["sensitivity_ci"]
+    over = figures["marks_over_limit"]
+    beyond = f" ({over} of {figures['marks']} over the limit)" if over else ""
+    found = ", ".join(f"{name} {hit}/{total}" for name, (hit, total) in figures["found_by_diameter"].items())
+    return [
+        f"all marks: sensitivity {figures['sensitivity']:.3f} ({low:.3f} to {high:.3f}) at "
+        f"{figures['marks_per_scan']:.1f} marks{beyond} and {figures['false_marks_per_scan']:.1f} false per scan",
+        f"found by diameter: {found}",
+    ]
+
+
+def _true_negative_line(figures: Mapping[str, Any]) -> str:
+    target = f"sensitivity {figures['at_sensitivity']:g}"
+    if figures["score"] is None:
+        reason = f"{target} is not reached" if figures["scans_without_nodule"] else "every scan has a nodule"
+        return f"true-negative-patient score: none, {reason}"
+    return (f"true-negative-patient score at {target} (threshold {figures['threshold']:.6g}): {figures['score']:.3f}, "
+            f"{figures['scans_without_mark']} of {figures['scans_without_nodule']} scans without a nodule")  # fmt: skip

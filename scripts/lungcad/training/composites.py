@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases made of real nodule crops in real lungs, split by patient (needs the project's shared data folder)."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from scipy import ndimage
+from torch.utils.data import Dataset
+
+from lungcad.scan.blanking import BLANK_HU, far_from_lungs
+from lungcad.training.cases import Case, Sphere
+from lungcad.training.implant import Tissue, control_tissue, paste
+from lungcad.training.placement import Placement, Places
+
+SMALL_MM = 5.0
+FAINT_HU = -500.0
+"""Mean HU of a nodule below which it is faint: a sixth of LIDC's, ground glass and the smallest ones."""
+
+
+def _canonical(path: Path) -> sitk.Image:
+    return sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()) -> list[Tissue]:
+    """Usable nodule crops of the patients in ``folds``, except the patients ``without``, in table order."""
+    nodules = []
+    for row in _rows(folder / "nodules.csv"):
+        if row["usable"] != "1" or int(row["fold"]) not in folds or row["patient_id"] in without:
+            continue
+        original = sitk.ReadImage(str(folder / f"{row['nodule_id']}.nii.gz"))
+        point = original.TransformContinuousIndexToPhysicalPoint([float(row[f"centre_{axis}"]) for axis in "ijk"])
+        image, mask = (_canonical(folder / f"{row['nodule_id']}{part}.nii.gz") for part in ("", "_mask"))
+        nodules.append(
+            Tissue(
+                sitk.GetArrayFromImage(image).T.astype(np.float32).clip(-1024, 1500),
+                sitk.GetArrayFromImage(mask).T > 0,
+                np.array(image.GetSpacing()),
+                np.array(image.TransformPhysicalPointToContinuousIndex(point)),
+                float(row["diameter_mm"]),
+                row["nodule_id"],
+                tuple(float(score) for n in range(1, 5) if (score := row.get(f"r{n}_malignancy"))),
+            )
+        )
+    return nodules
+
+
+def is_hard(nodule: Tissue) -> bool:
+    """Whether a nodule is small or faint: those are what a detector loses."""
+    return nodule.diameter_mm < SMALL_MM or float(nodule.hu[nodule.mask].mean()) < FAINT_HU
+
+
+class Background:
+    """One real lung at 1 mm with the places that must not become negatives.
+
+    Args:
+        folder: of the lungs; see its data card.
+        name: row of ``lungs.csv``.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        row = next(row for row in _rows(folder / "lungs.csv") if row["lung_id"] == name)
+        image, mask = (_canonical(folder / f"{name}{part}.nii.gz") for part in ("", "_lung"))
+        self.name = name
+        self.hu = sitk.GetArrayFromImage(image).T
+        self.mask = sitk.GetArrayFromImage(mask).T > 0
+        self.hu_step = float(row["hu_step"])
+        self.lesions = []
+        for row in _rows(folder / "lesions.csv"):
+            if row["lung_id"] == name:
+                place = image.TransformPhysicalPointToContinuousIndex([float(row[f"{axis}_mm"]) for axis in "xyz"])
+                diameter = float(row["diameter_mm"] or -1)
+                self.lesions.append(Sphere(np.array(place), diameter if diameter > 0 else 10.0, row["kind"]))
+
+    def varied(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Sphere]]:
+        """HU (float32), mask and lesions, mirrored at random and scaled by 0.9 to 1.1; HU steps are dithered away."""
+        scale = rng.uniform(0.9, 1.1)
+        hu = self.hu.astype(np.float32)
+        hu += rng.uniform(-self.hu_step / 2, self.hu_step / 2, hu.shape).astype(np.float32)
+        mask, lesions = self.mask, [Sphere(s.index.copy(), s.diameter_mm, s.name) for s in self.lesions]
+        if rng.random() < 0.5:
+            hu, mask = hu[::-1], mask[::-1]
+            for sphere in lesions:
+                sphere.index[0] = hu.shape[0] - 1 - sphere.index[0]
+        size = tuple(round(n * scale) for n in hu.shape)
+        ratio = np.array(size) / hu.shape
+
+        def resize(array: np.ndarray, mode: str) -> np.ndarray:
+            tensor = torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)[None, None]
+            return torch.nn.functional.interpolate(tensor, size, mode=mode)[0, 0].numpy()
+
+        for sphere in lesions:
+            sphere.index = (sphere.index + 0.5) * ratio - 0.5
+            sphere.diameter_mm *= scale
+        return resize(hu, "trilinear"), resize(mask, "nearest") > 0.5, lesions
+
+
+def implanted_case(
+    background: Background, nodules: list[Tissue], other: Background, rng: np.random.Generator, name: str,
+    controls: int = 5, untouched: int = 0, slices_per_voxel: int = 2, margin_mm: float = 12.0, healthy: bool = False,
+    placement: Placement = Placement(),  # noqa: B008 (frozen)
+) -> Case:  # fmt: skip
+    """One composite scan on a grid of 1 x 1 x ``slices_per_voxel`` mm.
+
+    Args:
+        background: the lung that receives.
+        nodules: to be set in; those that find no room are left out.
+        other: the lung that control tissue is taken from.
+        rng: source of chance.
+        name: of the case.
+        controls: pastes of nodule-free tissue.
+        untouched: places chosen likewise, at which nothing is set in; among the case's controls, by the name
+            "untouched". What tells them from the controls is the seam: see scripts/check_seams.py.
+        slices_per_voxel: 1 mm slices averaged into one, as the inference's resampling does.
+        margin_mm: tissue farther from the lungs is blanked.
+        healthy: no nodule is set in; what controls look like is still told by ``nodules``. The lung's own nodules stay,
+            ignored, so that whoever reports nothing else leaves the scan clear.
+        placement: where nodules and controls go.
+    """
+    hu, mask, ignored = background.varied(rng)
+    masks = np.zeros(hu.shape, np.uint8)
+    set_in: dict[str, list[Sphere]] = {"nodule": [], "control": []}
+    room, elsewhere = Places(hu, mask, placement), Places(other.hu, other.mask, placement)
+    donors = [] if healthy else [(n, "nodule") for n in nodules]
+    for like in rng.choice(np.array(nodules, dtype=object), controls):
+        tissue = control_tissue(elsewhere, other.lesions, like, rng)
+        donors += [(tissue, "control")] if tissue else []
+    donors += [(like, "untouched") for like in rng.choice(np.array(nodules, dtype=object), untouched)]
+    for donor, kind in donors:
+        tissue = donor.turned(rng, rng.uniform(0.9, 1.1))
+        taken = ignored + set_in["nodule"] + set_in["control"]
+        place = room.find(tissue.diameter_mm, taken, rng)
+        if place is None:
+            continue
+        if kind == "untouched":
+            set_in["control"].append(Sphere(place, tissue.diameter_mm, kind))
+        else:
+            here, inside = paste(hu, tissue, place, wide=bool(rng.random() < 0.3))
+            set_in[kind].append(Sphere(place, tissue.diameter_mm, tissue.name, tissue.malignancy))
+            if kind == "nodule":
+                masks[here][inside] = len(set_in[kind])
+    hu = _other_scanner(_thicker(hu, slices_per_voxel), float(slices_per_voxel), rng)
+    lungs = _thicker(mask.astype(np.float32), slices_per_voxel) >= 0.5
+    spacing = (1.0, 1.0, float(slices_per_voxel))
+    hu[far_from_lungs(lungs, spacing, margin_mm)] = BLANK_HU
+    for sphere in [*ignored, *set_in["nodule"], *set_in["control"]]:
+        sphere.index[2] = (sphere.index[2] + 0.5) / slices_per_voxel - 0.5
+    affine = np.diag([*spacing, 1.0])
+    affine[2, 3] = (slices_per_voxel - 1) / 2  # a place has the same millimetres whatever the voxels' height
+    if slices_per_voxel > 1:  # nodules are too far apart to share a voxel
+        masks = np.where(_thicker(masks > 0, slices_per_voxel) >= 0.5, _deepest(masks, slices_per_voxel), 0)
+    return Case(name, hu.round().astype(np.int16), lungs, spacing, set_in["nodule"], ignored, set_in["control"], affine,
+                masks.astype(np.uint8))  # fmt: skip
+
+
+def _deepest(volume: np.ndarray, slices: int) -> np.ndarray:
+    depth = volume.shape[2] // slices * slices
+    return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).max(axis=3)
+
+
+def _thicker(volume: np.ndarray, slices: int) -> np.ndarray:
+    depth = volume.shape[2] // slices * slices
+    return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).mean(axis=3)
+
+
+def _other_scanner(hu: np.ndarray, slice_mm: float, rng: np.random.Generator) -> np.ndarray:
+    """Random sharpness, noise, contrast and offset over the whole composite, so that none of them marks a nodule."""
+    sigma = rng.uniform(0.0, 0.7)
+    smooth = ndimage.gaussian_filter(hu, (0.8, 0.8, 0.8 / slice_mm))
+    hu = hu + (sigma if rng.random() < 0.5 else -0.5 * sigma) * (smooth - hu)
+    noise = rng.standard_normal(hu.shape, dtype=np.float32) * rng.uniform(0, 25)
+    if rng.random() < 0.5:
+        noise = ndimage.gaussian_filter(noise, (0.6, 0.6, 0.0)) * 1.6
+    contrast, offset = rng.uniform(0.94, 1.06), rng.uniform(-30, 30)
+    return np.clip((hu + noise + 1000) * contrast - 1000 + offset, -1024, 3000)
+
+
+class ImplantedCases(Dataset):
+    """Composite scans; each nodule of the folds is used before any is used again, small and faint ones more often.
+
+    Args:
+        data_dir: folder with ``nodules3d`` and ``lungs``.
+        folds: of the nodules' patients.
+        backgrounds: names of lungs.
+        scans: how many composites.
+        nodules_per_scan: tried per composite.
+        without: patients whose nodules are left out, such as those of held-out backgrounds.
+        often: times that a small or faint nodule (:func:`is_hard`) is used for each time of another.
+        seed: of everything random; composite n is the same whatever ``scans`` is.
+        options: passed on to :func:`implanted_case`.
+    """
+
+    def __init__(self, data_dir: str, folds: Sequence[int], backgrounds: Sequence[str], *, scans: int,
+                 nodules_per_scan: int = 10, without: Sequence[str] = (), often: int = 2, seed: int = 0,
+                 **options: Any):  # fmt: skip
+        root = Path(data_dir)
+        nodules = load_nodules(root / "nodules3d", folds, without)
+        self.nodules = [nodule for nodule in nodules for _ in range(often if is_hard(nodule) else 1)]
+        self.lungs = [Background(root / "lungs", name) for name in backgrounds]
+        self.scans, self.nodules_per_scan, self.seed, self.options = scans, nodules_per_scan, seed, options
+
+    def __len__(self) -> int:
+        return self.scans
+
+    def __getitem__(self, scan: int) -> Case:
+        rng = np.random.default_rng((self.seed, scan))
+        per_round = -(-len(self.nodules) // self.nodules_per_scan)
+        order = np.random.default_rng((self.seed, scan // per_round)).permutation(len(self.nodules))
+        first = scan % per_round * self.nodules_per_scan
+        chosen = [self.nodules[i] for i in order[first : first + self.nodules_per_scan]]
+        background = self.lungs[scan % len(self.lungs)]
+        other = self.lungs[int(rng.integers(len(self.lungs)))]
+        name = f"{background.name}-{self.seed}-{scan:03d}"
+        return implanted_case(background, chosen, other, rng, name, **self.options)

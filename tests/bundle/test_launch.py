@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+import inspect
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from small_cases import ROOT
+
+from lungcad import InputError
+from lungcad.bundle.launch import MONAI_ARGUMENTS, check_command_line, check_override_values, parse_flags
+from lungcad.console import find_input_error
+
+KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
+
+
+def test_knows_monais_own_arguments() -> None:
+    from monai.bundle import ConfigWorkflow
+    from monai.bundle.scripts import run
+
+    for function in (run, ConfigWorkflow.__init__):
+        names = set(inspect.signature(function).parameters) - {"self", "override"}
+        assert names <= set(MONAI_ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "run --config_file a.json --dataset_dir in --output_dir=out",
+        "run --detect::threshold 0.2 --detect#stride -1",
+        "run --dataset-dir in",
+        "run --dataset_dir /data/5%/a$b",
+        "run -- --help",
+    ],
+)
+def test_accepts_what_the_config_and_monai_know(argv: str) -> None:
+    check_override_values(parse_flags(argv.split()), [*KEYS, *MONAI_ARGUMENTS])
+
+
+def test_names_the_nearest_key() -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG.*--datset_dir.*Did you mean --dataset_dir\?"):
+        check_override_values(parse_flags(["run", "--datset_dir", "in"]), KEYS)
+    with pytest.raises(InputError, match="Known: dataset_dir"):
+        check_override_values(parse_flags(["run", "--zzz", "1"]), KEYS)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--device", "$__import__('os').system('true')"],
+        ["--device=$1"],
+        ["--device", "%other.json#device"],
+        ["--device", "['$import os']"],
+        ["--device", "{'a': '$1'}"],
+        ["--device", "{'_target_': 'os.system', 'command': 'true'}"],
+        ["--detect#_target_", "os.system"],
+        ["--detect::$x", "1"],
+        ["--_meta_", "1"],
+        ["--output_dir", "$print(1)"],
+        ["--output_dir", "@dataset_dir"],
+    ],
+)
+def test_refuses_code(argv: list[str]) -> None:
+    with pytest.raises(InputError, match="E-CONFIG"):
+        check_override_values(parse_flags(["run", *argv]), KEYS)
+
+
+def test_begin_checks_monais_command_line_against_all_config_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, overlay = tmp_path / "inference.json", tmp_path / "train.json"
+    first.write_text('{"dataset_dir": "in"}')
+    overlay.write_text('{"epochs": 1}')
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    begin_with = ["run", "--config_file", f"['{first}','{overlay}']"]
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest", *begin_with, "--wrong", "1"])
+    check_command_line()
+    program = "/site-packages/monai/bundle/__main__.py"
+    monkeypatch.setattr(sys, "argv", [program, *begin_with, "--dataset_dir", "x", "--epochs", "2"])
+    check_command_line()
+    monkeypatch.setattr(sys, "argv", [program, *begin_with, "--epoch", "2"])
+    with pytest.raises(InputError, match="Did you mean --epochs"):
+        check_command_line()
+
+
+def test_a_bundle_refuses_code_before_any_of_it_is_evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from monai.bundle import ConfigWorkflow
+
+    config = ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json"
+    code = f"$open({str(tmp_path / 'evaluated')!r}, 'w')"
+    argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), "--device", code]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    workflow = ConfigWorkflow(str(config), workflow_type="inference", logging_file=False, device=code)
+    workflow.initialize()
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run()
+    refusal = find_input_error(caught.value)
+    assert refusal is not None and refusal.code == "E-CONFIG"
+    assert not (tmp_path / "evaluated").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--dataset_dir", "20240131"], "read as int"),
+        (["--dataset_dir", "1e5"], "read as float"),
+        (["--dataset_dir", "None"], "read as NoneType"),
+        (["--dataset_dir", "Doe,Jane"], "read as tuple"),
+        (["--output_dir", "[a]"], "read as list"),
+        (["--output_dir", "(a)"], "read as str"),
+        (["--candidates", "7"], "read as int"),
+        (["--dataset_dir"], "read as bool"),
+        (["--dataset_dir", "/data/CT#3"], "holds a #"),
+        (["--dataset_dir", "./20240131"], ""),
+        (["--dataset_dir", '"20240131"'], ""),
+        (["--epochs", "3"], ""),
+        (["--candidates", "None"], ""),
+        (["--candidates", "['a.json','b.json']"], ""),
+        (["--max_candidates", "7"], ""),
+    ],
+)
+def test_names_reach_the_bundle_as_they_are_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    config = tmp_path / "inference.json"
+    keys = {"dataset_dir": "in", "output_dir": "out", "epochs": 1, "candidates": None, "max_candidates": 9}
+    config.write_text(json.dumps(keys))
+    argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), *words]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    if not reason:
+        check_command_line()
+        return
+    with pytest.raises(InputError, match=f"E-CONFIG.*{reason}"):
+        check_command_line()
+
+
+def test_flags_pair_up_as_fire_does() -> None:
+    argv = ["run", "--a", "1", "--b=2=3", "--c", "--d-e", "-5", "-f", "x", "--", "--g"]
+    assert parse_flags(argv) == {"a": "1", "b": "2=3", "c": "True", "d_e": "-5", "f": "x"}

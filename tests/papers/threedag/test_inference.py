@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The 3D Aggregated Faster R-CNN over the lungs of a scan, and what becomes of its detections."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lungcad.errors import InputError
+from lungcad.papers.threedag.anchors import anchor_cubes
+from lungcad.papers.threedag.inference import LungProposalInferer, ProposalsToFindingsd, TwoModelInferer
+from lungcad.papers.threedag.network import AggregatedFasterRCNN
+from lungcad.papers.threedag.proposals import decode_proposals, suppress
+
+ANCHORS = ((4, 6), (8, 12), (16, 24))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["3D-AG", "3D-AG-LM"])
+def network(request: pytest.FixtureRequest) -> AggregatedFasterRCNN:
+    torch.manual_seed(3)
+    made = AggregatedFasterRCNN(stem=4, growth=4, channels=8, magnify=request.param)
+    for _ in range(3):
+        made(torch.rand(2, 1, 32, 32, 32))  # statistics of the batch normalisations
+    return made.eval()
+
+
+def detect(image: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, **options: object) -> Tensor:
+    options = {"threshold": 0.3, "context": 8, "precision": "float32"} | options
+    return LungProposalInferer(ANCHORS, **options)(image, network, lungs)
+
+
+def lungs_in(image: Tensor, low: int, high: int) -> Tensor:
+    lungs = torch.zeros(image.shape[2:], dtype=torch.bool)
+    lungs[low:high, low:high, low:high] = True
+    return lungs
+
+
+def test_slabs_change_nothing(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 64, 48, 112)
+    lungs = torch.ones(image.shape[2:], dtype=torch.bool)
+    whole = detect(image, network, lungs, slab=1000)
+    assert len(whole) > 5
+    for slab in (4, 20, 48):
+        torch.testing.assert_close(detect(image, network, lungs, slab=slab), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_detections_are_those_of_the_network_step_by_step(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 48, 48, 64)
+    lungs = torch.ones(image.shape[2:], dtype=torch.bool)
+    anchors, level = anchor_cubes(image.shape[2:], ANCHORS)
+    with torch.no_grad():
+        cubes, logit, level = decode_proposals(network(image)[0].T, anchors, level, 0.3, 10**6)
+        inside = ((cubes[:, :3] > -0.5) & (cubes[:, :3] < torch.tensor([47.5, 47.5, 63.5]))).all(dim=1)
+        cubes, logit, level = cubes[inside], logit[inside], level[inside]
+        kept = suppress(cubes, logit, 0.1)[:20]
+        judged = network.classify(network.pyramid(image), cubes[kept][None], level[kept][None])[0]
+    expected = torch.cat([cubes[kept], logit[kept, None].sigmoid(), judged[:, None].sigmoid()], dim=1)
+    torch.testing.assert_close(detect(image, network, lungs, most=20), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_detections_move_with_the_scan_and_lie_in_the_lungs(network: AggregatedFasterRCNN) -> None:
+    image = torch.zeros(1, 1, 96, 96, 96)
+    image[:, :, 24:56, 24:56, 24:56] = torch.rand(32, 32, 32)
+    here = detect(image, network, lungs_in(image, 24, 56))
+    moved = detect(image.roll((10, 10, 10), (2, 3, 4)), network, lungs_in(image, 34, 66))
+    assert len(here) > 2
+    assert ((here[:, :3] >= 23.5) & (here[:, :3] <= 55.5)).all()
+    torch.testing.assert_close(moved - torch.tensor([10.0, 10, 10, 0, 0, 0]), here, atol=1e-4, rtol=1e-4)
+    assert (here[:, 4].diff() <= 0).all()
+
+
+def test_the_classifier_branch_can_be_left_out(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 32, 32, 32)
+    both, alone = (detect(image, network, lungs_in(image, 0, 32), classify=c) for c in (True, False))
+    torch.testing.assert_close(alone[:, :5], both[:, :5])
+    assert alone[:, 5].isnan().all()
+    assert both[:, 5].isfinite().all()
+    nothing = detect(image, network, lungs_in(image, 0, 32), threshold=1.0)
+    assert nothing.shape == (0, 6)
+
+
+def test_bfloat16_is_near_float32(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 48, 48, 48)
+    exact, fast = (detect(image, network, lungs_in(image, 0, 48), precision=p) for p in ("float32", "bfloat16"))
+    best = exact[: len(exact) // 2]
+    nearest = torch.cdist(best[:, :3], fast[:, :3]).argmin(dim=1)
+    assert (best[:, :4] - fast[nearest, :4]).abs().median() < 0.1
+    assert (best[:, 4:] - fast[nearest, 4:]).abs().median() < 0.02
+    assert not torch.equal(exact[:5], fast[:5])
+
+
+DETECTIONS = torch.tensor([[10.0, 20, 30, 6, 0.9, 0.3], [40.0, 50, 60, 12, 0.7, 0.95], [1.0, 2, 3, 8, 0.4, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("branch", "probabilities", "first"),
+    [("proposals", [0.9, 0.7, 0.4], 0), ("classifier", [0.95, 0.5, 0.3], 1), ("combined", [0.825, 0.6, 0.45], 1)],
+)
+def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[float], first: int) -> None:
+    affine = np.array([[-2.0, 0, 0, 5], [0, 2, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]])
+    made = ProposalsToFindingsd("pred", [2.0, 2.0, 2.0], branch, most=10)
+    findings = made({"pred": DETECTIONS, "grid_affine": affine})["findings"]
+    assert [f.nodule_probability for f in findings] == pytest.approx(probabilities, abs=1e-5)
+    best = DETECTIONS[first].tolist()
+    assert findings[0].center_lps_mm == pytest.approx((5 - 2 * best[0], 6 + 2 * best[1], 7 + 2 * best[2]))
+    assert findings[0].diameter_mm == 2 * best[3]
+    assert findings[0].detection_score == pytest.approx(best[4])
+    assert (
+        len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"])
+        == 2
+    )
+
+
+def test_an_unknown_branch_is_refused() -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG.*unknown branch: both \(expected proposals, classifier, combined"):
+        ProposalsToFindingsd("pred", [1.0] * 3, "both", 5)
+
+
+def test_two_models_are_merged(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 48, 48, 48)
+    lungs = lungs_in(image, 0, 48)
+    inferer = LungProposalInferer(ANCHORS, threshold=0.3, context=8, precision="float32")
+    alone = inferer(image, network, lungs)
+    same = TwoModelInferer(inferer, network, "intersection")(image, network, lungs)
+    torch.testing.assert_close(same[same[:, 4].argsort(descending=True, stable=True)], alone)
+    torch.manual_seed(9)
+    other = AggregatedFasterRCNN(stem=4, growth=4, channels=8).eval()
+    union, both = (TwoModelInferer(inferer, other, keep)(image, network, lungs) for keep in ("union", "intersection"))
+    assert len(union) == len(alone) + len(inferer(image, other, lungs)) - len(both)
