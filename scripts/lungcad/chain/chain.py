@@ -44,7 +44,10 @@ class Chain:
         thresholds: nodule probability by name of the operating point; None for those of the pair of detector and
             reducer in the chain's bundle or, where it has none, of the reducer or (without one) the detector.
         stage_overrides: by stage (``detect``, ``reduce``, ``characterise``), values for keys of that bundle's
-            inference.json; they go over those that the chain's bundle sets for the pair (``overrides_of``).
+            inference.json; they go over those of the pair.
+        thresholds_of: such thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in
+            the chain's bundle.
+        overrides_of: such overrides likewise.
         root: folder of the chain's bundle; None for ``lung_nodule_cad``.
         bundles_dir: folder that holds the stages' bundles; None for the one around ``root``.
         load_stage: loads a stage, given folder, device, overrides and name of the stage; for several chains that
@@ -63,12 +66,15 @@ class Chain:
         self, detector: str = "3dag", reducer: str | None = "dou2017", characteriser: str | None = "mtmrnet",
         device: torch.device | str | None = None, operating_point: str = "balanced", *,
         thresholds: Mapping[str, float] | None = None, stage_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        thresholds_of: Mapping[str, Mapping[str, float]] | None = None,
+        overrides_of: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         root: str | Path | None = None, bundles_dir: str | Path | None = None,
         load_stage: Callable[[Path, torch.device, Mapping[str, Any], str], BundleStage] | None = None,
     ):  # fmt: skip
         self.root = Path(root) if root else bundle_root(CHAIN, bundles_dir)
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         self.operating_point, self._thresholds = operating_point, thresholds
+        self._of_pairs = {"thresholds_of": thresholds_of, "overrides_of": overrides_of}
         self._overrides, self._load_stage = stage_overrides or {}, load_stage or BundleStage
         self._names = dict(zip(ORDER, (detector, reducer, characteriser), strict=True))
         if unknown := set(self._overrides) - set(ORDER):
@@ -154,16 +160,16 @@ class Chain:
         return {meta["name"]: meta["version"]} | {stage.meta["name"]: stage.version for stage in self.stages.values()}
 
     def _overrides_of_pair(self, stage: str) -> dict[str, Any]:
-        """Values of a stage's keys that the chain's bundle sets for this pair of detector and reducer."""
-        config = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))
-        pair = config["overrides_of"].get(pair_name(self._names["detect"], self._names["reduce"]), {})
-        return dict(pair.get(stage, {}))
+        return dict((self._of_pair("overrides_of") or {}).get(stage, {}))
 
     def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
         if self._thresholds:
             return self._thresholds
-        config = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))
-        pair: Mapping[str, float] | None = config["thresholds_of"].get(
-            pair_name(self._names["detect"], self._names["reduce"])
-        )
-        return pair or stages.get("reduce", stages["detect"]).thresholds
+        return self._of_pair("thresholds_of") or stages.get("reduce", stages["detect"]).thresholds
+
+    def _of_pair(self, key: str) -> Mapping[str, Any] | None:
+        """What is set for this pair of detector and reducer, by the caller or in the chain's bundle."""
+        pairs = self._of_pairs[key]
+        if pairs is None:
+            pairs = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))[key]
+        return pairs.get(pair_name(self._names["detect"], self._names["reduce"]))
