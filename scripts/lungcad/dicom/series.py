@@ -10,16 +10,20 @@ from pydicom.config import disable_value_validation
 from lungcad.dicom.discover import Found, find_objects
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
+from lungcad.dicom.image_type import kind_of
 from lungcad.dicom.leniency import Leniency
+from lungcad.dicom.lost import changes, folder_state
 from lungcad.dicom.pixels import check_duplicates, decode_stack
 from lungcad.dicom.plan import Plan, make_plan
 from lungcad.dicom.plausible import check_hu
 from lungcad.dicom.regrid import straighten, to_axial_order
-from lungcad.dicom.select import Series, check_damaged, choose, dropped, group, kind_of, printable_description
+from lungcad.dicom.select import Series, check_damaged, choose, dropped, group, printable_description
 from lungcad.volume import Notice, Volume
 
 
-def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
+def read_series(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> Volume:
     """Read one CT series as a volume in Hounsfield units, or refuse it with a coded reason.
 
     What each kind of input gets is the table in ``docs/intake.md`` of the bundle ``lung_nodule_cad``. Nothing is
@@ -28,8 +32,10 @@ def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **l
     Args:
         path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
         series_uid: SeriesInstanceUID; needed where the folder holds several CT series.
-        **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``correct_tilt``, ``allow_non_axial``,
-            ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
+        acquisition: label as :func:`list_series` gives it, mostly the AcquisitionNumber; needed where the series holds
+            several that overlap.
+        **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``assume_hu``, ``correct_tilt``,
+            ``allow_non_axial``, ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
 
     Returns:
         a volume: ``hu`` (X, Y, Z) float32, ``affine`` index to LPS mm, ``warnings``.
@@ -39,13 +45,14 @@ def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **l
         InputError: E-CONFIG, an unknown option.
     """
     options = Leniency.of(leniency)
+    before = folder_state(path)
     found = find_objects(path)
     with disable_value_validation():
         series = choose(found, series_uid, options)
-        plan = make_plan(series, options)
+        plan = make_plan(series, options, acquisition)
         hu, statistics = decode_stack(plan.stack.groups)
-        notices = found.notices + dropped(found, series) + plan.notices
-        notices += check_hu(hu, statistics, plan.stack.groups) + _duplicates(plan)
+        notices = found.notices + dropped(found, series, options) + plan.notices
+        notices += check_hu(hu, statistics, plan.stack.groups) + changes(before, path)
         volume = _volume(series, plan, hu.transpose(2, 1, 0), notices)
     return volume
 
@@ -72,11 +79,6 @@ def _volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volum
         description=printable_description(header),
         warnings=notices,
     )
-
-
-def _duplicates(plan: Plan) -> list[Notice]:
-    copies = sum(len(pieces) - 1 for pieces in plan.stack.groups)
-    return [Notice("N-DROPPED", f"{copies} identical copies of slices left out.")] if copies else []
 
 
 @dataclass(frozen=True)
