@@ -12,6 +12,7 @@ import torch
 
 from lungcad.console import Stages, findings_table, header_lines
 from lungcad.cpu import tune_allocator
+from lungcad.dicom.lost import changes, folder_state
 from lungcad.dicom_results import DicomWriter
 from lungcad.errors import InputError
 from lungcad.finding import Finding
@@ -42,7 +43,7 @@ class NoduleCAD:
         operating_point: name of the threshold above which a finding is reported.
         thresholds: by name, of nodule probability; null for those of the reduction or, without one, the detector.
         stage_overrides: by stage, values for keys of that bundle's inference.json.
-        series_uid: which series, where there are several.
+        series_uid, acquisition: which series, and which acquisition of it, where there are several.
         leniency: see :func:`lungcad.dicom.read_series`.
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.dicom_results`).
 
@@ -55,7 +56,7 @@ class NoduleCAD:
         self, stages: Mapping[str, str | None], bundles_dir: str, device: torch.device, dataset_dir: str,
         output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float] | None = None,
         stage_overrides: Mapping[str, Mapping[str, Any]] | None = None, series_uid: str | None = None,
-        leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False,
+        leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False, acquisition: Any = None,
     ):  # fmt: skip
         if unknown := (set(stages) | set(stage_overrides or ())) - set(ORDER):
             raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
@@ -67,6 +68,8 @@ class NoduleCAD:
         self.dataset_dir, self.output_dir = dataset_dir, output_dir
         self.operating_point, self.thresholds = operating_point, thresholds
         self.stage_overrides, self.series_uid, self.leniency = stage_overrides or {}, series_uid, leniency or {}
+        if acquisition is not None:
+            self.leniency = {**self.leniency, "acquisition": str(acquisition)}
         self.dicom_results = switch("dicom_results", dicom_results)
 
     def run(self) -> Path:
@@ -77,6 +80,7 @@ class NoduleCAD:
             stages = self._load()
             line.note = f"{len(stages)} bundles"
         thresholds = self._thresholds_of(stages)
+        before = folder_state(self.dataset_dir)
         with clock("read") as line:
             volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)
             line.note = f"{volume.hu.shape[2]} slices"
@@ -94,6 +98,7 @@ class NoduleCAD:
             with clock(name) as line:
                 findings = stage(scan, findings)
                 line.note = f"{len(findings)} findings"
+        volume.warnings += changes(before, self.dataset_dir)  # while it was analysed
         dicom = DicomWriter(volume, self.dataset_dir, scan.masks, self.leniency, self.dicom_results)
         with clock("report"):
             folder = write_results(

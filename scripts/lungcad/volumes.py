@@ -33,12 +33,14 @@ def is_volume_file(path: str | os.PathLike[str]) -> bool:
     return bool(volume_suffix(path)) and not os.path.isdir(path)
 
 
-def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
+def read_volume(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> Volume:
     """Read a CT from whatever is given: a DICOM folder, file or DICOMDIR, or a volume file.
 
     Args:
         path: where it lies.
-        series_uid: as for :func:`lungcad.dicom.read_series`; no meaning for a volume file.
+        series_uid, acquisition: as for :func:`lungcad.dicom.read_series`; no meaning for a volume file.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
     Raises:
@@ -46,7 +48,7 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **l
     """
     if is_volume_file(path):
         return read_volume_file(path, **leniency)
-    return read_series(path, series_uid, **leniency)
+    return read_series(path, series_uid, acquisition, **leniency)
 
 
 def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:

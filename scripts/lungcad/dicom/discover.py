@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import uid
-from pydicom.config import disable_value_validation
 
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.header import Damaged, Header, read_header
 from lungcad.dicom.lost import find_lost
+from lungcad.dicom.quiet import quiet
 from lungcad.volume import Notice
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -41,7 +41,7 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
     root = Path(path)
     found = Found()
     files = _files(root, found)
-    with disable_value_validation(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+    with quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         results = list(pool.map(read_header, files))
     found.damaged = [result for result in results if isinstance(result, Damaged)]
     headers = [result for result in results if isinstance(result, Header)]

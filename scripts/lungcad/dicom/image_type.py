@@ -7,6 +7,8 @@ DERIVED (PS3.3 C.7.6.1.1.2), many iterative reconstructions do, and LIDC-IDRI ha
 
 import re
 
+from pydicom.uid import UID
+
 from lungcad.dicom.header import CT_CLASSES, Header
 
 SCOUT_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM", "SURVIEW"})
@@ -88,6 +90,18 @@ def kind_of(header: Header) -> str:
         return "other"
     kind = kind_of_type(header.image_type)
     return "processed" if kind in ("image", "derived") and name_of(header) else kind
+
+
+def could_be_slice(header: Header) -> bool:
+    """Whether an object of another class or modality may be a slice whose header was altered.
+
+    Known classes of other things are not; an object of the CT classes, or of an unknown one with a place, may be.
+    """
+    sop_class = header.text("SOPClassUID")
+    if sop_class in CT_CLASSES:
+        return True
+    is_unknown = UID(sop_class).name == sop_class
+    return is_unknown and bool(header.text("ImagePositionPatient"))
 
 
 def is_reformatted(header: Header) -> bool:

@@ -50,7 +50,7 @@ def find_lost(headers: Sequence[Header], strangers: Sequence[Path], links: Seque
         if not alike and same_suffix and len(kinds) > max(3, MIXED_NAMES * counts[path.parent]):
             alike = set().union(*kinds.values())
         reason = _reason(path, path in links, uids)
-        if reason and (alike or "overwritten" in reason):
+        if reason and (alike or (same_suffix and "overwritten" in reason)):
             lost.append(Damaged(path, "E-CORRUPT", reason, among=frozenset(alike) or None))
         elif alike or (same_suffix and path.suffix.lower() in (".dcm", ".ima", ".dicom")):
             doubtful += 1
@@ -76,7 +76,8 @@ def _reason(path: Path, is_link: bool, uids: set[bytes]) -> str:
         return "the file cannot be read"
     if not start:
         return "the file holds no byte"
-    return "the file's beginning was overwritten" if any(uid in start for uid in uids) else ""
+    binary = b"\0\0" in start  # a table of series is none
+    return "the file's beginning was overwritten" if binary and any(uid in start for uid in uids) else ""
 
 
 def folder_state(path: str | os.PathLike[str]) -> State:

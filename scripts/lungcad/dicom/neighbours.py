@@ -3,9 +3,9 @@
 
 Anatomy changes gradually and noise alike from slice to slice. Uncompressed pixels and raw deflate carry no checksum,
 and a rescale intercept can be wrong in one header. A breathing step looks similar, so what is merely unlike is told,
-with its place, and only what no scanner writes is refused: a stretch of one value where both neighbours hold tissue, and
-a slice of noise. The limits were set on two whole chest CTs (also thinned out to 12 mm and averaged), eight crops of
-them, nine lungs resampled to 1 to 5 mm, and two phantoms: none of their slices is told.
+with its place, and only what no scanner writes is refused: a stretch of one value where both neighbours hold tissue,
+and a slice of noise. The limits were set on two whole chest CTs (also thinned out to 12 mm and averaged), eight crops
+of them, nine lungs resampled to 1 to 5 mm, and two phantoms: none of their slices is told.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,9 @@ METAL_HU = 4095.0
 NEARBY = 5
 UNLIKE_RATIO, UNLIKE_HU = 2.5, 5.0
 """Mean excess over the range of both neighbours: times the median of the slices around, plus HU. Seen: 1.5 times."""
+EVEN_FROM_HU, EVEN_RATIO, EVEN_SPREADS = 8.0, 1.4, 6.0
+"""The same among slices with noise that are all alike: from this median on, times the median, plus times the median
+absolute deviation."""
 FAR_HU, FAR_RATIO, FAR_SHARE = 500.0, 4.0, 0.002
 """Share of pixels that lie FAR_HU outside: times the median around, plus. Seen: 1.9 times."""
 FAR_PIXELS = 50
@@ -30,7 +33,7 @@ JUMP_HU, JUMP_SHARE = 40.0, 0.7
 difference. Seen: 15."""
 ROUGH_RATIO, NOISE_RATIO = 1.6, 4.0
 """Mean difference of adjacent pixels against the slices around: unlike, and noise for certain. Seen: 1.2."""
-STEP_RATIO, STEP_HU = 2.5, 15.0
+STEP_RATIO, STEP_HU = 1.8, 10.0
 """Mean difference of an outermost slice to the only neighbour, against the next ones. Seen: 2."""
 RUN_SHARE, RUN_HU = 0.02, 100.0
 """Share of a slice that one value fills without a break, where both neighbours differ from it by more than RUN_HU."""
@@ -141,6 +144,13 @@ def _around(looks: Sequence[Look], index: int, name: str) -> float:
     return float(np.median(values)) if values else 0.0
 
 
+def _spread(looks: Sequence[Look], index: int) -> float:
+    """Median absolute deviation of the excess of the slices around."""
+    low, high = max(index - NEARBY, 1), min(index + NEARBY + 1, len(looks) - 1)
+    values = [looks[k].excess for k in range(low, high) if k != index and not looks[k].blank]
+    return float(np.median(np.abs(np.array(values) - np.median(values)))) if values else 0.0
+
+
 def _find_odd(looks: Sequence[Look]) -> dict[int, str]:
     """Indices of slices that are unlike their neighbours, and why."""
     odd = {index: "blank" for index, look in enumerate(looks) if look.blank}
@@ -170,7 +180,10 @@ def _is_unlike(looks: Sequence[Look], index: int) -> bool:
     if index in (0, last):
         steps = [one.step for one in (looks[: NEARBY + 2] if index == 0 else looks[-2 - NEARBY : -1][::-1])]
         return len(steps) > 1 and steps[0] > STEP_RATIO * float(np.median(steps[1:])) + STEP_HU
-    if look.excess > UNLIKE_RATIO * _around(looks, index, "excess") + UNLIKE_HU:
+    usual, spread = _around(looks, index, "excess"), _spread(looks, index)
+    if look.excess > UNLIKE_RATIO * usual + UNLIKE_HU:
+        return True
+    if usual > EVEN_FROM_HU and look.excess > EVEN_RATIO * usual + EVEN_SPREADS * spread:
         return True
     return look.far > FAR_RATIO * _around(looks, index, "far") + max(FAR_SHARE, FAR_PIXELS / look.pixels)
 

@@ -31,6 +31,7 @@ class SliceStatistics:
         padded_tissue: declared padding whose values are those of tissue.
         tail: see :class:`lungcad.dicom.source.FrameSource`.
         copies, broken_copies: further images of the place, identical ones and interrupted copies of the same object.
+        checksum: of the values in HU.
     """
 
     minimum_hu: float
@@ -40,6 +41,7 @@ class SliceStatistics:
     tail: str = ""
     copies: int = 0
     broken_copies: int = 0
+    checksum: int = 0
 
 
 def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStatistics]]:
@@ -94,7 +96,7 @@ def _fill(groups: list[list[Slice]], index: int, sources: dict[int, FrameSource]
             raise failure
     assert statistics is not None
     groups[index][:] = whole + [piece for piece, _ in failures]
-    return replace(statistics, copies=len(whole) - 1, broken_copies=len(failures))
+    return replace(statistics, copies=len(whole) - 1, broken_copies=len(failures), checksum=zlib.adler32(out.data))
 
 
 def check_duplicates(groups: list[list[Slice]]) -> None:

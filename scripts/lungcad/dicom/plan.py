@@ -20,7 +20,7 @@ from lungcad.dicom.image_type import is_plain_original, is_reformatted
 from lungcad.dicom.leniency import GIB, Leniency
 from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
-from lungcad.dicom.strays import sort_out
+from lungcad.dicom.strays import Sorting, sort_out
 from lungcad.printable import file_label
 from lungcad.volume import Notice
 
@@ -55,9 +55,7 @@ def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None
         DicomSeriesError: any code that needs no pixels.
     """
     check_kinds(series, leniency)
-    candidates = series.candidates(leniency)
-    _check_size(candidates, leniency)
-    sorting = sort_out(candidates, lambda header: _slices(header, leniency), leniency.min_slices)
+    sorting = read_slices(series, leniency)
     slices, notices = sorting.slices, sorting.notices
     _check_syntax(_headers(slices))
     notices += check_person(_headers(slices))
@@ -76,6 +74,13 @@ def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None
     _check_stack(stack, leniency)
     notices += found + _header_notices(headers) + describe_grid(stack.affine, _shape(stack)) + _oblique(stack)
     return Plan(stack, notices)
+
+
+def read_slices(series: Series, leniency: Leniency) -> Sorting:
+    """Places and scales of the images of a series, strays left out; raises DicomSeriesError."""
+    candidates = series.candidates(leniency)
+    _check_size(candidates, leniency)
+    return sort_out(candidates, lambda header: _slices(header, leniency), leniency.min_slices, series.doubtful())
 
 
 def _stack(slices: list[Slice]) -> tuple[Stack, list[Notice]]:

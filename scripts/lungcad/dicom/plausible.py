@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the volume look like calibrated CT? Damage that no decoder reported, and scanners without calibration."""
 
+from collections import Counter
+
 import numpy as np
 
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
@@ -14,6 +16,8 @@ MAX_METAL_FRACTION = 0.2
 UNCALIBRATED_ABOVE_HU = -300.0
 DENSE_HU = 700.0
 TISSUE_ABOVE_HU = -900.0
+FEW_SHARE = 0.1
+"""Share of the slices up to which a differing rescale is told."""
 RESCALE_TYPES = ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
 """Defined terms (PS3.3 C.11.1.1.2); other texts are not told, since they could hold anything."""
 
@@ -22,7 +26,7 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
     """Judge HU (Z, Y, X).
 
     Returns:
-        N-PADDING, W-PADDING, W-HU, W-SLICE, N-DROPPED, N-TRAILING, W-TRAILING.
+        N-PADDING, W-PADDING, W-HU, W-SLICE, W-RESCALE, N-DROPPED, N-TRAILING, W-TRAILING.
 
     Raises:
         DicomSeriesError: E-HU-RANGE.
@@ -36,7 +40,8 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
             if fraction > MAX_METAL_FRACTION:
                 raise _implausible(f"{fraction:.0%} of the slice at z={z:.1f} mm is denser than metal implants")
     _check_blank(statistics, groups)
-    notices = compare_neighbours(hu, [group[0] for group in groups])
+    notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale(groups)
+    notices += _twins(statistics, groups)
     return notices + _copies(statistics) + _padding(hu, statistics) + _calibration(hu, groups)
 
 
@@ -54,6 +59,32 @@ def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -
 
 def _implausible(text: str) -> DicomSeriesError:
     return DicomSeriesError("E-HU-RANGE", f"Not plausible for CT: {text}.", AGAIN)
+
+
+def _twins(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
+    """W-SLICE where two places hold the same values: noise never repeats, so one slice was stored as another."""
+    places: dict[int, list[float]] = {}
+    for single, group in zip(statistics, groups, strict=True):
+        if single.maximum_hu > single.minimum_hu:
+            places.setdefault(single.checksum, []).append(group[0].position_mm[2])
+    twins = [same for same in places.values() if len(same) > 1]
+    if not twins:
+        return []
+    shown = "; ".join(", ".join(f"z={z:.1f} mm" for z in same[:4]) for same in twins[:3])
+    more = f" and {len(twins) - 3} more" if len(twins) > 3 else ""
+    return [Notice("W-SLICE", f"slices at different places hold the same image: {shown}{more}.")]
+
+
+def _rescale(groups: list[list[Slice]]) -> list[Notice]:
+    """W-RESCALE where few slices have another slope or intercept than all others: one altered header shifts a slice."""
+    pairs = Counter((group[0].slope, group[0].intercept) for group in groups)
+    (_, most), *others = pairs.most_common()
+    few = sum(count for _, count in others)
+    if not few or few > FEW_SHARE * len(groups) or most < len(groups) - few:
+        return []
+    odd = [group[0] for group in groups if pairs[group[0].slope, group[0].intercept] < most]
+    places = ", ".join(f"z={piece.position_mm[2]:.1f} mm" for piece in odd[:6]) + (", ..." if len(odd) > 6 else "")
+    return [Notice("W-RESCALE", f"{few} slice(s) have another rescale slope or intercept than all others: {places}.")]
 
 
 def _copies(statistics: list[SliceStatistics]) -> list[Notice]:

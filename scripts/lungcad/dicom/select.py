@@ -10,8 +10,8 @@ from pydicom import uid
 from lungcad.dicom.advice import ALLOW_DERIVED, CHOOSE_SERIES
 from lungcad.dicom.discover import Found
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.header import CT_CLASSES, Header
-from lungcad.dicom.image_type import kind_of, name_of
+from lungcad.dicom.header import Header
+from lungcad.dicom.image_type import could_be_slice, kind_of, name_of
 from lungcad.dicom.leniency import Leniency
 from lungcad.printable import file_label, names_person
 from lungcad.volume import Notice
@@ -39,8 +39,13 @@ class Series:
 
     def candidates(self, leniency: Leniency) -> list[Header]:
         """Objects that may hold slices: images of the CT classes that are neither scouts nor processed further."""
-        odd = [header for header in self.others if header.text("SOPClassUID") in CT_CLASSES]
+        odd = [header for header in self.others if could_be_slice(header)]
         return self.images + self.derived + odd + (self.processed if leniency.allow_derived else [])
+
+    def doubtful(self) -> list[Header]:
+        """Objects that say they are something else, but have a place in the patient."""
+        others = [header for header in self.others if not could_be_slice(header)]
+        return [header for header in self.localizers + others if header.text("ImagePositionPatient")]
 
 
 def group(found: Found) -> list[Series]:
@@ -129,7 +134,7 @@ def dropped(found: Found, series: Series, leniency: Leniency) -> list[Notice]:
         kinds = Counter(name_of(header) for header in series.processed)
         text = ", ".join(f"{count} {name}" for name, count in kinds.items())
         notices.append(Notice("N-DROPPED", f"images in the series that are no slices left out: {text}."))
-    others = [header for header in series.others if header.text("SOPClassUID") not in CT_CLASSES]
+    others = [header for header in series.others if not could_be_slice(header)]
     if others:
         notices.append(Notice("N-DROPPED", f"{len(others)} object(s) of the series are no CT image: left out."))
     whole = {header.text("SOPInstanceUID") for header in found.headers} - {""}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, instance_number, numbers
+from lungcad.dicom.frames import Slice, TagError, instance_number, numbers, single_frame
 from lungcad.dicom.header import CT_CLASSES, Header
 from lungcad.dicom.image_type import kind_of
 from lungcad.printable import file_label
@@ -44,13 +44,16 @@ class Sorting:
         return [Notice("N-DROPPED", f"{total} image(s) that cannot belong to the stack left out: {text}.")]
 
 
-def sort_out(headers: Sequence[Header], read: Callable[[Header], list[Slice]], least: int) -> Sorting:
+def sort_out(
+    headers: Sequence[Header], read: Callable[[Header], list[Slice]], least: int, doubtful: Sequence[Header] = ()
+) -> Sorting:
     """Read the slices of all objects, without the strays among them.
 
     Args:
         headers: objects of one series that could hold slices.
         read: gives the slices of one object; raises TagError.
         least: fewest slices that make a stack.
+        doubtful: objects that call themselves something else; refused where one could continue the stack.
 
     Raises:
         DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT, E-CORRUPT: an object that could belong to the stack
@@ -72,14 +75,17 @@ def sort_out(headers: Sequence[Header], read: Callable[[Header], list[Slice]], l
             _other_formats(result, main, grid)
             failures = [pair for pair in failures if not _is_stray(pair, main[0], grid, result.reasons)]
             _derived_copies(result, least)
+            failures += _disguised(doubtful, main[0], grid)
     if failures:
         _refuse(failures, len(headers))
     return result
 
 
 def _read(header: Header, read: Callable[[Header], list[Slice]]) -> list[Slice]:
+    if header.text("SOPClassUID") not in CT_CLASSES:
+        raise TagError("E-NOT-CT", "SOPClassUID", "SOPClassUID is not that of a CT image")
     if header.text("Modality").upper() != "CT":
-        raise TagError("E-NOT-CT", "Modality", f"Modality is {header.text('Modality') or 'missing'}")
+        raise TagError("E-NOT-CT", "Modality", "Modality is not CT")
     try:
         return read(header)
     except TagError:
@@ -111,6 +117,12 @@ class Grid:
         self.normal = _normal(slices[0].orientation)
         self.places = np.unique(np.round([np.dot(piece.position_mm, self.normal) for piece in slices], 3))
         self.step = float(np.median(np.diff(self.places))) if len(self.places) > 1 else 1.0
+        self.origins = np.array([piece.position_mm for piece in slices])
+
+    def off_axis_mm(self, position_mm: Sequence[float]) -> float:
+        """Distance of a first pixel from the nearest one of the stack, within the plane."""
+        offsets = self.origins - np.asarray(position_mm)
+        return float(np.linalg.norm(offsets - np.outer(offsets @ self.normal, self.normal), axis=1).min())
 
     def could_take(self, position_mm: Sequence[float]) -> bool:
         """Whether an image at a position could fill a gap or continue the stack."""
@@ -131,6 +143,21 @@ def _normal(orientation: Sequence[float]) -> np.ndarray:
     return normal / length if length > 0.5 else np.array([0.0, 0.0, 0.0])
 
 
+def _disguised(doubtful: Sequence[Header], main: Slice, grid: Grid) -> list[tuple[TagError, Header]]:
+    """Objects that call themselves a localizer or of another class, but look like the next slice of the stack."""
+    found = []
+    for header in doubtful:
+        try:
+            pieces = single_frame(header)
+        except Exception:  # no slice
+            continue
+        parallel = abs(_normal(pieces[0].orientation) @ grid.normal) > 0.999
+        if parallel and _format(pieces[0]) == _format(main) and grid.could_take(pieces[0].position_mm):
+            text = "an object calls itself a localizer or no CT image, but lies where a slice could be"
+            found.append((TagError("E-NOT-CT", "ImageType", text), header))
+    return found
+
+
 def _other_planes(result: Sorting, least: int) -> None:
     """Leave out images of other planes: the axial ones are the stack, or those of the most frequent plane."""
     planes: list[tuple[np.ndarray, list[Slice]]] = []
@@ -147,7 +174,11 @@ def _other_planes(result: Sorting, least: int) -> None:
     main = max(axial or planes, key=lambda plane: len(plane[1]))[1]
     if len(main) < least or any(not normal.any() for normal, _ in planes):
         return
-    if extra := len(result.slices) - len(main):
+    grid = Grid(main)
+    others = [piece for piece in result.slices if not any(piece is one for one in main)]
+    if any(grid.could_take(piece.position_mm) and grid.off_axis_mm(piece.position_mm) < 1 for piece in others):
+        return  # a slice with a wrong orientation: its first pixel lies where that of the next slice would
+    if extra := len(others):
         result.slices = main
         result.reasons["another orientation"] += extra
 
@@ -189,6 +220,8 @@ def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: C
     error, header = pair
     try:
         position = numbers(header.dataset, "ImagePositionPatient", 3)
+        if error.keyword == "ImagePositionPatient":
+            raise error
     except TagError:
         missing = all(not header.text(keyword) for keyword in PLACE)
         other_size = (header.text("Rows"), header.text("Columns")) != (str(main.format.rows), str(main.format.columns))
@@ -201,7 +234,8 @@ def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: C
         tilted = abs(_normal(numbers(header.dataset, "ImageOrientationPatient", 6)) @ grid.normal)
     except TagError:
         tilted = 1.0
-    if tilted < np.cos(np.radians(OTHER_PLANE_DEGREES)) or not grid.could_take(position):
+    other_plane = tilted < np.cos(np.radians(OTHER_PLANE_DEGREES)) and grid.off_axis_mm(position) >= 1
+    if other_plane or not grid.could_take(position):
         reasons[f"{error}"] += 1
         return True
     return False
