@@ -38,25 +38,28 @@ def _times(slices: Sequence[Slice]) -> list[str]:
     begins: dict[float, float] = {}
     for previous, value in zip([-np.inf, *known], known, strict=False):
         begins[value] = value if value - previous > TIME_GAP_S else begins[previous]
-    return [_clock(begins[value]) if value is not None else "" for value in seconds]
+    dated = len({int(begin // 86400) for begin in begins.values()}) > 1
+    return [_clock(begins[value], dated) if value is not None else "" for value in seconds]
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds since year 0 of a DICOM date and time (YYYYMMDDHHMMSS.F), or of a time alone; None where it is none."""
+    """Seconds of a DICOM date and time (YYYYMMDDHHMMSS.F), months of 31 days, or of a time alone; None for others."""
     whole, _, fraction = text.partition(".")
     digits = whole.replace(":", "").split("+")[0].split("-")[0]
     if not digits.isdigit() or len(digits) not in (2, 4, 6, 8, 10, 12, 14):
         return None
     date, clock = (digits[:8], digits[8:]) if len(digits) >= 8 else ("", digits)
     parts = [int(clock[k : k + 2] or 0) for k in (0, 2, 4)]
-    days = int(date[:4]) * 372 + int(date[4:6]) * 31 + int(date[6:8]) if date else 0
+    days = int(date[:4]) * 372 + (int(date[4:6]) - 1) * 31 + int(date[6:8]) - 1 if date else 0
     leading = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
     return days * 86400.0 + parts[0] * 3600 + parts[1] * 60 + parts[2] + float(f"0.{leading or 0}")
 
 
-def _clock(seconds: float) -> str:
-    rest = seconds % 86400
-    return f"{int(rest // 3600):02d}:{int(rest // 60 % 60):02d}:{rest % 60:04.1f}"
+def _clock(seconds: float, dated: bool) -> str:
+    """HH:MM:SS.F, the date before it where that differs too."""
+    day, rest = divmod(seconds, 86400)
+    date = f"{int(day // 372):04d}{int(day % 372 // 31) + 1:02d}{int(day % 31) + 1:02d}-" if dated else ""
+    return date + f"{int(rest // 3600):02d}:{int(rest // 60 % 60):02d}:{rest % 60:04.1f}"
 
 
 KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
@@ -85,13 +88,24 @@ def find_acquisitions(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
         for label, group in groups.items():
             values = values_of(group)
             kinds = len(set(values))
-            if 1 < kinds <= max(2, len(group) // 2) and (keyword == "AcquisitionNumber" or _crowded(group)):
-                for value, piece in zip(values, group, strict=True):
+            splits = keyword == "AcquisitionNumber" or _crowded(group) or _returns(_single(_sorted(group), keyword))
+            if 1 < kinds <= max(2, len(group) // 2) and splits:
+                for value, piece in sorted(zip(values, group, strict=True), key=lambda pair: _natural(pair[0])):
                     parts.setdefault("/".join(filter(None, [label, value or "none"])), []).append(piece)
             else:
                 parts[label] = group
         groups = parts
     return groups if len(groups) > 1 else {}
+
+
+def _natural(value: str) -> tuple[bool, float, str]:
+    """Key that sorts numbers by value, before texts."""
+    return (False, float(value), value) if value.isdecimal() else (True, 0.0, value)
+
+
+def _sorted(slices: Sequence[Slice]) -> list[Slice]:
+    """Slices in the order of their places."""
+    return [slices[int(index)] for index in np.argsort(_along(slices), kind="stable")]
 
 
 def _crowded(slices: Sequence[Slice]) -> bool:
@@ -131,8 +145,7 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
     Raises:
         DicomSeriesError: E-ACQUISITION.
     """
-    order = np.argsort(_along(slices), kind="stable")
-    along = [slices[int(index)] for index in order]
+    along = _sorted(slices)
     for keyword in KEYS:
         if keyword in ("ContrastBolusAgent", "FrameOfReferenceUID"):
             continue

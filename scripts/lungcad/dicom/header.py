@@ -164,7 +164,7 @@ def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> H
             return Damaged(path, "E-SIZE", f"the header inflates to more than {HEADER_LIMIT_BYTES >> 20} MiB")
         if {sop_class, meta_class} & set(CT_CLASSES) or (series_uid and not sop_class):
             code = "E-PIXELS" if "RescaleIntercept" in dataset else "E-CORRUPT"  # cut after or before the image module
-            instance = header.text("SOPInstanceUID") or text_of(meta, "MediaStorageSOPInstanceUID")
+            instance = text_of(meta, "MediaStorageSOPInstanceUID") or header.text("SOPInstanceUID")  # may be cut
             return Damaged(path, code, "the file ends before its pixels", series_uid, instance)
     dataset.get("ImageType")  # what cannot be read raises here, where it is told as damage; series are sorted by it
     return header if sop_class or series_uid else None

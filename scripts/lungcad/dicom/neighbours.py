@@ -22,7 +22,7 @@ METAL_HU = 4095.0
 NEARBY = 5
 UNLIKE_RATIO, UNLIKE_HU = 2.5, 5.0
 """Mean excess over the range of both neighbours: times the median of the slices around, plus HU. Seen: 1.5 times."""
-EVEN_FROM_HU, EVEN_RATIO, EVEN_SPREADS = 8.0, 1.4, 6.0
+EVEN_FROM_HU, EVEN_RATIO, EVEN_SPREADS = 8.0, 1.4, 8.0
 """The same among slices with noise that are all alike: from this median on, times the median, plus times the median
 absolute deviation."""
 FAR_HU, FAR_RATIO, FAR_SHARE = 500.0, 4.0, 0.002
@@ -39,7 +39,7 @@ RUN_SHARE, RUN_HU = 0.02, 100.0
 """Share of a slice that one value fills without a break, where both neighbours differ from it by more than RUN_HU."""
 ALTERNATE = 0.85
 """Difference to the slice after the next, against that to the next, below which slices alternate. Seen: 1.0."""
-SHEAR = 0.5
+SHEAR = 0.8
 """Difference from row to row with another row length, against the stated one, below which the rows are sheared."""
 
 
@@ -198,11 +198,12 @@ def _told(pieces: Sequence[Slice], odd: dict[int, str]) -> Notice:
 def _check_row_length(own: np.ndarray) -> None:
     """Refuse a slice (Y, X) whose pixels form rows of another length: Rows and Columns exchanged or altered."""
     flat, columns = own.ravel(), own.shape[1]
-    stated = _row_step(flat, columns)
-    for length in range(max(8, columns // 4), min(4 * columns, flat.size // 8) + 1):
-        if flat.size % length == 0 and abs(length - columns) > 2 and _row_step(flat, length) < SHEAR * stated - 1:
-            text = f"The pixels form rows of {length}, but Columns is {columns}: the header does not fit them."
-            raise DicomSeriesError("E-PIXELS", text, AGAIN)
+    lengths = range(max(8, columns // 2), min(4 * columns, flat.size // 8) + 1)
+    steps = {n: _row_step(flat, n) for n in lengths if flat.size % n == 0 and abs(n - columns) > 2}
+    best = min(steps, key=lambda length: steps[length], default=columns)
+    if best != columns and steps[best] < SHEAR * _row_step(flat, columns) - 1:
+        text = f"The pixels form rows of {best}, but Columns is {columns}: the header does not fit them."
+        raise DicomSeriesError("E-PIXELS", text, AGAIN)
 
 
 def _row_step(flat: np.ndarray, length: int) -> float:
