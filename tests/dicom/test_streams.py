@@ -222,7 +222,7 @@ def test_ultra_high_resolution_fits_the_default_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "limit", "warns"), [(0, None, True), (-2000, -200, True), (-2000, None, False), (-3024, -2000, False)]
+    ("value", "limit", "warns"), [(0, None, True), (-2000, -600, True), (-2000, None, False), (-3024, -2000, False)]
 )
 def test_padding_declared_over_tissue_is_told(tmp_path: Path, value: int, limit: int | None, warns: bool) -> None:
     series = make_series(signed=True, intercept=0.0)

@@ -31,10 +31,11 @@ FAR_PIXELS = 50
 JUMP_HU, JUMP_SHARE = 40.0, 0.7
 """Median difference to the next slice over what is no air, against the usual one: HU, and share of the mean absolute
 difference. Seen: 15."""
-ROUGH_RATIO, NOISE_RATIO = 1.6, 4.0
+ROUGH_RATIO, NOISE_RATIO = 1.35, 4.0
 """Mean difference of adjacent pixels against the slices around: unlike, and noise for certain. Seen: 1.2."""
 STEP_RATIO, STEP_HU = 1.8, 10.0
 """Mean difference of an outermost slice to the only neighbour, against the next ones. Seen: 2."""
+EVEN_STEP_RATIO, EVEN_STEP_SPREADS = 1.35, 4.0
 RUN_SHARE, RUN_HU = 0.02, 100.0
 """Share of a slice that one value fills without a break, where both neighbours differ from it by more than RUN_HU."""
 ALTERNATE = 0.85
@@ -179,7 +180,12 @@ def _is_unlike(looks: Sequence[Look], index: int) -> bool:
     look, last = looks[index], len(looks) - 1
     if index in (0, last):
         steps = [one.step for one in (looks[: NEARBY + 2] if index == 0 else looks[-2 - NEARBY : -1][::-1])]
-        return len(steps) > 1 and steps[0] > STEP_RATIO * float(np.median(steps[1:])) + STEP_HU
+        if len(steps) < 2:
+            return False
+        usual = float(np.median(steps[1:]))
+        spread = float(np.median(np.abs(np.array(steps[1:]) - usual)))
+        even = usual > EVEN_FROM_HU and steps[0] > EVEN_STEP_RATIO * usual + EVEN_STEP_SPREADS * spread
+        return even or steps[0] > STEP_RATIO * usual + STEP_HU
     usual, spread = _around(looks, index, "excess"), _spread(looks, index)
     if look.excess > UNLIKE_RATIO * usual + UNLIKE_HU:
         return True

@@ -80,7 +80,8 @@ def read_slices(series: Series, leniency: Leniency) -> Sorting:
     """Places and scales of the images of a series, strays left out; raises DicomSeriesError."""
     candidates = series.candidates(leniency)
     _check_size(candidates, leniency)
-    return sort_out(candidates, lambda header: _slices(header, leniency), leniency.min_slices, series.doubtful())
+    doubtful = series.doubtful(leniency)
+    return sort_out(candidates, lambda header: _slices(header, leniency), leniency.min_slices, doubtful)
 
 
 def _stack(slices: list[Slice]) -> tuple[Stack, list[Notice]]:

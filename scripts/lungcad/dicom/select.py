@@ -10,7 +10,7 @@ from pydicom import uid
 from lungcad.dicom.advice import ALLOW_DERIVED, CHOOSE_SERIES
 from lungcad.dicom.discover import Found
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.header import Header
+from lungcad.dicom.header import Damaged, Header
 from lungcad.dicom.image_type import could_be_slice, kind_of, name_of
 from lungcad.dicom.leniency import Leniency
 from lungcad.printable import file_label, names_person
@@ -42,9 +42,10 @@ class Series:
         odd = [header for header in self.others if could_be_slice(header)]
         return self.images + self.derived + odd + (self.processed if leniency.allow_derived else [])
 
-    def doubtful(self) -> list[Header]:
+    def doubtful(self, leniency: Leniency) -> list[Header]:
         """Objects that say they are something else, but have a place in the patient."""
         others = [header for header in self.others if not could_be_slice(header)]
+        others += [] if leniency.allow_derived else self.processed
         return [header for header in self.localizers + others if header.text("ImagePositionPatient")]
 
 
@@ -98,14 +99,21 @@ def check_damaged(found: Found, series_uid: str) -> None:
         DicomSeriesError: with the code of the damage.
     """
     whole = {header.text("SOPInstanceUID") for header in found.headers} - {""}
+    uids = {header.text("SeriesInstanceUID") for header in found.headers}
     for damaged in found.damaged:
-        elsewhere = damaged.among is not None and series_uid and series_uid not in damaged.among
-        if damaged.instance_uid in whole or elsewhere:
-            continue  # an interrupted copy beside the whole file; a file among those of another series
-        if series_uid.startswith(damaged.series_uid) or not series_uid:  # an unread or cut uid may be any
-            text = f"{file_label(damaged.path.name)}: {damaged.reason}; it may be a slice of the series."
-            advice = f"{AGAIN} If it is no slice of the scan, take the file out of the folder."
-            raise DicomSeriesError(damaged.code, text, advice)
+        if damaged.instance_uid in whole or (series_uid and not _may_belong(damaged, series_uid, uids)):
+            continue  # an interrupted copy beside the whole file; a file of another series
+        text = f"{file_label(damaged.path.name)}: {damaged.reason}; it may be a slice of the series."
+        advice = f"{AGAIN} If it is no slice of the scan, take the file out of the folder."
+        raise DicomSeriesError(damaged.code, text, advice)
+
+
+def _may_belong(damaged: Damaged, series_uid: str, known: set[str]) -> bool:
+    """Whether a damaged file can be of a series: its uid may be missing, cut or garbled itself."""
+    if damaged.among is not None:
+        return series_uid in damaged.among
+    others = any(uid.startswith(damaged.series_uid) for uid in known - {series_uid})
+    return not damaged.series_uid or series_uid.startswith(damaged.series_uid) or not others
 
 
 def check_kinds(series: Series, leniency: Leniency) -> None:

@@ -24,7 +24,6 @@ SAME_PLACE = 0.1
 """Share of the slice distance within which a place counts as taken."""
 NEXT_PLACE = 1.6
 """Slice distances from the end of the stack within which an image could continue it."""
-PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 
 @dataclass
@@ -153,7 +152,7 @@ def _disguised(doubtful: Sequence[Header], main: Slice, grid: Grid) -> list[tupl
             continue
         parallel = abs(_normal(pieces[0].orientation) @ grid.normal) > 0.999
         if parallel and _format(pieces[0]) == _format(main) and grid.could_take(pieces[0].position_mm):
-            text = "an object calls itself a localizer or no CT image, but lies where a slice could be"
+            text = "an object calls itself a localizer, a projection or no CT image, but lies where a slice could be"
             found.append((TagError("E-NOT-CT", "ImageType", text), header))
     return found
 
@@ -223,10 +222,10 @@ def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: C
         if error.keyword == "ImagePositionPatient":
             raise error
     except TagError:
-        missing = all(not header.text(keyword) for keyword in PLACE)
-        other_size = (header.text("Rows"), header.text("Columns")) != (str(main.format.rows), str(main.format.columns))
+        size = header.text("Rows"), header.text("Columns")
+        other_size = all(size) and size != (str(main.format.rows), str(main.format.columns))
         foreign = kind_of(header) != "image" and header.text("SOPClassUID") in CT_CLASSES
-        if missing or other_size or foreign or error.keyword == "PhotometricInterpretation":
+        if other_size or foreign or error.keyword == "PhotometricInterpretation":
             reasons["no position"] += 1
             return True
         return False
