@@ -98,7 +98,8 @@ class NoduleCAD:
             with clock(name) as line:
                 findings = stage(scan, findings)
                 line.note = f"{len(findings)} findings"
-        volume.warnings += changes(before, self.dataset_dir)  # while it was analysed
+        known = {getattr(notice, "code", "") for notice in volume.warnings}
+        volume.warnings += [one for one in changes(before, self.dataset_dir) if one.code not in known]
         dicom = DicomWriter(volume, self.dataset_dir, scan.masks, self.leniency, self.dicom_results)
         with clock("report"):
             folder = write_results(
