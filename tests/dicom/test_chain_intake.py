@@ -30,7 +30,8 @@ def told_by(bundles: Path, folder: Path, out: Path, **options: object) -> tuple[
     """Texts of nodules.json and of the report."""
     chain = NoduleCAD(
         stages={"detect": "dou2017"}, bundles_dir=str(bundles), device=CPU, dataset_dir=str(folder),
-        output_dir=str(out), meta={"name": "lung_nodule_cad", "version": "0"}, operating_point="balanced", thresholds={"balanced": 0.5},
+        output_dir=str(out), meta={"name": "lung_nodule_cad", "version": "0"},
+        operating_point="balanced", thresholds={"balanced": 0.5},
         dicom_results=False, **options,  # type: ignore[arg-type]
     )  # fmt: skip
     result = chain.run()
