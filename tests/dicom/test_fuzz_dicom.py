@@ -9,6 +9,7 @@ slice removed at an end without a trace.
 import os
 import resource
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -215,4 +216,4 @@ def test_mutated_series_are_equal_told_or_refused(tmp_path: Path) -> None:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(dict(outcomes), f"{most >> 20} MiB", *wrong, sep="\n")
     assert not wrong, wrong[:20]
-    assert most < MOST_BYTES or "torch" in __import__("sys").modules
+    assert most < MOST_BYTES or "torch" in sys.modules

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom import uid
 
 from lungcad.dicom import DicomSeriesError, read_series
 from lungcad.dicom.frames import PixelFormat, Slice
@@ -154,6 +155,22 @@ def test_pixels_of_another_slice_are_told(files: list[Path]) -> None:
     first.save_as(files[20])
     volume = read_series(files[0].parent)
     assert any("same image: z=60.0 mm, z=63.0 mm" in notice for notice in volume.warnings)
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless, uid.JPEGLSLossless])
+def test_a_moved_slice_and_a_breathing_step_are_read_in_any_encoding(files: list[Path], syntax: uid.UID) -> None:
+    for k, file in enumerate(files):
+        dataset = pydicom.dcmread(file)
+        shift = 6 if k == 20 else 3 if k > 30 else 0
+        dataset.PixelData = np.roll(dataset.pixel_array, shift, axis=0).tobytes()
+        dataset["PixelData"].VR = "OW"
+        if syntax.is_compressed:
+            dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(file)
+    volume = read_series(files[0].parent)
+    assert volume.hu.shape[2] == 48
+    (notice,) = (notice for notice in volume.warnings if notice.startswith("W-SLICE"))
+    assert "z=60.0 mm" in notice and "Breathing" in notice
 
 
 @pytest.mark.parametrize("zeros", [1, 3])

@@ -64,7 +64,8 @@ class NoduleCAD:
         for warning in scan.warnings:
             print(f"{'warning':<14}{warning}", file=sys.stderr)
         findings = chain.find(scan, clock)
-        volume.warnings += changes(before, self.dataset_dir)  # while it was analysed
+        known = {notice.code for notice in volume.warnings}
+        volume.warnings += [notice for notice in changes(before, self.dataset_dir) if notice.code not in known]
         result = chain.result(scan, findings, thresholds, clock.seconds)
         with clock("report"):
             folder = write(result, self.output_dir, self.writers)

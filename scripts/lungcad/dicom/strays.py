@@ -225,7 +225,8 @@ def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: C
         size = header.text("Rows"), header.text("Columns")
         other_size = all(size) and size != (str(main.format.rows), str(main.format.columns))
         foreign = kind_of(header) != "image" and header.text("SOPClassUID") in CT_CLASSES
-        if other_size or foreign or error.keyword == "PhotometricInterpretation":
+        colour = error.keyword == "PhotometricInterpretation" and not header.text("ImagePositionPatient")
+        if other_size or foreign or colour:
             reasons["no position"] += 1
             return True
         return False
