@@ -13,7 +13,14 @@ import fire
 import torch
 
 from lungcad.bundle.registry import bundle_root, bundles_folder
-from lungcad.chain.benchmark import OVERLAP, ROI, chain_in_process, fast_against_reference, ours, stock
+from lungcad.chain.benchmark import (
+    OVERLAP,
+    ROI,
+    chain_in_process,
+    fast_against_reference,
+    time_detection,
+    time_stock_inferer,
+)
 from lungcad.chain.stage import BundleStage
 from lungcad.reading.volume_file import read_volume
 
@@ -67,8 +74,8 @@ def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, jso
     chain = chain_in_process(root / "lung_nodule_cad", scan, repeats)
     volume = read_volume(scan)
     stage = BundleStage(roots["detect"], device)
-    own = ours(stage, volume, repeats)
-    other = stock(stage, _config(roots["detect"]), volume, stock_windows)
+    own = time_detection(stage, volume, repeats)
+    other = time_stock_inferer(stage, _config(roots["detect"]), volume, stock_windows)
     figures = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from lungcad.console import guarded
 from lungcad.scan.blanking import BLANK_HU
-from lungcad.scan.patch import cut, patch_center
+from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.composites import ImplantedCases
 from lungcad.training.implant import Tissue
@@ -66,12 +66,12 @@ def main(
     }
     train, test = (patches_of(cases) for cases in made.values())
     for kind, native in (("control", "untouched"), ("nodule", "untouched"), ("surround", "bare")):
-        tell(train, test, native, kind, epochs, seed)
+        report_auc(train, test, native, kind, epochs, seed)
     train, test = (ends_of(cases) for cases in (made["train"], made["test"]))
-    tell(train, test, "whole", "cut", epochs, seed)
+    report_auc(train, test, "whole", "cut", epochs, seed)
 
 
-def tell(train: Patches, test: Patches, native: str, kind: str, epochs: int, seed: int) -> None:
+def report_auc(train: Patches, test: Patches, native: str, kind: str, epochs: int, seed: int) -> None:
     """Learn to tell one kind from what is native, and print how well that is possible."""
     network = trained(train, native, kind, epochs, seed)
     negative, positive = ([score(network, scan) for scan in test[name]] for name in (native, kind))
@@ -126,12 +126,12 @@ def _holds_vessel(case: Case, place: Sphere) -> bool:
     x, y, z = (2 * int(radius / size) + 1 for size in case.spacing_mm)
     grid = np.moveaxis(np.indices((x, y, z)), 0, -1) - (np.array((x, y, z)) - 1) / 2
     ball = np.linalg.norm(grid * case.spacing_mm, axis=-1) <= radius
-    return bool((cut(case.hu, place.index, (x, y, z), BLANK_HU)[ball] > VESSEL_HU).any())
+    return bool((cut_patch(case.hu, place.index, (x, y, z), BLANK_HU)[ball] > VESSEL_HU).any())
 
 
 def _patches(case: Case, places: Sequence[Sphere], blanked: bool = False) -> Tensor:
     """(N, 1, X, Y, Z); ``blanked`` without the spheres themselves and 2 mm around them, where their edge is."""
-    patches = [scaled(cut(case.hu, place.index, PATCH, BLANK_HU), WINDOW_HU) for place in places]
+    patches = [scaled(cut_patch(case.hu, place.index, PATCH, BLANK_HU), WINDOW_HU) for place in places]
     if blanked:
         hidden = [_distance_mm(case, place) <= place.diameter_mm / 2 + 2 for place in places]
         patches = [np.where(ball, 0.5, patch) for ball, patch in zip(hidden, patches, strict=True)]
@@ -185,14 +185,14 @@ def score(network: nn.Module, image: Tensor) -> np.ndarray:
 
 
 def auc_with_interval(
-    negative: Sequence[np.ndarray], positive: Sequence[np.ndarray], rounds: int = 1000
+    negative: Sequence[np.ndarray], positive: Sequence[np.ndarray], bootstraps: int = 1000
 ) -> tuple[float, float, float]:
     """AUC and its 95 % interval by bootstrap over scans.
 
     Args:
         negative: (N,) scores of each scan.
         positive: likewise, of the same scans.
-        rounds: of the bootstrap.
+        bootstraps: of the bootstrap.
     """
     rng = np.random.default_rng(0)
 
@@ -202,7 +202,7 @@ def auc_with_interval(
         return float((ranks.mean() - (len(high) + 1) / 2) / len(low))
 
     everything = np.arange(len(negative))
-    values = [auc(rng.choice(everything, len(everything))) for _ in range(rounds)]
+    values = [auc(rng.choice(everything, len(everything))) for _ in range(bootstraps)]
     low, high = np.percentile(values, [2.5, 97.5])
     return auc(everything), float(low), float(high)
 

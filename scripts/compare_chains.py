@@ -13,10 +13,10 @@ import torch
 
 from lungcad.bundle.registry import bundle_root
 from lungcad.chain.benchmark import chain_in_process
-from lungcad.chain.compare import Chains, Names, chains_of, compare
+from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.console import guarded
 from lungcad.cpu import tune_allocator
-from lungcad.tables import row, with_interval
+from lungcad.tables import markdown_row, with_interval
 from lungcad.training.cases import load_cases
 
 HEADER = (
@@ -46,7 +46,7 @@ def compare_chains(
     tune_allocator()
     chains = chains_of(_names(detectors), _names(reducers), _names(characterisers))
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    figures = compare(Chains(chains, where), load_cases(cases_dir, (1.0, 1.0, 1.0)), output_dir, data)
+    figures = score_chains(Chains(chains, where), load_cases(cases_dir, (1.0, 1.0, 1.0)), output_dir, data)
     memory = {chain: _memory(chain, _names(scans)) for chain in chains}
     table = HEADER + "".join(_row(chain, figures[chain], memory[chain]) for chain in chains)
     (Path(output_dir) / "chains.md").write_text(table)
@@ -68,7 +68,7 @@ def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:
     detection = figures["detection"]
     one, at_rates = detection["fp_per_scan"].index(1), ("sensitivities", "sensitivities_ci")
     at_one = [detection[name] and detection[name][one] for name in at_rates]
-    return row(
+    return markdown_row(
         *(f"`{name}`" for name in chain),
         with_interval(detection["sensitivity"], detection["sensitivity_ci"], ".1%"),
         f"{detection['false_marks_per_scan']:.1f}",

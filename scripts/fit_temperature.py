@@ -15,13 +15,13 @@ from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fitted, fit_temperature, joined, read_logits
 
 
-def tell(*predictions: str, apply_to: str | None = None) -> None:
+def main(*predictions: str, apply_to: str | None = None) -> None:
     """Print the temperature fitted on all files, and what it does to nodules that it was not fitted on.
 
     Args:
         predictions: predictions.csv files, one per fold; each fold's temperature for the cross-fitted figures comes
             from the others.
-        apply_to: instead, fit on all files but this one, and tell the figures of this one.
+        apply_to: instead, fit on all files but this one, and main the figures of this one.
     """
     paths = [Path(str(path)) for path in predictions]
     if apply_to is None:
@@ -61,4 +61,4 @@ def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, tell)
+    guarded(fire.Fire, main)

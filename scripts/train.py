@@ -12,7 +12,7 @@ from typing import Any
 import fire
 
 from lungcad.bundle.registry import bundle_root
-from lungcad.chain.results_table import results
+from lungcad.chain.results_table import results_markdown
 from lungcad.console import guarded
 from lungcad.errors import InputError
 from lungcad.training.cases import LEFT_OUT
@@ -43,7 +43,7 @@ def split(
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
     scored = [step.name for step in steps if step.config in ("evaluate", "merge") and step.cases != "train"]
-    _tell({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
+    _write_results({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
 
 
 def cross_validate(
@@ -77,7 +77,7 @@ def cross_validate(
         run_recipe(steps, Path(runs_dir) / subset.name, {"train": others, "test": [subset]}, processes=processes,
                    restarts=restarts, overrides=overrides)  # fmt: skip
     tests = [step.name for step in steps if step.cases == "test"]
-    _tell({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
+    _write_results({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
           _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
 
 
@@ -100,9 +100,9 @@ def _table(runs_dir: str, recipe: str) -> Path:
     return Path(runs_dir) / f"{recipe.replace('recipe', 'results')}.md"
 
 
-def _tell(scored: Mapping[str, Sequence[Path]], table: Path, cases_dir: Path) -> None:
+def _write_results(scored: Mapping[str, Sequence[Path]], table: Path, cases_dir: Path) -> None:
     """Write and print the tables, and which scans it does not speak of."""
-    text = results(scored)
+    text = results_markdown(scored)
     refused = sorted({line for path in cases_dir.glob(f"*/{LEFT_OUT}") for line in path.read_text().splitlines()})
     if refused:
         text += "\n".join(["", f"Not scored, refused when the cases were made: {len(refused)}", *refused, ""])

@@ -11,11 +11,11 @@ from lungcad.training.implant import Tissue
 def test_auc_by_hand() -> None:
     negative, positive = [np.array([0.1]), np.array([0.4])], [np.array([0.35]), np.array([0.8])]
     # of four pairs 0.35 < 0.4 alone is in the wrong order
-    value, low, high = auc_with_interval(negative, positive, rounds=50)
+    value, low, high = auc_with_interval(negative, positive, bootstraps=50)
     assert value == 0.75
     assert low <= value <= high
-    assert auc_with_interval([np.zeros(3)], [np.zeros(2)], rounds=5) == (0.5, 0.5, 0.5)  # ties are halves
-    assert auc_with_interval([np.zeros(3)], [np.ones(2)], rounds=5)[0] == 1
+    assert auc_with_interval([np.zeros(3)], [np.zeros(2)], bootstraps=5) == (0.5, 0.5, 0.5)  # ties are halves
+    assert auc_with_interval([np.zeros(3)], [np.ones(2)], bootstraps=5)[0] == 1
 
 
 def test_a_crop_is_cut_to_its_nodule_around_the_same_centre() -> None:

@@ -9,7 +9,7 @@ from lungcad.dicom.codecs import SELF_CHECKING
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import MAX_HU, Notice, air_hu, no_air
+from lungcad.volume import MAX_HU, Notice, air_hu, warn_without_air
 
 METAL_HU = 4095.0
 MAX_METAL_FRACTION = 0.2
@@ -105,4 +105,4 @@ def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
         raise _implausible(f"no air (nothing below {air:.0f} HU) and mostly denser than bone: not calibrated in HU")
     types = {group[0].rescale_type for group in groups} - {"", "HU"}
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(sorted(types))} (expected HU).")] if types else []
-    return no_air(air) + foreign
+    return warn_without_air(air) + foreign
