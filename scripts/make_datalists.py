@@ -8,7 +8,7 @@ import fire
 
 from lungcad.console import guarded
 from lungcad.datalists.deeplesion import deeplesion_lists
-from lungcad.datalists.files import Item, fold_lists, settle_missing, write_lists
+from lungcad.datalists.files import Item, fold_lists, report_missing, write_lists
 from lungcad.datalists.lidc import lidc_items
 from lungcad.datalists.luna16 import SUBSETS, luna16_items
 
@@ -26,7 +26,7 @@ def luna16(
         allow_missing: go on without the scans that are missing.
     """
     items, missing, wanted = luna16_items(str(luna16_dir), range(subsets))
-    settle_missing(str(output_dir), missing, wanted, allow_missing)
+    report_missing(str(output_dir), missing, wanted, allow_missing)
     about = "LUNA16: fold k is tested on subset k. Boxes x, y, z, d, d, d in LPS mm."
     _write_folds(output_dir, "luna16", items, fold_lists(items, subsets, validation=not train_on_all), about)
 
@@ -48,7 +48,7 @@ def lidc(
         allow_missing: go on without the series that are missing.
     """
     items, missing, wanted = lidc_items(str(nodules_csv), str(images_dir), rule, folds, min_readers)
-    settle_missing(str(output_dir), missing, wanted, allow_missing)
+    report_missing(str(output_dir), missing, wanted, allow_missing)
     lists = fold_lists(items, folds, validation=not train_on_all, tested=lambda item: item["label"] is not None)
     about = f"LIDC-IDRI nodules, labels of {rule}, {folds} folds by patient. Centres in LPS mm."
     _write_folds(output_dir, f"lidc_{rule}", items, lists, about, f"of{folds}")
@@ -64,11 +64,11 @@ def deeplesion(info_csv: str, images_dir: str, output_dir: str, allow_missing: b
         allow_missing: go on without the volumes that are missing.
     """
     made = deeplesion_lists(str(info_csv), str(images_dir))
-    settle_missing(str(output_dir), made.missing, made.volumes, allow_missing)
+    report_missing(str(output_dir), made.missing, made.volumes, allow_missing)
     about = "DeepLesion as 3D-AG uses it, official split. Boxes x, y, z, d, d, d in LPS mm."
     write_lists(str(output_dir), {"deeplesion": made.lists}, about)
     print(f"{made.noisy} noisy annotations removed, {made.merged} merged, {made.large} large lesions not trained on")
-    _tell("deeplesion", made.lists)
+    _print_counts("deeplesion", made.lists)
 
 
 def _write_folds(
@@ -79,10 +79,10 @@ def _write_folds(
     write_lists(str(output_dir), files, about)
     print(f"{Path(str(output_dir)).name}: {len(items)} items in {len(folds)} folds")
     for file, lists in files.items():
-        _tell(file, lists)
+        _print_counts(file, lists)
 
 
-def _tell(name: str, lists: Mapping[str, Sequence[Item]]) -> None:
+def _print_counts(name: str, lists: Mapping[str, Sequence[Item]]) -> None:
     print(f"{name:<28}" + "  ".join(f"{key} {len(items)}{_classes(items)}" for key, items in lists.items() if items))
 
 
