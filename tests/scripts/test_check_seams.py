@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from small_cases import dark_case
 
-from check_seams import PATCH, _patches, auc_with_interval, margin, shortened
+from check_seams import PATCH, _patches, auc_with_interval, margin_slices, without_margin
 from lungcad.training.cases import Sphere
 from lungcad.training.implant import Tissue
 
@@ -22,9 +22,9 @@ def test_a_crop_is_cut_to_its_nodule_around_the_same_centre() -> None:
     mask = np.zeros((9, 9, 8), dtype=bool)
     mask[3:6, 3:6, 2:5] = True
     tissue = Tissue(np.where(mask, 50.0, -850.0), mask, np.array([0.7, 0.7, 2.0]), np.array([4.0, 4.0, 3.0]), 5.0)
-    assert margin(tissue) == 2
-    short = shortened(tissue)
-    assert margin(short) == 0
+    assert margin_slices(tissue) == 2
+    short = without_margin(tissue)
+    assert margin_slices(short) == 0
     np.testing.assert_array_equal(short.mask, mask[:, :, 2:5])
     np.testing.assert_array_equal(short.center, (4, 4, 1))
 
