@@ -44,7 +44,7 @@ def to_index(affine: np.ndarray, world: np.ndarray | Sequence[float]) -> np.ndar
 
 
 def scaled_affine(affine: np.ndarray, first_index: Sequence[float], step: Sequence[float]) -> np.ndarray:
-    """Affine (4, 4) of a grid with its first voxel at ``first_index`` of the old grid and ``step`` old voxels apart."""
+    """Affine (4, 4) of a grid with voxels ``step`` old voxels apart, the first at ``first_index`` of the old grid."""
     inner = np.diag([*step, 1.0])
     inner[:3, 3] = first_index
     return affine @ inner

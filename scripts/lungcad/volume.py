@@ -57,7 +57,7 @@ class Origin:
 
 @dataclass
 class Volume:
-    """One validated CT series.
+    """CT volume of one validated series.
 
     Attributes:
         hu: (X, Y, Z) float32, Hounsfield units, at least -1024; X runs along the image rows (columns of

@@ -15,7 +15,7 @@ from lungcad.scan.scan import Scan
 
 
 class NoduleCAD:
-    """One run of a chain on one CT series, with its progress on the terminal.
+    """Run of a chain on one CT series, with its progress on the terminal.
 
     Args:
         chain: chain of bundles that finds the nodules.

@@ -38,7 +38,7 @@ CHECKS: tuple[Callable[[Bundle], str], ...] = (
     check_files, check_license, check_metadata, check_changelog, check_packages, check_skeleton, check_properties,
     check_weights, check_network, check_torchscript, check_overlays, check_inference,
 )  # fmt: skip
-"""All checks, in the order in which they are made."""
+"""Checks of a bundle, in the order in which they are made."""
 
 
 def verify(

@@ -11,7 +11,7 @@ from lungcad.lidc.nodules import LidcNodule
 from lungcad.tables import read_table
 
 REQUIRED = ("pylidc_annotation_ids", "n_readers", "mean_malignancy")
-"""Columns of the table; the ids of a nodule are separated by semicolons."""
+"""Columns that the table must have; the ids of a nodule are separated by semicolons."""
 
 TOLERANCE = 1e-3
 """Tolerance of the mean malignancy, which tables round."""

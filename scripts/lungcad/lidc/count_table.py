@@ -26,7 +26,7 @@ NOT_GIVEN = "needs --luna16_tables"
 
 @dataclass(frozen=True)
 class CountReport:
-    """Input of the tables.
+    """Scans, nodules and LUNA16's reference from which the tables are made.
 
     Attributes:
         scans: all scans that were read.
@@ -116,15 +116,16 @@ def _luna16_table(report: CountReport) -> str:
         ("mean difference of the plain mean's diameter", f"{match.error_mm:.2f} mm", ""),
     ]
     differing = [
-        f"- series ...{uid[-8:]}: {here} here, {there} there: {_luna16_reason(here, there, touching)}"
-        for uid, here, there, touching in match.different
+        f"- series ...{uid[-8:]}: {ours} here, {theirs} there: {_luna16_reason(ours, theirs, touching)}"
+        for uid, ours, theirs, touching in match.different
     ]
     return _markdown(title, head, rows, "\n".join(["Equal totals hide series that differ:", "", *differing])
                      if differing else "")  # fmt: skip
 
 
-def _luna16_reason(here: int, there: int, touching: int) -> str:
-    if here < there:
+def _luna16_reason(ours: int, theirs: int, touching: int) -> str:
+    """Reason for different numbers of nodules in a series."""
+    if ours < theirs:
         return "nodules that touch are one here" if touching else "readings apart here are joined there"
     return "readings joined here are apart there"
 
@@ -152,8 +153,8 @@ def _mtmrnet_table(report: CountReport) -> str:
     name, nearest = min(rules, key=lambda rule: abs(rule[1].below - 972) + abs(rule[1].above - 450))
     note = (
         f"Nearest: {name} ({nearest.below} and {nearest.above}). Which rule the paper followed cannot be known: it "
-        "does not say how many readers a nodule needs, how the diameter is measured or how readings are joined, and its "
-        "five folds of 250 nodules make 1250, not its 1422."
+        "does not say how many readers a nodule needs, how the diameter is measured or how readings are joined, and "
+        "its five folds of 250 nodules make 1250, not its 1422."
     )
     return _markdown("MTMR-Net: 972 benign and 450 malignant nodules", head, rows, note)
 

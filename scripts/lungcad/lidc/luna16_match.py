@@ -27,7 +27,7 @@ class Luna16Match:
         equal: number of series with as many nodules as in LUNA16.
         different: for each other series its UID, our nodules, LUNA16's nodules, and our touching nodules.
         same: number of reference nodules with one of ours within :data:`SAME_MM` in z and diameter.
-        same_plain: that number where our readings are averaged by the plain mean.
+        same_plain: the same number, but with our readings averaged by the plain mean.
         error_mm: mean absolute difference of diameter in mm for the plain mean, over nodules paired within a series.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from lungcad.finding import ATTRIBUTES
 
 RATINGS = (*ATTRIBUTES, "malignancy")
-"""The nine ratings of a reading: 1 to 5, internalStructure 1 to 4, calcification 1 to 6."""
+"""Ratings of a reading, nine in number: 1 to 5, internalStructure 1 to 4, calcification 1 to 6."""
 
 CATEGORIES = ("internalStructure", "calcification")
 """Ratings that are categories, not degrees; their most frequent value says more than their mean."""

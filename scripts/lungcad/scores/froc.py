@@ -86,7 +86,7 @@ class Froc:
     The marks are sorted once; a draw only weights them by the number of times that it contains their scan.
 
     Args:
-        scans: at least one, with at least one nodule among them.
+        scans: scans with matched marks, with at least one nodule among them.
 
     Attributes:
         nodules: (S,) number of nodules of each scan.

@@ -25,7 +25,7 @@ UNKNOWN_DIAMETER_MM = 10.0
 """Diameter in mm of findings with a diameter of -1 in the table."""
 
 ANNOTATION_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
-"""Header of annotations.csv and annotations_excluded.csv."""
+"""Columns of annotations.csv and annotations_excluded.csv."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Predictions:
 def score_malignancy(
     predictions: Predictions, *, threshold: float = 0.5, bins: int = 10, bootstraps: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Compute all figures, ready for JSON.
+    """Compute all figures of a malignancy classifier, ready for JSON.
 
     Args:
         predictions: predictions for at least one benign and one malignant nodule.

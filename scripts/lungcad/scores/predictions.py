@@ -22,7 +22,7 @@ _FIGURE_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
 
 
 def read_predictions(path: str | Path) -> tuple[Predictions, int]:
-    """Read a table of predictions.
+    """Read a table of predictions, one nodule per line.
 
     Columns: ``nodule_id``; ``probability`` of being malignant, in [0, 1]; the truth as ``label`` (0 benign,
     1 malignant) or else as ``mean_malignancy`` of the readers (1 to 5: below 3 benign, above malignant, 3 left out);
