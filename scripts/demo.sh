@@ -4,7 +4,6 @@
 # Run it again as often as you like. Settings (PYTHON, TORCH_SPEC): see scripts/setup.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bundle=bundles/lung_nodule_cad
 
 bash scripts/setup.sh
 if [ ! -d demo/ct ]; then
@@ -12,8 +11,7 @@ if [ ! -d demo/ct ]; then
     .venv/bin/python -m lungcad.phantom demo/ct.part
     mv demo/ct.part demo/ct # whole or not at all
 fi
-.venv/bin/python -m monai.bundle run --config_file $bundle/configs/inference.json --bundle_root $bundle \
-    --dataset_dir demo/ct --output_dir demo/out </dev/null
+.venv/bin/lungcad run demo/ct demo/out </dev/null
 
 echo
 echo "The report, to open in a browser:"

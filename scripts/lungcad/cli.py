@@ -20,7 +20,7 @@ from lungcad.errors import InputError
 from lungcad.options import switch
 
 USAGE = """\
-usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
+usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
@@ -35,7 +35,8 @@ Research use only. Not a medical device."""
 _WEIGHTS = {True: "yes", False: "no", None: "-"}
 
 _TEXTS = (
-    "input_path", "output_dir", "folder", "bundle", "series_uid", "submission", "annotations", "excluded", "seriesuids",
+    "input_path", "output_dir", "folder", "bundle", "series_uid", "acquisition", "choose",
+    "submission", "annotations", "excluded", "seriesuids",
     "series_map", "score_column", "baseline", "fp_per_scan", "predictions",
 )  # fmt: skip
 
@@ -49,7 +50,7 @@ class Commands:
     @_as_text
     def run(
         self, input_path: str, output_dir: str, bundle: str = "lung_nodule_cad", series_uid: str | None = None,
-        debug: bool = False, **overrides: Any,
+        acquisition: str | None = None, choose: str | None = None, debug: bool = False, **overrides: Any,
     ) -> None:  # fmt: skip
         """Run a bundle on one CT series.
 
@@ -59,6 +60,8 @@ class Commands:
                 and, of a DICOM series, nodules.sr.dcm and nodules.seg.dcm.
             bundle: a name from ``lungcad list``.
             series_uid: which series, where the folder holds several.
+            acquisition: which acquisition, where the series holds several; see ``lungcad inspect``.
+            choose: ``best`` takes the most suitable of several series and tells why.
             debug: show tracebacks.
             overrides: further keys of the bundle's configs/inference.json.
         """
@@ -69,7 +72,11 @@ class Commands:
         known = {*config_keys(root)} - {*values, "bundle_root"}
         if series_uid is not None:
             overrides["series_uid"] = series_uid
+        if acquisition is not None:
+            overrides["acquisition"] = acquisition
         check_override_values(overrides, known)
+        if choose is not None:
+            overrides["series_uid"] = _best_series(input_path, choose, overrides)
         if switch("debug", debug) and "debug" in known:
             overrides["debug"] = True
 
@@ -78,17 +85,18 @@ class Commands:
         run_bundle(root, values | overrides)
 
     @_as_text
-    def inspect(self, folder: str, json: bool = False, debug: bool = False) -> None:
+    def inspect(self, folder: str, json: bool = False, leniency: Any = None, debug: bool = False) -> None:
         """List the series in a folder, which can be used, and why not.
 
         Args:
             folder: searched with all its subfolders.
             json: print JSON.
+            leniency: as for ``run``, such as "{'max_spacing_mm': 7}".
             debug: show tracebacks.
         """
         from lungcad.dicom import list_series
 
-        series = list_series(folder)
+        series = list_series(folder, **_leniency(leniency))
         if switch("json", json):
             _print_json([dataclasses.asdict(one) for one in series])
             return
@@ -100,6 +108,8 @@ class Commands:
             for one in series
         ]  # fmt: skip
         print(_table(("series", "modality", "description", "slices", "spacing_mm", "usable"), rows))
+        for line in dict.fromkeys(line for one in series for line in _remarks(one)):
+            print(line)
 
     def list(self, json: bool = False, debug: bool = False) -> None:
         """List the bundles.
@@ -256,6 +266,33 @@ def _dispatch(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         arguments = [arguments[0], "--", "--help"]  # the form that fire answers with exit code 0
     fire.Fire(Commands(), command=arguments, name="lungcad")
+
+
+def _leniency(value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        text = "--leniency is no list of options (expected such as \"{'max_spacing_mm': 7}\")."
+        raise InputError("E-CONFIG", text)
+    return dict(value or {})
+
+
+def _best_series(folder: str, choose: str, overrides: dict[str, Any]) -> str:
+    """UID of the most suitable series; says which and why on stderr."""
+    if choose != "best" or "series_uid" in overrides:
+        raise InputError("E-USAGE", "--choose takes the word best, and no --series_uid beside it.")
+    from lungcad.dicom import choose_best
+
+    best = choose_best(folder, **_leniency(overrides.get("leniency")))
+    print(f"{'chosen':<14}{best.uid}: {best.reason}", file=sys.stderr)
+    return best.uid
+
+
+def _remarks(series: Any) -> list[str]:
+    """Notices and acquisitions of a series in a list, one a line."""
+    parts = [
+        f"{series.uid}  acquisition {one.label}: {one.slices} slices, z={one.low_mm:.1f} to {one.high_mm:.1f} mm"
+        for one in series.acquisitions
+    ]
+    return [*parts, *(f"{series.uid}  {notice}" for notice in series.notices)]
 
 
 def _spacing(spacing_mm: Sequence[float] | None) -> str:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exception for input that the program refuses: a stable code, the fault, and advice."""
 
+from lungcad.printable import printable
+
 
 class InputError(ValueError):
     """Bad input, reported to the user in one line, with exit code 2.
@@ -12,6 +14,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:
+        message, advice = printable(message), printable(advice)  # both quote tags and names of files
         super().__init__(code, message, advice)
         self.code = code
         self.message = message

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lungcad.printable import printable
+
 LOWEST_HU = -1024.0
 """Lowest HU of a volume; also the value of padding and of everything beyond the volume."""
 MAX_HU = 32767.0
@@ -24,8 +26,8 @@ class Notice(str):
     code: str
 
     def __new__(cls, code: str, text: str = "") -> "Notice":
-        """Notice with the string ``code text``."""
-        notice = super().__new__(cls, f"{code} {text}".rstrip())
+        """Notice with the string ``code text``; the text is made printable."""
+        notice = super().__new__(cls, f"{code} {printable(text)}".rstrip())
         notice.code = code
         return notice
 

@@ -122,9 +122,9 @@ def test_truncated_enhanced_ct_is_refused(tmp_path: Path) -> None:
     assert refused_as(folder) in ("E-CORRUPT", "E-PIXELS")
 
 
-def test_derived_frames_are_refused(tmp_path: Path) -> None:
+def test_projected_frames_are_refused(tmp_path: Path) -> None:
     series = make_series()
-    series[6].ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+    series[6].ImageType = ["DERIVED", "PRIMARY", "MIP"]
     folder = save([enhanced(series)], tmp_path / "s")
     assert refused_as(folder) == "E-NOT-CT"
     assert_exact(read_series(folder, allow_derived=True))

@@ -80,19 +80,18 @@ def test_localizer_series_beside_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "image_type", [["DERIVED", "SECONDARY", "MPR"], ["DERIVED", "PRIMARY", "AXIAL"], ["ORIGINAL", "SECONDARY", "AXIAL"]]
 )
-def test_derived_is_refused_unless_allowed(tmp_path: Path, image_type: list[str]) -> None:
-    folder = save(as_series(make_series(), 1, ImageType=image_type), tmp_path / "s")
-    error = refusal(folder)
-    assert error.code == "E-NOT-CT" and "allow_derived" in str(error)
-    assert_exact(read_series(folder, allow_derived=True))
+def test_an_even_axial_stack_is_read_whatever_its_type_says(tmp_path: Path, image_type: list[str]) -> None:
+    volume = read_series(save(as_series(make_series(), 1, ImageType=image_type), tmp_path / "s"))
+    assert_exact(volume)
+    assert "W-DERIVED" in codes(volume)
 
 
-def test_one_derived_image_is_never_dropped_silently(tmp_path: Path) -> None:
+def test_one_derived_image_that_fits_is_read_and_told(tmp_path: Path) -> None:
     series = make_series()
     series[-1].ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
-    folder = save(series, tmp_path / "s")
-    assert refusal(folder).code == "E-NOT-CT"
-    assert_exact(read_series(folder, allow_derived=True))
+    volume = read_series(save(series, tmp_path / "s"))
+    assert_exact(volume)
+    assert any(notice.startswith("W-DERIVED ImageType of 1 of 20") for notice in volume.warnings)
 
 
 @pytest.mark.parametrize(

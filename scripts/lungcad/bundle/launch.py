@@ -6,8 +6,10 @@ with ``$`` is evaluated as Python. For a program that hospitals point at data, b
 """
 
 import difflib
+import logging.config
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ def check_command_line() -> None:
     program = Path(sys.argv[0]).parts[-3:]
     flags = parse_flags(sys.argv[1:]) if program == ("monai", "bundle", "__main__.py") else {}
     one_line_errors(flags.get("debug", False))
+    _silence_optional_decoder()
     files = config_files(flags.get("config_file", "[]"))
     check_pack(bundle_of(file) for file in files)
     if files:
@@ -139,6 +142,12 @@ def parse_flags(argv: Sequence[str]) -> dict[str, str]:
     return flags
 
 
+def _silence_optional_decoder() -> None:
+    """Keep MONAI from warning that a GPU decoder for DICOM is not installed: our own reader needs none."""
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+
+
 def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
 
@@ -148,13 +157,14 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     from monai.bundle import ConfigWorkflow
 
     check_pack([Path(bundle_root)])
+    _silence_optional_decoder()
     for key, value in {**overrides, "bundle_root": bundle_root}.items():
         check_hash(key, value)
     configs = Path(bundle_root) / "configs"
+    logging.config.fileConfig(configs / "logging.conf", disable_existing_loggers=False)  # MONAI would announce it
     workflow = ConfigWorkflow(
-        str(configs / "inference.json"), meta_file=str(configs / "metadata.json"),
-        logging_file=str(configs / "logging.conf"), workflow_type="inference", bundle_root=str(bundle_root),
-        **overrides,
+        str(configs / "inference.json"), meta_file=str(configs / "metadata.json"), logging_file=False,
+        workflow_type="inference", bundle_root=str(bundle_root), **overrides,
     )  # fmt: skip
     workflow.initialize()
     workflow.run()

@@ -8,6 +8,7 @@ from typing import Any
 
 from lungcad.chain.chain import Chain
 from lungcad.console import StageClock, findings_table, header_lines
+from lungcad.dicom.lost import changes, folder_state
 from lungcad.options import switch
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.write import FILES, WRITERS, write
@@ -22,6 +23,7 @@ class NoduleCAD:
         dataset_dir: DICOM folder, .mhd, .nii.gz or .nrrd.
         output_dir: folder in which a folder named after the series is made.
         series_uid: SeriesInstanceUID, where there are several series.
+        acquisition: label of one acquisition, where the series holds several.
         leniency: options of :func:`lungcad.dicom.read_series`.
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
 
@@ -30,9 +32,11 @@ class NoduleCAD:
     """
 
     def __init__(self, chain: Chain, dataset_dir: str, output_dir: str, series_uid: str | None = None,
-                 leniency: Mapping[str, Any] | None = None, dicom_results: bool | str = False):  # fmt: skip
+                 acquisition: Any = None, leniency: Mapping[str, Any] | None = None,
+                 dicom_results: bool | str = False):  # fmt: skip
         self.chain, self.dataset_dir, self.output_dir = chain, dataset_dir, output_dir
-        self.series_uid, self.leniency = series_uid, leniency or {}
+        self.series_uid, self.acquisition = series_uid, None if acquisition is None else str(acquisition)
+        self.leniency = leniency or {}
         self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
 
     def run(self) -> Path:
@@ -48,8 +52,9 @@ class NoduleCAD:
         with clock("load") as line:
             line.note = f"{len(chain.stages)} bundles"
         thresholds = chain.thresholds
+        before = folder_state(self.dataset_dir)
         with clock("read") as line:
-            volume = read_volume(self.dataset_dir, series_uid=self.series_uid, **self.leniency)
+            volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
             line.note = f"{volume.hu.shape[2]} slices"
         scan = Scan(volume)
         with clock("lungs") as line:
@@ -58,7 +63,9 @@ class NoduleCAD:
               file=sys.stderr)  # fmt: skip
         for warning in scan.warnings:
             print(f"{'warning':<14}{warning}", file=sys.stderr)
-        result = chain.result(scan, chain.find(scan, clock), thresholds, clock.seconds)
+        findings = chain.find(scan, clock)
+        volume.warnings += changes(before, self.dataset_dir)  # while it was analysed
+        result = chain.result(scan, findings, thresholds, clock.seconds)
         with clock("report"):
             folder = write(result, self.output_dir, self.writers)
         print(findings_table(result.reported, result.summary))

@@ -46,6 +46,8 @@ class Chain:
             detector.
         stage_overrides: values for keys of a stage's inference.json, by stage (``detect``, ``reduce``,
             ``characterise``).
+        thresholds_of: such thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in
+            the chain's bundle.
         root: folder of the chain's bundle; None for ``lung_nodule_cad``.
         bundles_dir: folder that holds the stages' bundles; None for the one around ``root``.
         load_stage: function that loads a stage, given folder, device, overrides and name of the stage; for several
@@ -64,12 +66,13 @@ class Chain:
         self, detector: str = "3dag", reducer: str | None = "dou2017", characteriser: str | None = "mtmrnet",
         device: torch.device | str | None = None, operating_point: str = "balanced", *,
         thresholds: Mapping[str, float] | None = None, stage_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        thresholds_of: Mapping[str, Mapping[str, float]] | None = None,
         root: str | Path | None = None, bundles_dir: str | Path | None = None,
         load_stage: Callable[[Path, torch.device, Mapping[str, Any], str], BundleStage] | None = None,
     ):  # fmt: skip
         self.root = Path(root) if root else bundle_root(CHAIN, bundles_dir)
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-        self.operating_point, self._thresholds = operating_point, thresholds
+        self.operating_point, self._thresholds, self._thresholds_of_pairs = operating_point, thresholds, thresholds_of
         self._overrides, self._load_stage = stage_overrides or {}, load_stage or BundleStage
         self._names = dict(zip(ORDER, (detector, reducer, characteriser), strict=True))
         if unknown := set(self._overrides) - set(ORDER):
@@ -165,8 +168,8 @@ class Chain:
         """Thresholds as given, else of the pair of detector and reducer, else of the last of the two that is loaded."""
         if self._thresholds:
             return self._thresholds
-        config = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))
-        pair: Mapping[str, float] | None = config["thresholds_of"].get(
-            pair_name(self._names["detect"], self._names["reduce"])
-        )
+        pairs = self._thresholds_of_pairs
+        if pairs is None:
+            pairs = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))["thresholds_of"]
+        pair = pairs.get(pair_name(self._names["detect"], self._names["reduce"]))
         return pair or stages.get("reduce", stages["detect"]).thresholds

@@ -20,8 +20,8 @@ NATIVE = (
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K)
-SELF_CHECKING = (*NATIVE, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
-"""Syntaxes whose damage shows: nothing to decode, or a decoder that refuses (CharLS)."""
+RLE_MOST = 64
+"""RLE writes at most 128 bytes for every two."""
 
 Decoded = tuple[np.ndarray, int]
 """(rows, columns) integer array of raw bits, and how many of them the stream uses."""
@@ -58,13 +58,24 @@ def jpeg(source: bytes, layout: PixelFormat) -> Decoded:
     pixels = np.frombuffer(raw, f"u{allocated // 8}")
     if pixels.size != layout.rows * layout.columns:
         raise FrameError("the JPEG stream ends early")
-    return pixels.reshape(layout.rows, layout.columns), precision
+    return _unsigned(pixels.reshape(layout.rows, layout.columns), precision, layout)
 
 
 def jpeg_ls(source: bytes, layout: PixelFormat) -> Decoded:
     """JPEG-LS through CharLS."""
     precision = _jpeg_frame_header(source, layout)
-    return decode_jpeg_ls(source, layout.rows, layout.columns, precision), precision
+    return _unsigned(decode_jpeg_ls(source, layout.rows, layout.columns, precision), precision, layout)
+
+
+def _unsigned(pixels: np.ndarray, precision: int, layout: PixelFormat) -> Decoded:
+    """Values of a stream that knows no sign.
+
+    As many bits as BitsStored are the header's bit pattern, sign included. Fewer bits are what an encoder took because
+    the largest value of the slice needs no more: the values are as they stand, and none is negative.
+    """
+    if layout.is_signed and precision < layout.bits_stored:
+        return pixels.astype(f"u{layout.bits_allocated // 8}"), layout.bits_stored
+    return pixels, precision
 
 
 def jpeg_2000(source: bytes, layout: PixelFormat) -> Decoded:
@@ -75,14 +86,17 @@ def jpeg_2000(source: bytes, layout: PixelFormat) -> Decoded:
     _check_size(int(found["rows"]), int(found["columns"]), int(found["samples_per_pixel"]), layout)
     pixels, precision = openjpeg.decode(BytesIO(source)), int(found["precision"])
     if pixels.dtype.kind == "i":  # raw bits, like the other decoders
-        pixels = pixels.view(pixels.dtype.str.replace("i", "u")) & ((1 << precision) - 1)
-    return pixels, precision
+        return pixels.view(pixels.dtype.str.replace("i", "u")) & ((1 << precision) - 1), precision
+    return _unsigned(pixels, precision, layout)
 
 
 def rle(source: bytes, layout: PixelFormat) -> Decoded:
     """RLE (PS3.5 annex G) through pydicom."""
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
+
+    if layout.rows * layout.columns * layout.bits_allocated // 8 > RLE_MOST * len(source):
+        raise FrameError(f"{len(source)} bytes of RLE cannot hold {layout.columns} x {layout.rows} pixels")
 
     options: dict[str, Any] = {
         "rows": layout.rows, "columns": layout.columns, "number_of_frames": 1, "samples_per_pixel": 1,
@@ -114,7 +128,7 @@ def decode_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> De
         FrameError: truncated, damaged, of another size, or the plugin is not installed.
     """
     end_mark = b"" if transfer_syntax == uid.RLELossless else b"\xff\xd9"
-    if end_mark not in source[-64:]:
+    if end_mark not in source.rstrip(b"\0\xff")[-64:]:  # some writers fill up with zeros
         raise FrameError("the compressed stream has no end mark: it is truncated")
     try:
         return DECODERS[transfer_syntax](source, layout)
@@ -124,7 +138,8 @@ def decode_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> De
         plugins = "pip install python-gdcm pyjpegls pylibjpeg-openjpeg"
         raise FrameError(f"{error.name} is not installed: {plugins}") from error
     except Exception as error:  # each decoder has its own error types
-        raise FrameError(f"the compressed stream is damaged ({str(error)[:120]})") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:120]
+        raise FrameError(f"the compressed stream is damaged ({reason})") from error
 
 
 def native_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> Decoded:
@@ -132,6 +147,9 @@ def native_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> De
     if layout.bits_allocated == 8 and transfer_syntax == uid.ExplicitVRBigEndian:
         raise FrameError("8-bit pixels in big-endian words are not supported")
     order = ">" if transfer_syntax == uid.ExplicitVRBigEndian else "<"
+    expected = layout.rows * layout.columns * layout.bits_allocated // 8
+    if len(source) != expected:
+        raise FrameError(f"{len(source)} bytes of pixels (expected {expected})")
     pixels = np.frombuffer(source, f"{order}u{layout.bits_allocated // 8}")
     return pixels.reshape(layout.rows, layout.columns), layout.bits_stored
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import uid
-from pydicom.config import disable_value_validation
 
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.header import Damaged, Header, read_header
+from lungcad.dicom.lost import find_lost
+from lungcad.dicom.quiet import quiet
 from lungcad.volume import Notice
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -19,11 +20,12 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 @dataclass
 class Found:
-    """What lies under a path."""
+    """What lies under a path: objects, files that cannot be read, notices, and links to files, not followed."""
 
     headers: list[Header] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
 
 
 def find_objects(path: str | os.PathLike[str]) -> Found:
@@ -39,7 +41,7 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
     root = Path(path)
     found = Found()
     files = _files(root, found)
-    with disable_value_validation(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+    with quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         results = list(pool.map(read_header, files))
     found.damaged = [result for result in results if isinstance(result, Damaged)]
     headers = [result for result in results if isinstance(result, Header)]
@@ -49,6 +51,8 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
     strangers = [file for file, result in zip(files, results, strict=True) if result is None]
     if not found.headers and not found.damaged:
         _raise_no_dicom(files, found)
+    for lost in find_lost(found.headers, strangers, found.links):
+        (found.damaged if isinstance(lost, Damaged) else found.notices).append(lost)  # type: ignore[arg-type]
     if strangers:
         found.notices.append(Notice("N-NOT-DICOM", f"{len(strangers)} of {len(files)} files are not DICOM."))
     return found
@@ -59,9 +63,9 @@ def _files(root: Path, found: Found) -> list[Path]:
     try:
         root.stat()
     except FileNotFoundError as error:
-        raise DicomSeriesError("E-NO-DICOM", f"No such file or folder: {root.name}.", "Check the path.") from error
+        raise DicomSeriesError("E-NO-DICOM", "There is no file or folder of that name.", "Check the path.") from error
     except OSError as error:  # a folder above is closed, the name is too long, links lead in a circle
-        text = f"{root.name[:80]} cannot be read: {error.strerror}."
+        text = f"The path cannot be read: {error.strerror}."
         raise DicomSeriesError("E-NO-DICOM", text, "Check the path and the permissions.") from error
     if root.is_file():
         header = read_header(root)
@@ -69,17 +73,18 @@ def _files(root: Path, found: Found) -> list[Path]:
             return [root]
         root = root.parent
     if not root.is_dir():
-        raise DicomSeriesError("E-NO-DICOM", f"Not a folder or file: {root.name}.", "Give the folder of one CT series.")
+        raise DicomSeriesError("E-NO-DICOM", "The path is no folder and no file.", "Give the folder of one CT series.")
     real = root.resolve()
-    outside: list[str] = []
+    outside: list[Path] = []
     files = sorted(_walk(real, real, outside))
     if outside:
         text = f"{len(outside)} symbolic link(s) out of the folder or to nothing not followed."
         found.notices.append(Notice("W-SYMLINK", text))
+        found.links = [link for link in outside if not link.is_dir()]
     return files
 
 
-def _walk(folder: Path, root: Path, outside: list[str]) -> Iterator[Path]:
+def _walk(folder: Path, root: Path, outside: list[Path]) -> Iterator[Path]:
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -90,7 +95,7 @@ def _walk(folder: Path, root: Path, outside: list[str]) -> Iterator[Path]:
             # a link that stays inside leads to a file that the walk meets anyway
             target = Path(os.path.realpath(entry.path))  # unlike resolve() it raises nothing at links in a circle
             if not target.is_relative_to(root) or not os.path.exists(target):
-                outside.append(entry.name)
+                outside.append(Path(entry.path))
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path), root, outside)
         elif entry.is_file(follow_symlinks=False):  # never opens pipes, sockets or devices

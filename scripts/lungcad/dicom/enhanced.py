@@ -3,9 +3,10 @@
 
 from pydicom.dataset import Dataset
 
+from lungcad.dicom.advice import ALLOW_DERIVED
 from lungcad.dicom.frames import Slice, TagError, integer, pixel_format, place
 from lungcad.dicom.header import ENHANCED_CLASSES, Header
-from lungcad.dicom.select import kind_of_type
+from lungcad.dicom.image_type import kind_of_type, processed_name
 
 MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -15,6 +16,10 @@ MACROS = {
     "RescaleIntercept": "PixelValueTransformationSequence",
     "RescaleType": "PixelValueTransformationSequence",
     "FrameType": "CTImageFrameTypeSequence",
+    "FrameAcquisitionNumber": "FrameContentSequence",
+    "FrameAcquisitionDateTime": "FrameContentSequence",
+    "TemporalPositionIndex": "FrameContentSequence",
+    "IrradiationEventUID": "IrradiationEventIdentificationSequence",
 }
 """Functional group macro that holds each tag, per frame or shared."""
 
@@ -29,11 +34,12 @@ def frame_count(header: Header) -> int:
     return integer(header.dataset, "NumberOfFrames", 1, 2**31, 1)
 
 
-def multi_frame(header: Header, allow_derived: bool) -> list[Slice]:
+def multi_frame(header: Header, allow_derived: bool, assume_hu: bool = False) -> list[Slice]:
     """Slices of an enhanced object; localizer frames are left out.
 
     Raises:
-        TagError: a tag or a functional group is missing, or a frame is derived and that is not allowed.
+        TagError: a tag or a functional group is missing, or a frame is a projection or the like and that is not
+            allowed.
     """
     shared = _items(header.dataset, "SharedFunctionalGroupsSequence")[:1] or [Dataset()]
     frames = _items(header.dataset, "PerFrameFunctionalGroupsSequence")
@@ -46,16 +52,18 @@ def multi_frame(header: Header, allow_derived: bool) -> list[Slice]:
     for index, groups in enumerate(frames):
 
         def of(keyword: str, groups: Dataset = groups) -> Dataset:
-            macro = MACROS[keyword]
-            found = _items(groups, macro) or _items(shared[0], macro)
+            macro = MACROS.get(keyword)
+            found = macro and (_items(groups, macro) or _items(shared[0], macro))
             return found[0] if found else header.dataset
 
         frame_type = of("FrameType").get("FrameType") or ()
-        kind = kind_of_type(tuple(str(part).upper() for part in frame_type))
-        if kind == "derived" and not allow_derived:
-            raise TagError("E-NOT-CT", "FrameType", f"FrameType of frame {index + 1} is derived")
+        values = tuple(str(part).upper() for part in ([frame_type] if isinstance(frame_type, str) else frame_type))
+        kind = kind_of_type(values)
+        if kind == "processed" and not allow_derived:
+            text = f"frame {index + 1} is no slice in HU but a {processed_name(values)}"
+            raise TagError("E-NOT-CT", "FrameType", text, f"Choose the original series, or pass {ALLOW_DERIVED}.")
         if kind != "localizer":
-            slices.append(place(header, index, index + 1, layout, of))
+            slices.append(place(header, index, index + 1, layout, of, assume_hu))
     return slices
 
 

@@ -6,26 +6,29 @@ sees both alike.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-from lungcad.dicom.errors import AGAIN, DicomSeriesError
+from lungcad.dicom.advice import option
 from lungcad.dicom.header import Header, text_of
 
+MIN_PIXEL_SPACING_MM = 0.05
+"""The finest CT pixels, of ultra-high resolution over a small field of view, are 0.1 mm."""
 MAX_PIXEL_SPACING_MM = 10.0
 MAX_POSITION_MM = 1e5
 
 
 class TagError(ValueError):
-    """A tag without a usable value; carries the code and the keyword."""
+    """A tag without a usable value; carries the code, the keyword and, where there is a way out, the advice."""
 
-    def __init__(self, code: str, keyword: str, text: str) -> None:
+    def __init__(self, code: str, keyword: str, text: str, advice: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.keyword = keyword
+        self.advice = advice
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Slice:
         pixel_spacing_mm: between rows (down), between columns (along a row).
         slope, intercept: HU = stored * slope + intercept.
         rescale_type: RescaleType in upper case, empty where absent.
+        labels: what tells acquisitions apart, by keyword; empty values left out.
     """
 
     header: Header
@@ -64,6 +68,33 @@ class Slice:
     slope: float
     intercept: float
     rescale_type: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+LABELS = {
+    "AcquisitionNumber": ("FrameAcquisitionNumber", "AcquisitionNumber"),
+    "AcquisitionDateTime": ("FrameAcquisitionDateTime", "AcquisitionDateTime"),
+    "TemporalPositionIdentifier": ("TemporalPositionIndex", "TemporalPositionIdentifier"),
+    **{
+        keyword: (keyword,)
+        for keyword in (
+            "AcquisitionUID", "IrradiationEventUID", "NominalPercentageOfCardiacPhase", "ConvolutionKernel", "KVP",
+            "ContrastBolusAgent", "AcquisitionDate", "AcquisitionTime",
+        )
+    },
+}  # fmt: skip
+"""Tags that tell acquisitions apart: of a frame where it has one, else of the object."""
+
+
+def labels_of(of: Callable[[str], Dataset]) -> dict[str, str]:
+    """Read the LABELS of one image; ``of(keyword)`` returns the data set to look in."""
+    found: dict[str, str] = {}
+    for name, keywords in LABELS.items():
+        found[name] = next(filter(None, (text_of(of(keyword), keyword) for keyword in keywords)), "")
+    clock, date = found.pop("AcquisitionTime"), found.pop("AcquisitionDate")
+    if not found["AcquisitionDateTime"] and clock:
+        found["AcquisitionDateTime"] = date + clock if len(date) == 8 else clock
+    return {name: value for name, value in found.items() if value}
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, default: float | None = None) -> tuple[float, ...]:
@@ -139,8 +170,13 @@ def instance_number(dataset: Dataset) -> int | None:
         return None
 
 
-def place(header: Header, frame: int, number: int | None, layout: PixelFormat, of: Callable[[str], Dataset]) -> Slice:
+def place(
+    header: Header, frame: int, number: int | None, layout: PixelFormat, of: Callable[[str], Dataset],
+    assume_hu: bool = False,
+) -> Slice:  # fmt: skip
     """Build a slice from the data sets that hold its tags; ``of(keyword)`` returns the one to look in.
+
+    With ``assume_hu`` stored values without RescaleIntercept are HU.
 
     Raises:
         TagError: a tag is missing or has no usable value.
@@ -148,6 +184,17 @@ def place(header: Header, frame: int, number: int | None, layout: PixelFormat, o
     position = numbers(of("ImagePositionPatient"), "ImagePositionPatient", 3)
     if max(map(abs, position)) > MAX_POSITION_MM:
         raise TagError("E-TAG-VALUE", "ImagePositionPatient", f"ImagePositionPatient is beyond {MAX_POSITION_MM:g} mm")
+    spacing = positive(of("PixelSpacing"), "PixelSpacing", 2, MAX_PIXEL_SPACING_MM)
+    if min(spacing) < MIN_PIXEL_SPACING_MM:
+        shown = "\\".join(f"{value:g}" for value in spacing)
+        text = f"PixelSpacing is {shown} mm (expected {MIN_PIXEL_SPACING_MM:g} to {MAX_PIXEL_SPACING_MM:g})"
+        raise TagError("E-TAG-VALUE", "PixelSpacing", text)
+    try:
+        intercept = numbers(of("RescaleIntercept"), "RescaleIntercept", 1, 0.0 if assume_hu else None)[0]
+    except TagError as error:
+        if error.code == "E-TAG-MISSING":
+            error.advice = f"Export the series again; if its stored values are HU, pass {option('assume_hu', True)}."
+        raise
     return Slice(
         header=header,
         frame=frame,
@@ -155,39 +202,17 @@ def place(header: Header, frame: int, number: int | None, layout: PixelFormat, o
         format=layout,
         position_mm=position,
         orientation=numbers(of("ImageOrientationPatient"), "ImageOrientationPatient", 6),
-        pixel_spacing_mm=positive(of("PixelSpacing"), "PixelSpacing", 2, MAX_PIXEL_SPACING_MM),
+        pixel_spacing_mm=spacing,
         slope=positive(of("RescaleSlope"), "RescaleSlope", 1, 1e6, 1.0)[0],
-        intercept=numbers(of("RescaleIntercept"), "RescaleIntercept", 1)[0],
+        intercept=intercept,
         rescale_type=text_of(of("RescaleType"), "RescaleType").upper(),
+        labels=labels_of(of),
     )
 
 
-def single_frame(header: Header) -> list[Slice]:
+def single_frame(header: Header, assume_hu: bool = False) -> list[Slice]:
     """The one slice of a CT Image Storage object; raises TagError."""
     if integer(header.dataset, "NumberOfFrames", 0, 2**31, 1) > 1:
         raise TagError("E-TAG-MISSING", "ImagePositionPatient", "several frames, but no position for each of them")
     dataset = header.dataset
-    return [place(header, 0, instance_number(dataset), pixel_format(header), lambda keyword: dataset)]
-
-
-def collect(headers: list[Header], read: Callable[[Header], list[Slice]]) -> list[Slice]:
-    """Read the slices of all objects; one refusal names the first bad tag and how many objects have it.
-
-    Raises:
-        DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT, E-CORRUPT.
-    """
-    slices: list[Slice] = []
-    failures: list[tuple[TagError, Header]] = []
-    for header in headers:
-        try:
-            slices += read(header)
-        except TagError as error:
-            failures.append((error, header))
-    if failures:
-        first, header = failures[0]
-        same = sum(error.keyword == first.keyword for error, _ in failures)
-        where = instance_number(header.dataset)
-        name = f"image {where}" if where is not None else header.path.name
-        text = f"{first} in {same} of {len(headers)} object(s), first in {name}."
-        raise DicomSeriesError(first.code, text, AGAIN)
-    return slices
+    return [place(header, 0, instance_number(dataset), pixel_format(header), lambda keyword: dataset, assume_hu)]

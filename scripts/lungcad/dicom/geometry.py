@@ -14,6 +14,9 @@ import numpy as np
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.geometry import affine_of
+from lungcad.printable import file_label
+
+ONE_RECONSTRUCTION = "Choose a series of one reconstruction, or take the files that do not belong out of the folder."
 
 COSINE_TOLERANCE = 2e-3
 """Largest error of a direction cosine's length and right angle: headers round to three decimals."""
@@ -23,7 +26,11 @@ SPACING_RELATIVE_TOLERANCE = 1e-4
 """Largest difference of PixelSpacing within a series: a twentieth of a pixel over 512 columns."""
 GRID_TOLERANCE_MM = 0.101
 """Largest distance of a slice from its place on the line between the outermost: all three rounded to 0.1 mm."""
+SAG_FROM_MM, SAG_MM, SAG_STEP_MM = 2 * GRID_TOLERANCE_MM, 0.5, 0.15
+"""A table that sags under the patient shifts slices gradually: up to SAG_MM in all, SAG_STEP_MM against neighbours."""
 SAME_PLACE_MM = 0.01
+NEAR = 0.4
+"""Share of the usual distance below which two images are one slice twice."""
 TILT_DEGREES = 0.5
 OBLIQUE_DEGREES = 1.0
 NOT_AXIAL_DEGREES = 25.0
@@ -40,6 +47,7 @@ class Stack:
         tilt_degrees: angle between the line of the slice origins and the normal.
         steep_degrees: angle between the normal and the patient's long axis.
         oblique_degrees: largest angle between a grid axis and the nearest patient axis.
+        sag_mm: largest distance of a slice's origin from the line through the outermost.
     """
 
     groups: list[list[Slice]]
@@ -48,6 +56,7 @@ class Stack:
     tilt_degrees: float
     steep_degrees: float
     oblique_degrees: float
+    sag_mm: float = 0.0
 
 
 def build_stack(slices: Sequence[Slice]) -> Stack:
@@ -73,14 +82,16 @@ def build_stack(slices: Sequence[Slice]) -> Stack:
     _check_regular(firsts, normal)
     step = (firsts[-1] - firsts[0]) / (len(firsts) - 1)
     tilt = _degrees(step @ normal / np.linalg.norm(step))
-    _check_sideways(groups, firsts, step)
+    offsets = _sideways_mm(groups, firsts, step)
+    sag_mm = float(np.linalg.norm(offsets, axis=1).max())
+    origin = firsts[0] + (offsets.max(axis=0) + offsets.min(axis=0)) / 2 if sag_mm > SAG_FROM_MM else firsts[0]
     drift_mm = np.linalg.norm(step - (step @ normal) * normal) * (len(firsts) - 1)
     if drift_mm < SAME_PLACE_MM:  # rounding noise: keep the grid exactly upright
         step = np.round((step @ normal) * normal, 9)
     between_rows, between_columns = slices[0].pixel_spacing_mm
-    affine = affine_of(np.stack([row * between_columns, column * between_rows, step], axis=1), firsts[0])
+    affine = affine_of(np.stack([row * between_columns, column * between_rows, step], axis=1), origin)
     nearest = min(np.abs(row).max(), np.abs(column).max(), np.abs(normal).max())
-    return Stack(groups, affine, normal, tilt, _degrees(abs(normal[2])), _degrees(nearest))
+    return Stack(groups, affine, normal, tilt, _degrees(abs(normal[2])), _degrees(nearest), sag_mm)
 
 
 def _degrees(cosine: float) -> float:
@@ -89,10 +100,12 @@ def _degrees(cosine: float) -> float:
 
 def _axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit row direction, column direction and normal common to all slices."""
-    sizes = sorted({(piece.format.columns, piece.format.rows) for piece in slices})
-    if len(sizes) > 1:
-        text = f"The images have different sizes: {', '.join(f'{x} x {y}' for x, y in sizes[:4])} pixels."
-        raise DicomSeriesError("E-MATRIX", text, "Choose a series of one reconstruction.")
+    sizes = [(piece.format.columns, piece.format.rows) for piece in slices]
+    if len(set(sizes)) > 1:
+        shown = ", ".join(f"{x} x {y}" for x, y in sorted(set(sizes))[:4])
+        rare = min(set(sizes), key=lambda size: (sizes.count(size), size))
+        text = f"The images have different sizes: {shown} pixels; the rarest at {_at(slices[sizes.index(rare)], True)}."
+        raise DicomSeriesError("E-MATRIX", text, ONE_RECONSTRUCTION)
     cosines = np.array([piece.orientation for piece in slices])
     for piece, (r, c) in zip(slices, cosines.reshape(-1, 2, 3), strict=True):
         errors = abs(np.linalg.norm(r) - 1), abs(np.linalg.norm(c) - 1), abs(r @ c)
@@ -100,18 +113,18 @@ def _axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             off = f"is not two unit vectors at right angles (off by {max(errors):.3f})"
             text = f"ImageOrientationPatient at {_at(piece)} {off}."
             raise DicomSeriesError("E-GEOM-IOP", text, AGAIN)
-    apart = np.abs(cosines - cosines[0]).max(axis=1)
-    if apart.max() > ORIENTATION_TOLERANCE:
-        other = slices[int(np.argmax(apart))]
-        text = f"The images have different orientations: {_at(slices[0])} and {_at(other)}."
+    common = np.median(cosines, axis=0)
+    if np.abs(cosines - cosines[0]).max() > ORIENTATION_TOLERANCE:
+        other = slices[int(np.abs(cosines - common).max(axis=1).argmax())]
+        text = f"The images have different orientations, the most unusual at {_at(other, True)}."
         raise DicomSeriesError("E-GEOM-ORIENT", text, "Choose a series of parallel axial images.")
     spacings = np.array([piece.pixel_spacing_mm for piece in slices])
-    apart = np.abs(spacings / spacings[0] - 1).max(axis=1)
-    if apart.max() > SPACING_RELATIVE_TOLERANCE:
-        other = slices[int(np.argmax(apart))]
-        values = " and ".join("{:g}\\{:g}".format(*piece.pixel_spacing_mm) for piece in (slices[0], other))
-        text = f"PixelSpacing differs within the series: {values} mm, the latter at {_at(other)}."
-        raise DicomSeriesError("E-GEOM-PIXSPACING", text, "Choose a series of one reconstruction.")
+    usual = np.median(spacings, axis=0)
+    if np.abs(spacings / spacings[0] - 1).max() > SPACING_RELATIVE_TOLERANCE:
+        other = slices[int(np.abs(spacings / usual - 1).max(axis=1).argmax())]
+        values = " and ".join("{:g}\\{:g}".format(*spacing) for spacing in (usual, other.pixel_spacing_mm))
+        text = f"PixelSpacing differs within the series: {values} mm, the latter at {_at(other, True)}."
+        raise DicomSeriesError("E-GEOM-PIXSPACING", text, ONE_RECONSTRUCTION)
     row = cosines[0, :3] / np.linalg.norm(cosines[0, :3])
     column = cosines[0, 3:] - (cosines[0, 3:] @ row) * row
     column /= np.linalg.norm(column)
@@ -125,6 +138,8 @@ def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
     regular = np.linspace(along[0], along[-1], len(along))
     if np.abs(along - regular).max() <= GRID_TOLERANCE_MM:
         return
+    _check_twice(firsts, gaps)
+    _check_change(firsts, gaps)
     usual = float(np.median(gaps))
     holes = []
     for index in np.flatnonzero(gaps > 1.5 * usual):
@@ -138,24 +153,50 @@ def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
     raise DicomSeriesError("E-GEOM-SPACING", text[0].upper() + text[1:], AGAIN)
 
 
-def _check_sideways(groups: list[list[Slice]], firsts: np.ndarray, step: np.ndarray) -> None:
-    """Refuse slices that do not lie on one straight line, and equal heights with different places in the plane."""
-    line = firsts[0] + np.arange(len(firsts))[:, None] * step
-    off = np.linalg.norm(firsts - line, axis=1)
-    if off.max() > 2 * GRID_TOLERANCE_MM:
-        text = f"The slice at {_mm(firsts[int(off.argmax())])} is shifted {off.max():.2f} mm against the others."
-        raise DicomSeriesError("E-GEOM-SPACING", text, "Choose a series of one reconstruction.")
+def _check_twice(firsts: np.ndarray, gaps: np.ndarray) -> None:
+    """Refuse images that lie so near to others that they are the same slices once more."""
+    near = np.flatnonzero(gaps < NEAR * np.quantile(gaps, 0.9))
+    rest = np.delete(np.concatenate([[0.0], np.cumsum(gaps)]), near + 1)
+    if len(near) and len(rest) > 2 and np.ptp(np.diff(rest)) < 2 * GRID_TOLERANCE_MM:
+        text = f"{len(near)} image(s) lie {gaps[near].min():.2f} mm beside another one, first at {_mm(firsts[near[0]])}"
+        advice = "Choose a series that was sent once, of one acquisition and reconstruction."
+        raise DicomSeriesError("E-GEOM-DUP", f"{text}: the same slices twice, or two acquisitions.", advice)
+
+
+def _check_change(firsts: np.ndarray, gaps: np.ndarray) -> None:
+    """Refuse a series whose distance changes by protocol, such as thin slices at the top and thick ones below."""
+    steps = np.flatnonzero(np.abs(np.diff(gaps)) > GRID_TOLERANCE_MM) + 1
+    runs = np.split(gaps, steps)
+    if 1 < len(runs) <= 4 and all(len(run) >= 3 for run in runs):
+        parts = [f"{run.mean():.2f} mm" for run in runs]
+        text = f"The slice distance changes at {_mm(firsts[steps[0]])}: {', then '.join(parts)}."
+        advice = "Choose a series of one slice distance, or put the images of each distance into a folder of its own."
+        raise DicomSeriesError("E-GEOM-SPACING", text, advice)
+
+
+def _sideways_mm(groups: list[list[Slice]], firsts: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Offsets (n, 3) of the slices from one straight line; refuse a shifted slice, and one place with two offsets."""
+    offsets = firsts - (firsts[0] + np.arange(len(firsts))[:, None] * step)
+    off = np.linalg.norm(offsets, axis=1)
+    if off.max() > SAG_FROM_MM:
+        bends = np.linalg.norm(offsets[1:-1] - (offsets[:-2] + offsets[2:]) / 2, axis=1)
+        if off.max() > SAG_MM or (len(bends) and bends.max() > SAG_STEP_MM):
+            at = int(off.argmax()) if off.max() > SAG_MM else int(bends.argmax()) + 1
+            text = f"The slice at {_mm(firsts[at])} is shifted {off[at]:.2f} mm against the others."
+            raise DicomSeriesError("E-GEOM-SPACING", text, "Choose a series of one reconstruction.")
     for group in groups:
         apart = np.ptp(np.array([piece.position_mm for piece in group]), axis=0).max()
         if apart > SAME_PLACE_MM:
             text = f"Images at {_at(group[0])} overlap with a shift of {apart:.2f} mm."
             raise DicomSeriesError("E-GEOM-DUP", text, "Choose a series of one acquisition.")
+    return offsets
 
 
 def _mm(position: np.ndarray) -> str:
     return f"z={position[2]:.1f} mm"
 
 
-def _at(piece: Slice) -> str:
-    number = f" (image {piece.number})" if piece.number is not None else ""
-    return f"z={piece.position_mm[2]:.1f} mm{number}"
+def _at(piece: Slice, with_file: bool = False) -> str:
+    named = [f"image {piece.number}"] if piece.number is not None else []
+    named += [file_label(piece.header.path.name)] if with_file else []
+    return f"z={piece.position_mm[2]:.1f} mm" + (f" ({', '.join(named)})" if named else "")

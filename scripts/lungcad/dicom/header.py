@@ -19,6 +19,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
 from lungcad.dicom.inflate import inflate
+from lungcad.printable import printable
 
 TAGS = [
     Tag(keyword)
@@ -26,6 +27,12 @@ TAGS = [
         "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
         "Modality", "ImageType", "SeriesDescription", "InstanceNumber",
         "PatientName", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+        "PatientBirthDate", "PatientSex", "IssuerOfPatientID",
+        "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName",
+        "AcquisitionNumber", "AcquisitionUID", "IrradiationEventUID", "TemporalPositionIdentifier", "KVP",
+        "NominalPercentageOfCardiacPhase", "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness",
+        "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
+        "DerivationCodeSequence", "VolumeBasedCalculationTechnique",
         "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
         "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
         "RescaleSlope", "RescaleIntercept", "RescaleType", "LossyImageCompression",
@@ -39,7 +46,8 @@ CT_CLASSES = (uid.CTImageStorage, *ENHANCED_CLASSES)
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UNDEFINED = 0xFFFFFFFF
 HEADER_LIMIT_BYTES = 16 << 20
-"""The header of a deflated file must lie within so many inflated bytes; enhanced CT needs a few MB."""
+"""The header of a deflated file must lie within so many inflated bytes, and no value of any header is read that is
+longer; enhanced CT needs a few MB."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +87,36 @@ class Header:
     def image_type(self) -> tuple[str, ...]:
         """ImageType in upper case, empty where absent."""
         value = self.dataset.get("ImageType") or ()
-        return tuple(str(part).strip().upper() for part in ([value] if isinstance(value, str) else value))
+        return tuple(printable(part, 64).upper() for part in ([value] if isinstance(value, str) else value))
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A DICOM file that cannot be read as an object; the series uid is empty or cut where it could not be read."""
+    """A DICOM file that cannot be read as an object.
+
+    Attributes:
+        path: the file.
+        code, reason: of the refusal.
+        series_uid: empty or cut where it could not be read.
+        instance_uid: SOPInstanceUID, empty where it could not be read.
+        among: series that it may belong to; None where it may be any.
+    """
 
     path: Path
     code: str
     reason: str
     series_uid: str = ""
+    instance_uid: str = ""
+    among: frozenset[str] | None = None
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
-    """Value as text, empty where absent or unreadable."""
+    """Value as one line of printable text, empty where absent or unreadable."""
     try:
         value = dataset.get(keyword)
     except Exception:  # a value that pydicom cannot convert is judged by the tag checks
         return ""
-    return "" if value is None else str(value).strip()
+    return "" if value is None else printable(value, 1024)
 
 
 def read_header(path: Path, everything: bool = False) -> Header | Damaged | None:
@@ -146,7 +164,8 @@ def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> H
             return Damaged(path, "E-SIZE", f"the header inflates to more than {HEADER_LIMIT_BYTES >> 20} MiB")
         if {sop_class, meta_class} & set(CT_CLASSES) or (series_uid and not sop_class):
             code = "E-PIXELS" if "RescaleIntercept" in dataset else "E-CORRUPT"  # cut after or before the image module
-            return Damaged(path, code, "the file ends before its pixels", series_uid)
+            instance = text_of(meta, "MediaStorageSOPInstanceUID") or header.text("SOPInstanceUID")  # may be cut
+            return Damaged(path, code, "the file ends before its pixels", series_uid, instance)
     dataset.get("ImageType")  # what cannot be read raises here, where it is told as damage; series are sorted by it
     return header if sop_class or series_uid else None
 
@@ -163,7 +182,9 @@ def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag | int] | None) ->
     known = uid.UID(syntax)
     implicit = known == uid.ImplicitVRLittleEndian
     little = known != uid.ExplicitVRBigEndian
-    dataset = read_dataset(body, implicit, little, stop_when=at_pixels, specific_tags=tags)
+    dataset = read_dataset(
+        body, implicit, little, stop_when=at_pixels, specific_tags=tags, defer_size=HEADER_LIMIT_BYTES
+    )
     return dataset, found[-1] if found else None
 
 

@@ -16,7 +16,8 @@ class Leniency:
     """Named exceptions to the strict rules; the defaults are the strict rules.
 
     Attributes:
-        allow_derived: take images whose ImageType says DERIVED, SECONDARY or reformatted (MPR).
+        allow_derived: take images that ImageType calls a projection, reformatted, subtracted or a map.
+        assume_hu: take the stored values as HU where RescaleIntercept is missing.
         correct_tilt: resample a gantry-tilted series in plane to an upright stack instead of refusing it.
         allow_non_axial: take coronal, sagittal and steep series, with the axes permuted so that Z runs head to foot.
         max_spacing_mm: largest distance between slices that is read, in mm.
@@ -25,11 +26,12 @@ class Leniency:
     """
 
     allow_derived: bool = False
+    assume_hu: bool = False
     correct_tilt: bool = False
     allow_non_axial: bool = False
     max_spacing_mm: float = 5.0
     min_slices: int = 8
-    memory_limit_bytes: int = 4 * GIB
+    memory_limit_bytes: int = 8 * GIB
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Leniency":

@@ -5,15 +5,17 @@ import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lungcad.dicom.acquisitions import find_acquisitions
+from lungcad.dicom.advice import choose_acquisition
 from lungcad.dicom.codecs import FrameError, to_signed
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.source import FrameSource
-from lungcad.volume import LOWEST_HU
+from lungcad.volume import AIR_BELOW_HU, LOWEST_HU
 
 PADDING_HU = -1500.0
 """Values below this are padding even where no PixelPaddingValue says so."""
@@ -21,18 +23,32 @@ PADDING_HU = -1500.0
 
 @dataclass(frozen=True)
 class SliceStatistics:
-    """What the plausibility checks need to know about a slice before clipping."""
+    """What the plausibility checks need to know about a slice before clipping.
+
+    Attributes:
+        minimum_hu, maximum_hu: of what is no padding.
+        padded_pixels: declared padding.
+        padded_tissue: declared padding whose values are those of tissue.
+        tail: see :class:`lungcad.dicom.source.FrameSource`.
+        copies, broken_copies: further images of the place, identical ones and interrupted copies of the same object.
+        checksum: of the values in HU.
+    """
 
     minimum_hu: float
     maximum_hu: float
     padded_pixels: int
+    padded_tissue: int = 0
+    tail: str = ""
+    copies: int = 0
+    broken_copies: int = 0
+    checksum: int = 0
 
 
 def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStatistics]]:
     """Decode every slice and compare images that share a place.
 
     Args:
-        groups: slices by position, all of one size.
+        groups: slices by position, all of one size. The image that was decoded is moved to the front of its group.
 
     Returns:
         hu: (Z, Y, X) float32, at least -1024, contiguous; statistics by slice.
@@ -42,17 +58,11 @@ def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStati
     """
     layout = groups[0][0].format
     hu = np.empty((len(groups), layout.rows, layout.columns), np.float32)
-    sources = {id(piece.header): FrameSource(piece.header) for group in groups for piece in group}
+    headers = {id(piece.header): piece.header for group in groups for piece in group}
+    sources = {key: FrameSource(header) for key, header in headers.items()}
 
     def fill(index: int) -> SliceStatistics:
-        first, *copies = groups[index]
-        statistics = _to_hu(sources[id(first.header)], first, hu[index])
-        for copy in copies:
-            again = np.empty_like(hu[index])
-            _to_hu(sources[id(copy.header)], copy, again)
-            if not np.array_equal(again, hu[index]):
-                raise _duplicate_error(groups)
-        return statistics
+        return _fill(groups, index, sources, hu[index])
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
@@ -63,6 +73,32 @@ def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStati
             raise
 
 
+def _fill(groups: list[list[Slice]], index: int, sources: dict[int, FrameSource], out: np.ndarray) -> SliceStatistics:
+    """Decode the images of one place into ``out`` (Y, X); they must be identical, or interrupted copies."""
+    whole: list[Slice] = []
+    failures: list[tuple[Slice, DicomSeriesError]] = []
+    statistics = None
+    for piece in groups[index]:
+        target = out if statistics is None else np.empty_like(out)
+        try:
+            found = _to_hu(sources[id(piece.header)], piece, target)
+        except DicomSeriesError as error:
+            failures.append((piece, error))
+            continue
+        if statistics is None:
+            statistics = found
+        elif not np.array_equal(target, out):
+            raise _duplicate_error(groups)
+        whole.append(piece)
+    names = {piece.header.text("SOPInstanceUID") for piece in whole} - {""}
+    for piece, failure in failures:
+        if piece.header.text("SOPInstanceUID") not in names:
+            raise failure
+    assert statistics is not None
+    groups[index][:] = whole + [piece for piece, _ in failures]
+    return replace(statistics, copies=len(whole) - 1, broken_copies=len(failures), checksum=zlib.adler32(out.data))
+
+
 def check_duplicates(groups: list[list[Slice]]) -> None:
     """Decode only the images that share a place; raises as :func:`decode_stack`."""
     shared = [group for group in groups if len(group) > 1]
@@ -71,34 +107,52 @@ def check_duplicates(groups: list[list[Slice]]) -> None:
 
 
 def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
-    """Name the places that hold different images."""
-    shared = [group[0].position_mm[2] for group in groups if len(group) > 1]
-    places = ", ".join(f"z={z:.1f} mm" for z in shared[:3]) + (" ..." if len(shared) > 3 else "")
-    text = f"{len(shared)} position(s) hold several different images: {places}."
-    return DicomSeriesError("E-GEOM-DUP", text, "Choose a series of one acquisition, phase and reconstruction.")
+    """Name the places that hold different images, why, and what to choose."""
+    shared = [group for group in groups if len(group) > 1]
+    places = ", ".join(f"z={group[0].position_mm[2]:.1f} mm" for group in shared[:3])
+    text = f"{len(shared)} position(s) hold several different images: {places}{' ...' if len(shared) > 3 else ''}"
+    acquisitions = list(find_acquisitions([piece for group in groups for piece in group]))
+    if acquisitions:
+        return DicomSeriesError("E-GEOM-DUP", f"{text}.", choose_acquisition(acquisitions))
+    names = [[piece.header.text("SOPInstanceUID") for piece in group] for group in shared]
+    if any(len(set(group)) < len(group) and group[0] for group in names):
+        text += ": the same SOPInstanceUID with other pixels, so one is an altered copy"
+        advice = "Take one of the two kinds of files out of the folder."
+        return DicomSeriesError("E-GEOM-DUP", f"{text}, such as one compressed with loss.", advice)
+    return DicomSeriesError("E-GEOM-DUP", f"{text}.", "Choose a series of one acquisition, phase and reconstruction.")
 
 
 def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistics:
-    dataset = piece.header.dataset
     try:
         raw, used_bits = source.frame(piece.frame, piece.format)
-        overlay = int(dataset.get(0x60000102).value or 0) > 0 if 0x60000102 in dataset else False
-        stored = to_signed(raw, used_bits, piece.format, overlay)
-    except (FrameError, OSError, zlib.error) as error:
+        stored = to_signed(raw, used_bits, piece.format, _may_hold_overlay(piece))
+    except DicomSeriesError:
+        raise
+    except (FrameError, OSError, zlib.error, ValueError) as error:
         where = f"z={piece.position_mm[2]:.1f} mm" + (f" (image {piece.number})" if piece.number is not None else "")
-        text = f"The pixels at {where} cannot be read: {error}."
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        text = f"The pixels at {where} cannot be read: {reason}."
         raise DicomSeriesError("E-PIXELS", text, AGAIN) from error
     np.multiply(stored, np.float32(piece.slope), out=out, casting="unsafe")
     out += np.float32(piece.intercept)
     padding = padding_range(piece)
     padded = (stored >= padding[0]) & (stored <= padding[1]) if padding else None
-    count = 0
+    count = tissue = 0
     if padded is not None and padded.any():
         count = int(np.count_nonzero(padded))
+        tissue = int(np.count_nonzero(out[padded] > AIR_BELOW_HU))
         out[padded] = LOWEST_HU
-    statistics = SliceStatistics(float(out.min()), float(out.max()), count)
+    statistics = SliceStatistics(float(out.min()), float(out.max()), count, tissue, source.tail)
     np.maximum(out, np.float32(LOWEST_HU), out=out)
     return statistics
+
+
+def _may_hold_overlay(piece: Slice) -> bool:
+    """Whether an overlay stands in the unused bits of the pixels."""
+    try:
+        return int(piece.header.dataset[0x60000102].value or 0) > 0
+    except Exception:  # absent, or of an unknown representation
+        return False
 
 
 def padding_range(piece: Slice) -> tuple[int, int] | None:

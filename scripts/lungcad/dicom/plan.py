@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that can be said about a series without decoding a pixel."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from lungcad.dicom.acquisitions import check_acquisitions, find_acquisitions, take_acquisition
+from lungcad.dicom.advice import choose_acquisition, option
 from lungcad.dicom.codecs import LOSSY, is_supported
 from lungcad.dicom.enhanced import is_enhanced, multi_frame
 from lungcad.dicom.errors import DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, collect, integer, single_frame
-from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, TILT_DEGREES, Stack, build_stack
+from lungcad.dicom.frames import Slice, TagError, integer, single_frame
+from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, SAG_FROM_MM, TILT_DEGREES, Stack, build_stack
 from lungcad.dicom.header import Header
+from lungcad.dicom.identity import check_frame_of_reference, check_person
+from lungcad.dicom.image_type import is_plain_original, is_reformatted
 from lungcad.dicom.leniency import GIB, Leniency
 from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
+from lungcad.dicom.strays import Sorting, sort_out
+from lungcad.printable import file_label
 from lungcad.volume import Notice
 
 WARN_SPACING_MM = 2.5
@@ -36,27 +43,69 @@ class Plan:
         return self.stack.groups[0][0]
 
 
-def make_plan(series: Series, leniency: Leniency) -> Plan:
+def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None) -> Plan:
     """Check a series from its headers.
+
+    Args:
+        series: as grouped.
+        leniency: what is accepted.
+        acquisition: label of the one to read, where the series holds several.
 
     Raises:
         DicomSeriesError: any code that needs no pixels.
     """
     check_kinds(series, leniency)
-    headers = series.images + (series.derived if leniency.allow_derived else [])
-    _check_size(headers, leniency)
-    _check_syntax(headers)
-    slices = collect(headers, lambda header: _slices(header, leniency))
+    sorting = read_slices(series, leniency)
+    slices, notices = sorting.slices, sorting.notices
+    _check_syntax(_headers(slices))
+    notices += check_person(_headers(slices))
+    if acquisition is not None:
+        everything, slices = slices, take_acquisition(slices, acquisition)
+        if others := len(everything) - len(slices):
+            notices.append(Notice("N-DROPPED", f"{others} image(s) of other acquisitions left out."))
     if len(slices) < leniency.min_slices:
+        if slices and not series.images:
+            text = f"{len(slices)} derived image(s), no stack of slices (expected {leniency.min_slices} or more)."
+            raise DicomSeriesError("E-NOT-CT", text, "Choose an original axial CT series of the chest.")
         text = f"{len(slices)} slice(s) (expected at least {leniency.min_slices})."
         raise DicomSeriesError("E-FEW-SLICES", text, "Give the folder of a whole CT series of the chest.")
-    stack = build_stack(slices)
+    stack, found = _stack(slices)
+    headers = _headers(slices)
     _check_stack(stack, leniency)
-    return Plan(stack, _header_notices(headers) + describe_grid(stack.affine, _shape(stack)) + _oblique(stack))
+    notices += found + _header_notices(headers) + describe_grid(stack.affine, _shape(stack)) + _oblique(stack)
+    return Plan(stack, notices)
+
+
+def read_slices(series: Series, leniency: Leniency) -> Sorting:
+    """Places and scales of the images of a series, strays left out; raises DicomSeriesError."""
+    candidates = series.candidates(leniency)
+    _check_size(candidates, leniency)
+    doubtful = series.doubtful(leniency)
+    return sort_out(candidates, lambda header: _slices(header, leniency), leniency.min_slices, doubtful)
+
+
+def _stack(slices: list[Slice]) -> tuple[Stack, list[Notice]]:
+    """Build the stack of one acquisition; a refusal names acquisitions to choose from, where there are several."""
+    try:
+        notices = check_frame_of_reference(_headers(slices))
+        notices += check_acquisitions(slices)
+        return build_stack(slices), notices
+    except DicomSeriesError as error:
+        labels = list(find_acquisitions(slices))
+        if not labels or error.code not in ("E-IDENTITY", "E-GEOM-SPACING", "E-GEOM-DUP"):
+            raise
+        raise DicomSeriesError(error.code, error.message, choose_acquisition(labels)) from error
+
+
+def _headers(slices: list[Slice]) -> list[Header]:
+    """Objects that the slices come from, each once."""
+    return list({id(piece.header): piece.header for piece in slices}.values())
 
 
 def _slices(header: Header, leniency: Leniency) -> list[Slice]:
-    return multi_frame(header, leniency.allow_derived) if is_enhanced(header) else single_frame(header)
+    if is_enhanced(header):
+        return multi_frame(header, leniency.allow_derived, leniency.assume_hu)
+    return single_frame(header, leniency.assume_hu)
 
 
 def _check_size(headers: list[Header], leniency: Leniency) -> None:
@@ -72,12 +121,13 @@ def _check_size(headers: list[Header], leniency: Leniency) -> None:
         stated = header.pixels.length if header.pixels else None
         # 4 bytes are the largest pixel; uncompressed files are limited by their own size
         if header.transfer_syntax == DeflatedExplicitVRLittleEndian and stated and stated > 4 * frame + TRAILER_BYTES:
-            text = f"{header.path.name} inflates to {stated} bytes of pixels for an image of {frame} pixels."
+            text = f"{file_label(header.path.name)} inflates to {stated} bytes for an image of {frame} pixels."
             raise DicomSeriesError("E-SIZE", text, "Do not use this file: it is damaged or made to exhaust memory.")
     if 4 * voxels > leniency.memory_limit_bytes:
         text = f"{voxels / 1e6:.0f} million voxels need {4 * voxels / GIB:.1f} GiB"
         limit = f"(expected at most {leniency.memory_limit_bytes / GIB:.1f} GiB)"
-        raise DicomSeriesError("E-SIZE", f"{text} {limit}.", "Raise memory_limit_bytes if the data are right.")
+        advice = f"If the data are right, pass {option('memory_limit_bytes', 4 * voxels)}."
+        raise DicomSeriesError("E-SIZE", f"{text} {limit}.", advice)
 
 
 def _check_syntax(headers: list[Header]) -> None:
@@ -96,17 +146,20 @@ def _check_stack(stack: Stack, leniency: Leniency) -> None:
         text = f"{len(stack.groups)} different slice(s) (expected at least {leniency.min_slices})."
         raise DicomSeriesError("E-FEW-SLICES", text, "Give the folder of a whole CT series of the chest.")
     if stack.steep_degrees > NOT_AXIAL_DEGREES and not leniency.allow_non_axial:
-        text = f"The slices are not axial: their normal is {stack.steep_degrees:.0f} degrees off the long axis"
-        advice = "Choose the axial series, or pass allow_non_axial=True to permute the axes."
+        reformatted = is_reformatted(stack.groups[0][0].header)
+        what = "a reformation (MPR) of another plane" if reformatted else "not axial"
+        text = f"The slices are {what}: their normal is {stack.steep_degrees:.0f} degrees off the long axis"
+        advice = f"Choose the axial series, or permute the axes with {option('allow_non_axial', True)}."
         raise DicomSeriesError("E-GEOM-NOT-AXIAL", f"{text} (expected at most {NOT_AXIAL_DEGREES:.0f}).", advice)
     if stack.tilt_degrees > TILT_DEGREES and not leniency.correct_tilt:
         text = f"Gantry tilt: the slices are stacked {stack.tilt_degrees:.1f} degrees off their normal."
-        advice = "Choose a series without tilt, or pass correct_tilt=True to resample it."
+        advice = f"Choose a series without tilt, or resample it with {option('correct_tilt', True)}."
         raise DicomSeriesError("E-GEOM-TILT", text, advice)
     spacing = abs(float(stack.affine[:3, 2] @ stack.normal))
     if spacing > leniency.max_spacing_mm + 1e-3:
         text = f"Slices are {spacing:.2f} mm apart (expected at most {leniency.max_spacing_mm:g} mm)."
-        advice = "Choose a thinner reconstruction, or raise max_spacing_mm and expect missed nodules."
+        higher = option("max_spacing_mm", math.ceil(spacing))
+        advice = f"Choose a thinner reconstruction, or pass {higher} and expect missed nodules."
         raise DicomSeriesError("E-SPACING-THICK", text, advice)
 
 
@@ -116,9 +169,15 @@ def _shape(stack: Stack) -> tuple[int, int, int]:
 
 
 def _oblique(stack: Stack) -> list[Notice]:
-    if stack.oblique_degrees <= OBLIQUE_DEGREES:
-        return []
-    return [Notice("N-OBLIQUE", f"the slices are turned {stack.oblique_degrees:.1f} degrees against the patient axes.")]
+    """N-OBLIQUE and N-SAG."""
+    notices = []
+    if stack.sag_mm > SAG_FROM_MM:
+        text = f"the slices lie up to {stack.sag_mm:.2f} mm off one line, as over a sagging table."
+        notices.append(Notice("N-SAG", text))
+    if stack.oblique_degrees > OBLIQUE_DEGREES:
+        text = f"the slices are turned {stack.oblique_degrees:.1f} degrees against the patient axes."
+        notices.append(Notice("N-OBLIQUE", text))
+    return notices
 
 
 def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notice]:
@@ -141,6 +200,10 @@ def _header_notices(headers: list[Header]) -> list[Notice]:
     notices = []
     if any(is_enhanced(header) for header in headers):
         notices.append(Notice("N-ENHANCED", "multi-frame object; slice numbers are frame numbers."))
+    derived = sum(not is_plain_original(header.image_type) for header in headers)
+    if derived:
+        text = f"ImageType of {derived} of {len(headers)} object(s) says DERIVED, SECONDARY or MPR: HU may be altered."
+        notices.append(Notice("W-DERIVED", text))
     lossy = sum(header.transfer_syntax in LOSSY or header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:
         notices.append(Notice("W-LOSSY", f"{lossy} of {len(headers)} object(s) were compressed with loss."))

@@ -1,33 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the volume look like calibrated CT? Damage that no decoder reported, and scanners without calibration."""
 
-from itertools import pairwise
+from collections import Counter
 
 import numpy as np
 
-from lungcad.dicom.codecs import SELF_CHECKING
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
+from lungcad.dicom.neighbours import compare_neighbours
 from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
 from lungcad.volume import MAX_HU, Notice, air_hu, warn_without_air
 
 METAL_HU = 4095.0
 MAX_METAL_FRACTION = 0.2
-MAX_NOVELTY_RATIO = 2.5
-MAX_NOVELTY_HU = 10.0
-"""A slice's mean excess over its two neighbours may be so many times that of the slices around, plus so many HU.
-In two whole chest CTs (1 and 2.5 mm) the ratio never exceeds 1.2; damage that changes a slice by 10 HU exceeds 2."""
-NEARBY = 5
 UNCALIBRATED_ABOVE_HU = -300.0
 DENSE_HU = 700.0
 TISSUE_ABOVE_HU = -900.0
+FEW_SHARE = 0.1
+"""Share of the slices up to which a differing rescale is told."""
+RESCALE_TYPES = ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
+"""Defined terms (PS3.3 C.11.1.1.2); other texts are not told, since they could hold anything."""
 
 
 def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
     """Judge HU (Z, Y, X).
 
     Returns:
-        N-PADDING, W-HU.
+        N-PADDING, W-PADDING, W-HU, W-SLICE, W-RESCALE, N-DROPPED, N-TRAILING, W-TRAILING.
 
     Raises:
         DicomSeriesError: E-HU-RANGE.
@@ -41,9 +40,9 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
             if fraction > MAX_METAL_FRACTION:
                 raise _implausible(f"{fraction:.0%} of the slice at z={z:.1f} mm is denser than metal implants")
     _check_blank(statistics, groups)
-    if any(group[0].header.transfer_syntax not in SELF_CHECKING for group in groups):
-        _check_neighbours(hu, groups)
-    return _padding(hu, statistics) + _calibration(hu, groups)
+    notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale(groups)
+    notices += _twins(statistics, groups)
+    return notices + _copies(statistics) + _padding(hu, statistics) + _calibration(hu, groups)
 
 
 def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> None:
@@ -58,44 +57,64 @@ def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -
             raise _implausible(f"the slice at z={groups[index][0].position_mm[2]:.1f} mm is blank")
 
 
-def _check_neighbours(hu: np.ndarray, groups: list[list[Slice]]) -> None:
-    """Refuse a slice that stands out of both neighbours far more than the slices around it do.
-
-    Anatomy changes gradually and noise alike from slice to slice; what a decoder makes of damaged data does neither.
-    """
-    thinned = np.minimum(hu[:, ::2], np.float32(METAL_HU))
-    novelty = [_excess(*thinned[index - 1 : index + 2]) for index in range(1, len(hu) - 1)]
-    for index, value in enumerate(novelty):
-        _judge(value, novelty[max(index - NEARBY, 0) : index + NEARBY + 1], groups[index + 1][0])
-    # the outermost slices have one neighbour: the step to it is compared, generously, with the next steps
-    for outer, inwards in ((0, 1), (len(hu) - 1, -1)):
-        run = range(outer, outer + inwards * min(NEARBY + 2, len(hu)), inwards)
-        steps = [float(np.abs(thinned[here] - thinned[there]).mean()) for here, there in pairwise(run)]
-        _judge(steps[0] / 4, steps, groups[outer][0])
-
-
-def _excess(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> float:
-    """Mean HU by which a slice lies outside the range of its two neighbours."""
-    return float(np.abs(here - np.clip(here, np.minimum(before, after), np.maximum(before, after))).mean())
-
-
-def _judge(value: float, around: list[float], piece: Slice) -> None:
-    if value > MAX_NOVELTY_RATIO * float(np.median(around)) + MAX_NOVELTY_HU:
-        z = piece.position_mm[2]
-        raise _implausible(f"the slice at z={z:.1f} mm does not match its neighbours, so its data are damaged")
-
-
 def _implausible(text: str) -> DicomSeriesError:
     return DicomSeriesError("E-HU-RANGE", f"Not plausible for CT: {text}.", AGAIN)
 
 
+def _twins(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
+    """W-SLICE where two places hold the same values: noise never repeats, so one slice was stored as another."""
+    places: dict[int, list[float]] = {}
+    for single, group in zip(statistics, groups, strict=True):
+        if single.maximum_hu > single.minimum_hu:
+            places.setdefault(single.checksum, []).append(group[0].position_mm[2])
+    twins = [same for same in places.values() if len(same) > 1]
+    if not twins:
+        return []
+    shown = "; ".join(", ".join(f"z={z:.1f} mm" for z in same[:4]) for same in twins[:3])
+    more = f" and {len(twins) - 3} more" if len(twins) > 3 else ""
+    return [Notice("W-SLICE", f"slices at different places hold the same image: {shown}{more}.")]
+
+
+def _rescale(groups: list[list[Slice]]) -> list[Notice]:
+    """W-RESCALE where few slices have another slope or intercept than all others: one altered header shifts a slice."""
+    pairs = Counter((group[0].slope, group[0].intercept) for group in groups)
+    (_, most), *others = pairs.most_common()
+    few = sum(count for _, count in others)
+    if not few or few > FEW_SHARE * len(groups) or most < len(groups) - few:
+        return []
+    odd = [group[0] for group in groups if pairs[group[0].slope, group[0].intercept] < most]
+    places = ", ".join(f"z={piece.position_mm[2]:.1f} mm" for piece in odd[:6]) + (", ..." if len(odd) > 6 else "")
+    return [Notice("W-RESCALE", f"{few} slice(s) have another rescale slope or intercept than all others: {places}.")]
+
+
+def _copies(statistics: list[SliceStatistics]) -> list[Notice]:
+    """N-DROPPED for images that are there twice, N-TRAILING and W-TRAILING for what follows the pixels of a file."""
+    notices = []
+    if copies := sum(single.copies for single in statistics):
+        notices.append(Notice("N-DROPPED", f"{copies} identical copies of slices left out."))
+    if broken := sum(single.broken_copies for single in statistics):
+        text = f"{broken} interrupted copies of slices left out; the whole ones were read."
+        notices.append(Notice("N-DROPPED", text))
+    if filled := sum(single.tail == "fill" for single in statistics):
+        notices.append(Notice("N-TRAILING", f"the pixel elements of {filled} slice(s) end with filling bytes."))
+    if junk := sum(single.tail == "junk" for single in statistics):
+        text = f"{junk} slice(s) are followed by bytes that are no DICOM element: the files may have been altered."
+        notices.append(Notice("W-TRAILING", text))
+    return notices
+
+
 def _padding(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[Notice]:
     padded = sum(single.padded_pixels for single in statistics)
+    tissue = sum(single.padded_tissue for single in statistics)
     lowest = min(single.minimum_hu for single in statistics)
     if not padded and lowest > PADDING_HU:
         return []
     text = f"{padded / hu.size:.1%} of the pixels are declared padding" if padded else f"values down to {lowest:.0f} HU"
-    return [Notice("N-PADDING", f"{text}; set to -1024 HU.")]
+    notices = [Notice("N-PADDING", f"{text}; set to -1024 HU.")]
+    if tissue:
+        text = f"the declared padding covers values of tissue: {tissue / hu.size:.2%} of the pixels became -1024 HU."
+        notices.append(Notice("W-PADDING", text))
+    return notices
 
 
 def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
@@ -104,5 +123,6 @@ def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
     if air > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
         raise _implausible(f"no air (nothing below {air:.0f} HU) and mostly denser than bone: not calibrated in HU")
     types = {group[0].rescale_type for group in groups} - {"", "HU"}
-    foreign = [Notice("W-HU", f"RescaleType is {', '.join(sorted(types))} (expected HU).")] if types else []
+    shown = sorted({kind if kind in RESCALE_TYPES else "another text" for kind in types})
+    foreign = [Notice("W-HU", f"RescaleType is {', '.join(shown)} (expected HU).")] if types else []
     return warn_without_air(air) + foreign

@@ -5,21 +5,25 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.config import disable_value_validation
-
+from lungcad.dicom.acquisitions import find_acquisitions
 from lungcad.dicom.discover import Found, find_objects
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
+from lungcad.dicom.image_type import kind_of
 from lungcad.dicom.leniency import Leniency
+from lungcad.dicom.lost import changes, folder_state
 from lungcad.dicom.pixels import check_duplicates, decode_stack
-from lungcad.dicom.plan import Plan, make_plan
+from lungcad.dicom.plan import Plan, make_plan, read_slices
 from lungcad.dicom.plausible import check_hu
+from lungcad.dicom.quiet import quiet
 from lungcad.dicom.regrid import straighten, to_axial_order
-from lungcad.dicom.select import Series, check_damaged, choose, dropped, group, kind_of, printable_description
+from lungcad.dicom.select import Series, check_damaged, choose, dropped, group, printable_description
 from lungcad.volume import Notice, Volume
 
 
-def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
+def read_series(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> Volume:
     """Read one CT series as a volume in Hounsfield units, or refuse it with a coded reason.
 
     What each kind of input gets is the table in ``docs/intake.md`` of the bundle ``lung_nodule_cad``. Nothing is
@@ -28,8 +32,10 @@ def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **l
     Args:
         path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
         series_uid: SeriesInstanceUID; needed where the folder holds several CT series.
-        **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``correct_tilt``, ``allow_non_axial``,
-            ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
+        acquisition: label as :func:`list_series` gives it, mostly the AcquisitionNumber; needed where the series holds
+            several that overlap.
+        **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``assume_hu``, ``correct_tilt``,
+            ``allow_non_axial``, ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
 
     Returns:
         a volume: ``hu`` (X, Y, Z) float32, ``affine`` index to LPS mm, ``warnings``.
@@ -39,13 +45,14 @@ def read_series(path: str | os.PathLike[str], series_uid: str | None = None, **l
         InputError: E-CONFIG, an unknown option.
     """
     options = Leniency.of(leniency)
+    before = folder_state(path)
     found = find_objects(path)
-    with disable_value_validation():
+    with quiet():
         series = choose(found, series_uid, options)
-        plan = make_plan(series, options)
+        plan = make_plan(series, options, acquisition)
         hu, statistics = decode_stack(plan.stack.groups)
-        notices = found.notices + dropped(found, series) + plan.notices
-        notices += check_hu(hu, statistics, plan.stack.groups) + _duplicates(plan)
+        notices = found.notices + dropped(found, series, options) + plan.notices
+        notices += check_hu(hu, statistics, plan.stack.groups) + changes(before, path)
         volume = _volume(series, plan, hu.transpose(2, 1, 0), notices)
     return volume
 
@@ -74,9 +81,14 @@ def _volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volum
     )
 
 
-def _duplicates(plan: Plan) -> list[Notice]:
-    copies = sum(len(pieces) - 1 for pieces in plan.stack.groups)
-    return [Notice("N-DROPPED", f"{copies} identical copies of slices left out.")] if copies else []
+@dataclass(frozen=True)
+class AcquisitionSummary:
+    """One acquisition of a series: label, images, and the height of its outermost images in mm."""
+
+    label: str
+    slices: int
+    low_mm: float
+    high_mm: float
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,8 @@ class SeriesSummary:
         matrix: columns, rows; None where unknown.
         usable: whether :func:`read_series` would decode it; pixels are not looked at here.
         code, reason: why not, empty where usable.
+        notices: what :func:`read_series` would tell of the headers and the folder.
+        acquisitions: what the series consists of, where it is several; for ``acquisition`` of :func:`read_series`.
     """
 
     uid: str
@@ -102,6 +116,8 @@ class SeriesSummary:
     usable: bool
     code: str = ""
     reason: str = ""
+    notices: tuple[str, ...] = ()
+    acquisitions: tuple[AcquisitionSummary, ...] = ()
 
 
 def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSummary]:
@@ -118,7 +134,7 @@ def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSum
     found = find_objects(path)
     if not found.headers:
         check_damaged(found, "")
-    with disable_value_validation():
+    with quiet():
         return [_summary(series, found, options) for series in group(found)]
 
 
@@ -126,9 +142,11 @@ def _summary(series: Series, found: Found, options: Leniency) -> SeriesSummary:
     header = (series.images or series.all)[0]
     spacing: tuple[float, float, float] | None = None
     count, code, reason = len(series.all), "", ""
+    notices = found.notices + dropped(found, series, options)
     try:
         check_damaged(found, series.uid)
         plan = make_plan(series, options)
+        notices += plan.notices
         x, y, z = (float((column @ column) ** 0.5) for column in plan.stack.affine[:3, :3].T)
         spacing, count = (x, y, z), len(plan.stack.groups)
         check_duplicates(plan.stack.groups)
@@ -141,8 +159,21 @@ def _summary(series: Series, found: Found, options: Leniency) -> SeriesSummary:
         modality=header.text("Modality"),
         slices=count,
         spacing_mm=spacing,
-        matrix=(int(columns), int(rows)) if columns.isdigit() and rows.isdigit() else None,
+        matrix=(int(columns), int(rows)) if columns.isdecimal() and rows.isdecimal() else None,
         usable=not code,
         code=code,
         reason=reason,
+        notices=tuple(notices),
+        acquisitions=_acquisitions(series, options),
     )
+
+
+def _acquisitions(series: Series, options: Leniency) -> tuple[AcquisitionSummary, ...]:
+    """Acquisitions of a series; none where it is one, or no image of it can be read."""
+    try:
+        slices = read_slices(series, options).slices
+    except DicomSeriesError:
+        return ()
+    found = find_acquisitions(slices) if slices else {}
+    heights = {label: [piece.position_mm[2] for piece in pieces] for label, pieces in found.items()}
+    return tuple(AcquisitionSummary(label, len(z), min(z), max(z)) for label, z in heights.items())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bytes of each frame of one object, whichever way the pixel element is stored."""
 
+import os
 import struct
 from threading import Lock
 
@@ -9,23 +10,30 @@ from pydicom.encaps import generate_frames
 
 from lungcad.dicom.codecs import NATIVE, Decoded, FrameError, decode_frame, native_frame
 from lungcad.dicom.errors import DicomSeriesError
-from lungcad.dicom.frames import PixelFormat
+from lungcad.dicom.frames import PixelFormat, integer
 from lungcad.dicom.header import Header
 from lungcad.dicom.inflate import inflate
 
+EXTRA_BYTES = 1 << 16
+"""What may follow the pixels inside their element, where it is all one value: some writers fill blocks of a disk."""
 TRAILER_BYTES = 1 << 20
 """What may follow the pixels in a file: padding, signatures."""
 ITEM, END = 0xE000FFFE, 0xE0DDFFFE
 
 
 class FrameSource:
-    """Frames of one object; threads may share it. What must be unpacked as a whole is unpacked once and kept."""
+    """Frames of one object; threads may share it. What must be unpacked as a whole is unpacked once and kept.
+
+    Attributes:
+        tail: what follows the pixels, once a frame was read: empty, ``fill`` (inside their element) or ``junk``.
+    """
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._count = int(header.dataset.get("NumberOfFrames") or 1)
+        self._count = max(integer(header.dataset, "NumberOfFrames", 0, 2**31, 1), 1)
         self._lock = Lock()
         self._unpacked: list[bytes] | None = None
+        self.tail = ""
 
     def frame(self, index: int, layout: PixelFormat) -> Decoded:
         """Raw bits (rows, columns) of one frame, and how many of them are used.
@@ -40,7 +48,7 @@ class FrameSource:
             return native_frame(self._read_native(index, size, layout), syntax, layout)
         with self._lock:
             if self._unpacked is None:
-                self._unpacked = self._inflate(size) if syntax in NATIVE else self._unpack(size)
+                self._unpacked = self._inflate(size, layout) if syntax in NATIVE else self._unpack(size)
             source = self._unpacked[index]
         if self._count == 1:
             self._unpacked = None  # single frames are asked for once
@@ -49,21 +57,48 @@ class FrameSource:
     def _read_native(self, index: int, size: int, layout: PixelFormat) -> bytes:
         pixels = self._header.pixels
         assert pixels is not None
-        self._check_length(pixels.length, size, layout.columns * layout.bits_allocated // 8)
+        end = pixels.offset + size * self._count
         with self._header.path.open("rb") as file:
+            if index == 0:
+                room = os.fstat(file.fileno()).st_size - pixels.offset
+                file.seek(end)
+                self._check_element(room, file.read(EXTRA_BYTES), layout)
             file.seek(pixels.offset + index * size)
             source = file.read(size)
         if len(source) < size:
             raise FrameError(f"the file ends {size - len(source)} bytes early")
         return source
 
-    def _check_length(self, length: int | None, size: int, row_size: int) -> None:
-        """Refuse a pixel element that does not hold what Rows, Columns and NumberOfFrames say."""
-        expected = size * self._count
-        if length is None or not expected <= length < expected + max(row_size, 2):
-            raise FrameError(f"the pixel element has {length} bytes (expected {expected})")
+    def _check_element(self, room: int, rest: bytes, layout: PixelFormat) -> None:
+        """Refuse a pixel element that does not hold what Rows, Columns, BitsAllocated and NumberOfFrames say.
 
-    def _inflate(self, size: int) -> list[bytes]:
+        Args:
+            room: bytes from the first pixel to the end of the file.
+            rest: the first bytes behind the pixels.
+            layout: of one frame.
+        """
+        row = layout.columns * layout.bits_allocated // 8
+        expected = self._count * layout.rows * row
+        if room < expected:
+            raise FrameError(f"the file ends {expected - room} bytes early")
+        assert self._header.pixels is not None
+        length = self._header.pixels.length
+        if length is None:  # forbidden for uncompressed pixels (PS3.5 A.1), but written
+            big = self._header.transfer_syntax == uid.ExplicitVRBigEndian
+            if struct.unpack_from(">HH" if big else "<HH", rest.ljust(4, b"\0")) != (END & 0xFFFF, END >> 16):
+                raise FrameError(f"pixels of undefined length do not end after the {expected} bytes of Rows x Columns")
+            return
+        extra = length - expected
+        filled = 0 <= extra < min(len(rest) + 1, expected) and len(set(rest[:extra])) == 1
+        if not (0 <= extra < max(row, 2) or filled):
+            text = f"the pixel element has {length} bytes (expected {expected}"
+            raise FrameError(f"{text} for {layout.columns} x {layout.rows} pixels)")
+        if extra > 1:
+            self.tail = "fill"
+        if not _is_element(rest[extra:]):
+            self.tail = "junk"
+
+    def _inflate(self, size: int, layout: PixelFormat) -> list[bytes]:
         pixels = self._header.pixels
         assert pixels is not None
         end = pixels.offset + size * self._count
@@ -71,11 +106,13 @@ class FrameSource:
             file.seek(self._header.body_offset)
             body, ended = inflate(file, end + TRAILER_BYTES)
         if len(body) >= end + TRAILER_BYTES:
-            text = f"{self._header.path.name} inflates to more than the {end} bytes that its header describes."
+            text = f"A deflated file inflates to more than the {end} bytes that its header describes."
             raise DicomSeriesError("E-SIZE", text, "Do not use this file: it is damaged or made to exhaust memory.")
         if not ended:
             raise FrameError("the deflated stream ends early")
-        self._check_length(pixels.length, size, TRAILER_BYTES)
+        self._check_element(len(body) - pixels.offset, body[end : end + EXTRA_BYTES], layout)
+        if self.tail == "junk" or (pixels.length is not None and pixels.offset + pixels.length > len(body)):
+            raise FrameError("the deflated stream is damaged: what follows the pixels is no element")
         return [body[at : at + size] for at in range(pixels.offset, end, size)]
 
     def _unpack(self, size: int) -> list[bytes]:
@@ -116,3 +153,12 @@ def _fragments(body: bytes, length: int | None) -> list[bytes]:
     raise FrameError("the compressed pixels end early")
 
 
+def _is_element(rest: bytes) -> bool:
+    """Whether what follows the pixels is nothing, an even number of zeros, or begins like an element of its place."""
+    if not rest.strip(b"\0"):
+        return len(rest) % 2 == 0
+    if len(rest) < 8:
+        return False
+    little, big = struct.unpack_from("<HHL", rest), struct.unpack_from(">HHL", rest)
+    explicit = rest[4:6].isalpha() and rest[4:6].isupper()
+    return (little[0] > 0x7FE0 and (explicit or little[2] < 1 << 24)) or (big[0] > 0x7FE0 and explicit)

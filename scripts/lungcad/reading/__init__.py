@@ -17,7 +17,7 @@ __all__ = ["read", "read_volume", "volume_of_array"]
 
 def read(
     source: str | os.PathLike[str] | np.ndarray, affine: ArrayLike | None = None, *, series_uid: str | None = None,
-    **leniency: Any,
+    acquisition: str | None = None, **leniency: Any,
 ) -> Volume:  # fmt: skip
     """Read a CT from a DICOM folder, file or DICOMDIR, a volume file, or an array.
 
@@ -25,6 +25,7 @@ def read(
         source: a path, or an array (X, Y, Z) in HU.
         affine: (4, 4) index of the array to DICOM patient LPS mm; only with an array.
         series_uid: SeriesInstanceUID, where a folder holds several series; of an array its name in the results.
+        acquisition: label of one acquisition, where a series holds several.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
     Raises:
@@ -40,4 +41,4 @@ def read(
         return volume_of_array(source, affine, series_uid or "array", **leniency)
     if affine is not None:
         raise InputError("E-CONFIG", "an affine for a path (expected none: the file says where it lies).")
-    return read_volume(source, series_uid, **leniency)
+    return read_volume(source, series_uid, acquisition, **leniency)

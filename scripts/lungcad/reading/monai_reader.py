@@ -26,6 +26,7 @@ class CTSeriesReader(ImageReader):
 
     Args:
         series_uid: SeriesInstanceUID, where a folder holds several series.
+        acquisition: label of the one to read, where a series holds several.
         **leniency: see :class:`lungcad.dicom.Leniency`.
 
     Raises:
@@ -36,11 +37,11 @@ class CTSeriesReader(ImageReader):
         "reader": "lungcad.reading.monai_reader.CTSeriesReader", "series_uid": null}``
     """
 
-    def __init__(self, series_uid: str | None = None, **leniency: Any) -> None:
+    def __init__(self, series_uid: str | None = None, acquisition: str | None = None, **leniency: Any) -> None:
         super().__init__()
         Leniency.of(leniency)
         self.series_uid = series_uid
-        self.leniency = leniency
+        self.leniency = leniency if acquisition is None else leniency | {"acquisition": str(acquisition)}
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Claim every path, so that no other reader gets what this one refuses."""

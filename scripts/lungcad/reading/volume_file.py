@@ -61,19 +61,26 @@ def is_volume_file(path: str | os.PathLike[str]) -> bool:
     return bool(volume_suffix(path)) and not os.path.isdir(path)
 
 
-def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
+def read_volume(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> Volume:
     """Read a CT from whatever is given: a DICOM folder, file or DICOMDIR, or a volume file.
 
     Args:
         path: where it lies.
-        series_uid: as for :func:`lungcad.dicom.read_series`; no meaning for a volume file.
+        series_uid: SeriesInstanceUID, where a folder holds several series; no meaning for a volume file.
+        acquisition: label of one acquisition, where a series holds several; no meaning for a volume file.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
     Raises:
         InputError: refused; ``code`` says why.
     """
-    volume = read_volume_file(path, **leniency) if is_volume_file(path) else read_series(path, series_uid, **leniency)
-    volume.origin = Origin(Path(path), leniency)
+    if is_volume_file(path):
+        volume = read_volume_file(path, **leniency)
+    else:
+        volume = read_series(path, series_uid, acquisition, **leniency)
+    chosen = {} if acquisition is None else {"acquisition": acquisition}
+    volume.origin = Origin(Path(path), {**chosen, **leniency})
     return volume
 
 

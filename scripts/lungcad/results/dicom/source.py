@@ -79,7 +79,9 @@ class Source:
         return float(column), float(row), int(np.clip(np.rint(level), 0, len(self.slices) - 1))
 
 
-def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Source:
+def read_source(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> Source:
     """Read what :func:`lungcad.dicom.read_series` leaves behind of the same series; arguments as there.
 
     Raises:
@@ -91,7 +93,7 @@ def read_source(path: str | os.PathLike[str], series_uid: str | None = None, **l
     found = find_objects(path)
     with disable_value_validation():
         series = choose(found, series_uid, options)
-        stack = make_plan(series, options).stack
+        stack = make_plan(series, options, acquisition).stack
         pieces = [group[0] for group in stack.groups]
         patient = patient_and_study(pieces[0].header)
         headers = list({id(piece.header): piece.header for piece in pieces}.values())

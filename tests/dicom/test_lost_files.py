@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remains of slices in the folder are never passed over, and a folder that changes is told."""
+
+import os
+from pathlib import Path
+
+import pytest
+from dicom_phantom import SERIES_UID, assert_exact, make_series, save
+
+from lungcad.dicom import DicomSeriesError, list_series, read_series
+from lungcad.dicom.lost import changes, folder_state
+
+
+def refusal(folder: Path, **options: object) -> DicomSeriesError:
+    with pytest.raises(DicomSeriesError) as caught:
+        read_series(folder, **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+def codes(folder: Path) -> list[str]:
+    volume = read_series(folder)
+    assert_exact(volume)
+    return [notice.code for notice in volume.warnings]
+
+
+NAMES = ["IM{:03d}.dcm".format, "{:05d}".format, "1.2.840.113619.2.{}.7.dcm".format, "{:x}".format, "I{}".format]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_without_a_byte_named_like_slices_are_refused(tmp_path: Path, name: object) -> None:
+    folder = save(make_series(), tmp_path / "s", name)  # type: ignore[arg-type]
+    (folder / name(99)).touch()  # type: ignore[operator]
+    error = refusal(folder)
+    assert error.code == "E-CORRUPT" and "holds no byte" in str(error) and "take the file out" in str(error)
+    assert not list_series(folder)[0].usable
+
+
+@pytest.mark.parametrize("name", ["empty.dcm", "SCAN.DCM"])
+def test_other_empty_files_with_the_suffix_are_told(tmp_path: Path, name: str) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    (folder / name).touch()
+    assert "W-LOST" in codes(folder)
+
+
+@pytest.mark.parametrize("name", [".nomedia", "READY", "notes.txt", "Thumbs.db", "series.csv"])
+def test_files_of_other_kinds_are_only_counted(tmp_path: Path, name: str) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    (folder / name).write_text(f"seriesuid,x\n{SERIES_UID},1\n" if name.endswith("csv") else "")
+    found = codes(folder)
+    assert "N-NOT-DICOM" in found and "W-LOST" not in found
+
+
+def test_overwritten_beginnings_are_never_passed_over(tmp_path: Path) -> None:
+    folder = save(make_series(21), tmp_path / "s")
+    last = next(file for file in folder.iterdir() if b"\\-87.5" in file.read_bytes())
+    content = last.read_bytes()
+    last.write_bytes(os.urandom(160) + content[160:])
+    assert refusal(folder).code == "E-CORRUPT"
+    last.write_bytes(os.urandom(len(content)))
+    volume = read_series(folder)
+    assert_exact(volume)
+    assert any(notice.startswith("W-LOST 1 file(s)") for notice in volume.warnings)
+
+
+@pytest.mark.parametrize("target", ["outside", "nothing"])
+def test_links_named_like_slices_are_refused(tmp_path: Path, target: str) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    other = tmp_path / "other.dcm"
+    if target == "outside":
+        other.write_bytes((folder / "IM000.dcm").read_bytes())
+    (folder / "IM020.dcm").symlink_to(other)
+    error = refusal(folder)
+    assert error.code == "E-CORRUPT" and "link" in str(error)
+
+
+def test_remains_in_the_folder_of_another_series_do_not_count(tmp_path: Path) -> None:
+    save(make_series(), tmp_path / "s" / "a")
+    other = make_series()
+    for k, dataset in enumerate(other):
+        dataset.SeriesInstanceUID, dataset.SOPInstanceUID = f"{SERIES_UID}.5", f"{SERIES_UID}.5.{k}"
+    (save(other, tmp_path / "s" / "b") / "IM077.dcm").touch()
+    assert_exact(read_series(tmp_path / "s", SERIES_UID))
+    assert refusal(tmp_path / "s", series_uid=f"{SERIES_UID}.5").code == "E-CORRUPT"
+
+
+@pytest.mark.parametrize("keep", [400, 900, 3000])
+def test_an_interrupted_copy_beside_the_whole_file_is_left_out(tmp_path: Path, keep: int) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    (folder / "copy of IM003.dcm").write_bytes((folder / "IM003.dcm").read_bytes()[:keep])
+    volume = read_series(folder)
+    assert_exact(volume)
+    assert any(notice.startswith("N-DROPPED 1 interrupted") for notice in volume.warnings)
+    assert list_series(folder)[0].usable
+
+
+def test_a_folder_that_changes_is_told(tmp_path: Path) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    before = folder_state(folder)
+    assert changes(before, folder) == []
+    (folder / "IM099.dcm").write_bytes(b"new")
+    (folder / "IM000.dcm").unlink()
+    (folder / "IM001.dcm").write_bytes(b"other")
+    (notice,) = changes(before, folder)
+    assert notice.startswith("W-CHANGED") and "1 file(s) came, 1 went, 1 changed" in notice
+
+
+def test_a_series_that_grows_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lungcad.dicom import series
+
+    folder, decode = save(make_series(), tmp_path / "s"), series.decode_stack
+
+    def grow(groups: object) -> object:
+        (folder / "IM020.dcm").write_bytes(b"one more")
+        return decode(groups)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(series, "decode_stack", grow)
+    assert "W-CHANGED" in codes(folder)
