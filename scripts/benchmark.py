@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the chain is, on one scan: ``python scripts/benchmark.py SCAN [--stock_windows 12] [--json FILE]``.
+"""Benchmark the chain on one scan: ``python scripts/benchmark.py SCAN [--stock_windows 12] [--json FILE]``.
 
 Prints seconds per stage and peak memory of the chain, the detection stage beside MONAI's stock sliding window on the
-same network in float32, and what the fast path changes in the findings. ``--help`` lists the options.
+same network in float32, and the changes that the fast path makes to the findings. ``--help`` lists the options.
 """
 
 import json as json_format
@@ -13,28 +13,35 @@ import fire
 import torch
 
 from lungcad.bundle.registry import bundle_root, bundles_folder
-from lungcad.chain.benchmark import OVERLAP, ROI, chain_in_process, fast_against_reference, ours, stock
+from lungcad.chain.benchmark import (
+    OVERLAP,
+    ROI,
+    chain_in_process,
+    fast_against_reference,
+    time_detection,
+    time_stock_inferer,
+)
 from lungcad.chain.stage import BundleStage
 from lungcad.reading.volume_file import read_volume
 
 NETWORKS = {"detect": "lung_nodule_detection_dou2017", "reduce": "lung_nodule_fpr_dou2017"}
-"""Whose detection is compared with the stock inferer, and whose fast path with float32: its network gives a volume of
-scores, as a stock sliding window wants it."""
+"""Bundles that are compared with the stock inferer and with float32. Their detection network gives a volume of scores,
+as a stock sliding window needs it."""
 
 
 def report(figures: dict[str, Any]) -> str:
-    """The figures in words."""
-    chain, detect, other, change = (figures[key] for key in ("chain", "ours", "stock", "fast_path"))
+    """Text of the figures for the terminal."""
+    chain, detect, stock, change = (figures[key] for key in ("chain", "ours", "stock", "fast_path"))
     lines = [f"{figures['device']}, {figures['threads']} threads, {figures['slices']} slices"]
     lines += [f"  {name:<12}{seconds:8.2f} s" for name, seconds in chain["seconds"].items() if name != "wall"]
     wall, memory = chain["seconds"]["wall"], chain["peak_memory_mb"]
     lines += [f"  {'all':<12}{wall:8.2f} s, process start included; peak memory {memory:.0f} MB"]
-    how = "all measured" if other["windows"] == other["windows_measured"] else (
-        f"{other['windows_measured']} measured, time scaled to all")  # fmt: skip
+    how = "all measured" if stock["windows"] == stock["windows_measured"] else (
+        f"{stock['windows_measured']} measured, time scaled to all")  # fmt: skip
     lines += [
         f"detection stage {detect['detect']:.2f} s; with lung mask {detect['detect_with_lungs']:.2f} s",
-        f"stock SlidingWindowInferer, float32, {ROI} at overlap {OVERLAP}, whole volume: {other['seconds']:.1f} s "
-        f"({other['windows']} windows, {how})",
+        f"stock SlidingWindowInferer, float32, {ROI} at overlap {OVERLAP}, whole volume: {stock['seconds']:.1f} s "
+        f"({stock['windows']} windows, {how})",
         f"ratio {figures['ratio']:.1f}, with lung mask {figures['ratio_with_lungs']:.1f}",
     ]
     lines += [
@@ -56,9 +63,9 @@ def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, jso
 
     Args:
         scan: DICOM folder, .mhd, .nii.gz or .nrrd.
-        stock_windows: how many of the stock inferer's windows to compute, evenly spread; the time of the others is
-            their number times the mean. By default all, which takes many minutes on a CPU.
-        repeats: runs of the chain and of the detection stage, of which the median counts.
+        stock_windows: number of the stock inferer's windows to compute, evenly spread; the time of the others is their
+            number times the mean. By default all, which takes many minutes on a CPU.
+        repeats: number of runs of the chain and of the detection stage, of which the median counts.
         json: file for all figures.
     """
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -67,17 +74,17 @@ def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, jso
     chain = chain_in_process(root / "lung_nodule_cad", scan, repeats)
     volume = read_volume(scan)
     stage = BundleStage(roots["detect"], device)
-    own = ours(stage, volume, repeats)
-    other = stock(stage, _config(roots["detect"]), volume, stock_windows)
+    ours = time_detection(stage, volume, repeats)
+    stock = time_stock_inferer(stage, _config(roots["detect"]), volume, stock_windows)
     figures = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "slices": volume.hu.shape[2],
         "chain": chain,
-        "ours": own,
-        "stock": other,
-        "ratio": other["seconds"] / own["detect"],
-        "ratio_with_lungs": other["seconds"] / own["detect_with_lungs"],
+        "ours": ours,
+        "stock": stock,
+        "ratio": stock["seconds"] / ours["detect"],
+        "ratio_with_lungs": stock["seconds"] / ours["detect_with_lungs"],
         "fast_path": fast_against_reference(roots, volume, device),
     }
     print(report(figures))

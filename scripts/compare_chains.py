@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All chains of detector, reducer and characteriser on the same cases, as one table.
+"""Compare all chains of detector, reducer and characteriser on the same cases, in one table.
 
 ``python scripts/compare_chains.py CASES_DIR OUTPUT_DIR [--scans FOLDER,FOLDER]``; ``--help`` lists the options.
 """
@@ -13,10 +13,10 @@ import torch
 
 from lungcad.bundle.registry import bundle_root
 from lungcad.chain.benchmark import chain_in_process
-from lungcad.chain.compare import Chains, Names, chains_of, compare
+from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.console import guarded
 from lungcad.cpu import tune_allocator
-from lungcad.tables import row, with_interval
+from lungcad.tables import markdown_row, with_interval
 from lungcad.training.cases import load_cases
 
 HEADER = (
@@ -31,22 +31,23 @@ def compare_chains(
     reducers: Sequence[str] = ("none", "dou2017", "yao2018"), characterisers: Sequence[str] = ("mtmrnet", "jnsc"),
     scans: Sequence[str] = (), device: str | None = None,
 ) -> None:  # fmt: skip
-    """Run every chain on cases, score it, and print a table; run again, it goes on where it was stopped.
+    """Run every chain on cases, score it, and print a table; a second run continues where the first was stopped.
 
     Args:
-        cases_dir: cases with 1 mm voxels and masks, as scripts/make_cases.py writes them.
-        output_dir: gets the findings, a scored folder for each chain, and chains.md.
-        data: what was scored on, in words.
-        detectors: short names of bundles.
-        reducers: likewise; ``none`` is a chain without.
-        characterisers: likewise.
-        scans: DICOM folders on which each chain is also run as a user does, for the memory that it takes.
-        device: where networks run; a GPU if there is one.
+        cases_dir: folder of cases with 1 mm voxels and masks, as scripts/make_cases.py writes them.
+        output_dir: folder for the findings, a scored folder per chain, and chains.md.
+        data: description of the cases, in words.
+        detectors: short names of the detectors' bundles.
+        reducers: short names of the reducers' bundles; ``none`` leaves the stage out.
+        characterisers: short names of the characterisers' bundles; ``none`` leaves the stage out.
+        scans: DICOM folders on which each chain is also run as a user does, to measure its memory.
+        device: device of the networks; a GPU if there is one.
     """
     tune_allocator()
     chains = chains_of(_names(detectors), _names(reducers), _names(characterisers))
-    where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    figures = compare(Chains(chains, where), load_cases(cases_dir, (1.0, 1.0, 1.0)), output_dir, data)
+    network_device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    cases = load_cases(cases_dir, (1.0, 1.0, 1.0))
+    figures = score_chains(Chains(chains, network_device), cases, output_dir, data)
     memory = {chain: _memory(chain, _names(scans)) for chain in chains}
     table = HEADER + "".join(_row(chain, figures[chain], memory[chain]) for chain in chains)
     (Path(output_dir) / "chains.md").write_text(table)
@@ -58,7 +59,7 @@ def _names(given: Sequence[str] | str) -> list[str]:
 
 
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
-    """Peak of the runs on the scans, GB."""
+    """Peak memory in GB of runs of a chain on the scans; None without scans."""
     keys = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
     root = bundle_root("lung_nodule_cad")
     return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
@@ -66,14 +67,14 @@ def _memory(chain: Names, scans: Sequence[str]) -> float | None:
 
 def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:
     detection = figures["detection"]
-    one, at_rates = detection["fp_per_scan"].index(1), ("sensitivities", "sensitivities_ci")
-    at_one = [detection[name] and detection[name][one] for name in at_rates]
-    return row(
+    index = detection["fp_per_scan"].index(1)
+    at_one, at_one_ci = (detection[name] and detection[name][index] for name in ("sensitivities", "sensitivities_ci"))
+    return markdown_row(
         *(f"`{name}`" for name in chain),
         with_interval(detection["sensitivity"], detection["sensitivity_ci"], ".1%"),
         f"{detection['false_marks_per_scan']:.1f}",
         with_interval(detection["cpm"], detection["cpm_ci"], ".3f"),
-        with_interval(at_one[0], at_one[1], ".3f"),
+        with_interval(at_one, at_one_ci, ".3f"),
         _malignancy(figures["joint"]["malignancy_of_found"]),
         f"{figures['seconds']:.1f}",
         "-" if memory is None else f"{memory:.1f}",

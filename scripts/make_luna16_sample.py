@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a small folder of LUNA16's shape, made of real nodules in real lungs (``--help`` tells how).
+"""Write a small sample in LUNA16's layout, made of real nodules in real lungs; see ``--help``.
 
-For trying the training and scoring commands where LUNA16's 120 GB are not at hand. Figures on it are not LUNA16's.
+It serves to try the commands for training and scoring without LUNA16's 120 GB. Figures on it are not LUNA16's.
 """
 
 import csv
@@ -20,9 +20,9 @@ from lungcad.training.composites import ImplantedCases
 from make_cases import TRAINING_LUNGS
 
 UID = "1.2.826.0.1.3680043.8.498.{subset}.{scan}"
-"""pydicom's root, under which anyone may make examples."""
-WHOLE_MM = 1e4
-"""Nothing is farther from the lungs: nothing is blanked."""
+"""SeriesInstanceUID of a scan, under pydicom's root, where anyone may make examples."""
+NO_BLANKING_MM = 1e4
+"""Margin in mm around the lungs beyond which voxels are blanked; large, so that none are."""
 
 
 def sample(data_dir: str, output_dir: str, subsets: int = 2, scans: int = 3, nodules: int = 6) -> None:
@@ -30,10 +30,10 @@ def sample(data_dir: str, output_dir: str, subsets: int = 2, scans: int = 3, nod
 
     Args:
         data_dir: folder with nodules3d and lungs.
-        output_dir: receives the sample.
-        subsets: how many; nodules of different subsets are of different patients.
-        scans: in each subset.
-        nodules: in each scan.
+        output_dir: folder for the sample.
+        subsets: number of subsets; nodules of different subsets are of different patients.
+        scans: number of scans in each subset.
+        nodules: number of nodules in each scan.
     """
     if not 1 <= subsets <= 5:
         raise InputError("E-CONFIG", f"{subsets} subsets (expected 1 to 5, the folds of the nodules).")
@@ -41,7 +41,7 @@ def sample(data_dir: str, output_dir: str, subsets: int = 2, scans: int = 3, nod
     uids, found, excluded = [], [], []
     for subset in range(subsets):
         cases = ImplantedCases(data_dir, (subset,), TRAINING_LUNGS, scans=scans, nodules_per_scan=nodules, seed=subset,
-                               slices_per_voxel=1, margin_mm=WHOLE_MM)  # fmt: skip
+                               slices_per_voxel=1, margin_mm=NO_BLANKING_MM)  # fmt: skip
         for scan in range(scans):
             case, uid = cases[scan], UID.format(subset=subset, scan=scan)
             _write_image(root / f"subset{subset}" / f"{uid}.mhd", case)

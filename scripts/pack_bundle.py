@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pack a bundle to be run without this repository: ``python scripts/pack_bundle.py BUNDLE [--output_dir dist]``.
+"""Pack a bundle that runs without this repository: ``python scripts/pack_bundle.py BUNDLE [--output_dir dist]``.
 
 The pack is a folder and a zip of it: the bundle as it is, this package as ``lungcad`` beside its configs, for a chain
-the bundles that its stages can be, what to install, and a manifest that is checked on every run.
+the bundles for its stages, the requirements, and a manifest that is checked on every run.
 """
 
 import json
@@ -24,10 +24,10 @@ from lungcad.errors import InputError
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 PARTS = ("configs", "docs", "models", "LICENSE")
-"""What of a bundle is packed."""
+"""Files and folders of a bundle that are packed."""
 
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
-"""Date of everything in the zip: its bytes depend on nothing but what is packed."""
+"""Date of all files in the zip, so that its bytes depend on nothing but the files."""
 
 README = Template("""\
 # $name $version, packed
@@ -59,7 +59,7 @@ published one, then the files with the list, before the first run:
 
 
 def pack(name: str, target: Path) -> None:
-    """Fill the empty folder ``target`` with all that the bundle needs to run.
+    """Fill the empty folder ``target`` with a bundle and all files that it needs to run.
 
     Raises:
         InputError: E-BUNDLE, no such bundle; E-WEIGHTS, a bundle has no models/model.pt.
@@ -67,9 +67,9 @@ def pack(name: str, target: Path) -> None:
     root, meta = bundle_root(name), describe(name)
     _copy_bundle(root, target)
     if meta["stage"] == "chain":
-        for one in list_bundles():
-            if one["weights"] is not None:
-                _copy_bundle(Path(one["root"]), target / "stages" / one["name"])
+        for bundle in list_bundles():
+            if bundle["weights"] is not None:
+                _copy_bundle(Path(bundle["root"]), target / "stages" / bundle["name"])
         (target / "models").mkdir()
         shutil.copyfile(_first_network(root), target / "models" / "model.pt")
     package = Path(lungcad.__file__).parent
@@ -88,7 +88,7 @@ def pack(name: str, target: Path) -> None:
 def write_zip(folder: Path, path: Path) -> None:
     """Write a folder's files as a zip that unpacks to a folder of that name; same files, same bytes.
 
-    They are stored as they are: compression would save a tenth, and its bytes depend on the zlib at hand.
+    Files are stored uncompressed: compression would save a tenth, and its bytes depend on the installed zlib.
     """
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*")):
@@ -99,6 +99,7 @@ def write_zip(folder: Path, path: Path) -> None:
 
 
 def _copy_bundle(root: Path, target: Path) -> None:
+    """Copy the parts of a bundle; raises InputError E-WEIGHTS if it lacks weights."""
     hidden = shutil.ignore_patterns("__pycache__", ".*")
     for part in PARTS:
         if (root / part).is_dir():
@@ -111,7 +112,7 @@ def _copy_bundle(root: Path, target: Path) -> None:
 
 
 def _first_network(chain: Path) -> Path:
-    """The weights of a chain's ``network_def``: those of its first stage, for tools that look for models/model.pt."""
+    """Path of the weights of a chain's ``network_def``, its first stage, for tools that look for models/model.pt."""
     config = json.loads((chain / "configs" / "inference.json").read_text(encoding="utf-8"))
     detector = stage_bundle("detect", config["detector"], chain.parent)
     assert detector is not None, "a chain has a detector"
@@ -126,8 +127,8 @@ def main(bundle: str, output_dir: str = "dist") -> None:
     """Write OUTPUT_DIR/<bundle>/ and OUTPUT_DIR/<bundle>_v<version>.zip, and print the checksums to publish.
 
     Args:
-        bundle: a name from ``lungcad list``.
-        output_dir: made where absent; an earlier pack in it is replaced.
+        bundle: name from ``lungcad list``.
+        output_dir: folder, created if needed; an earlier pack in it is replaced.
     """
     target = Path(output_dir) / bundle
     with replaced_folder(target, ours=MANIFEST) as folder:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a paper's bundles and score them: ``python scripts/train.py split|cross_validate --help``.
 
-Run again after whatever stopped it: what is done is skipped, a training goes on from its last epoch.
+After an interruption, run the same command again: finished steps are skipped, a training continues from its last epoch.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 import fire
 
 from lungcad.bundle.registry import bundle_root
-from lungcad.chain.results_table import results
+from lungcad.chain.results_table import results_markdown
 from lungcad.console import guarded
 from lungcad.errors import InputError
 from lungcad.training.cases import LEFT_OUT
@@ -25,17 +25,17 @@ def split(
     bundle: str, cases_dir: str, runs_dir: str = "runs/split", recipe: str = "recipe", processes: int = 1,
     restarts: int = 0, **overrides: Any,
 ) -> None:  # fmt: skip
-    """Train on CASES_DIR/train, score on CASES_DIR/validation and CASES_DIR/test, as the bundle's recipe says.
+    """Train on CASES_DIR/train, score on CASES_DIR/validation and CASES_DIR/test, by the bundle's recipe.
 
     Args:
-        bundle: whose recipe to follow, e.g. lung_nodule_fpr_dou2017.
-        cases_dir: as scripts/make_cases.py writes it.
-        runs_dir: gets a folder for each step, and results.md.
-        recipe: configs/<recipe>.json of the bundle; some have others for their paper's comparisons. What recipes share
-            is done once in a runs_dir.
-        processes: that train together (torchrun).
-        restarts: how often a training that was killed starts again from its last epoch.
-        overrides: for every training, e.g. --epochs 2.
+        bundle: name of the bundle, e.g. lung_nodule_fpr_dou2017.
+        cases_dir: folder of cases, as scripts/make_cases.py writes it.
+        runs_dir: folder for one folder per step, and results.md.
+        recipe: name of the recipe, configs/<recipe>.json of the bundle; some bundles have others for their paper's
+            comparisons. Steps that recipes share are done once in a runs_dir.
+        processes: number of processes that train together (torchrun).
+        restarts: number of times that a training that was killed starts again from its last epoch.
+        overrides: options of every training, e.g. --epochs 2.
     """
     root = Path(cases_dir)
     cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
@@ -43,25 +43,25 @@ def split(
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
     scored = [step.name for step in steps if step.config in ("evaluate", "merge") and step.cases != "train"]
-    _tell({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
+    _write_results({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
 
 
 def cross_validate(
     bundle: str, cases_dir: str, runs_dir: str = "runs/folds", recipe: str = "recipe", processes: int = 1,
     restarts: int = 0, **overrides: Any,
 ) -> None:  # fmt: skip
-    """For each CASES_DIR/subset<k>: train on all others, score on it; at the end score all scans together.
+    """Train on all other subsets and score, for each CASES_DIR/subset<k>; at the end score all scans together.
 
     Args:
-        bundle: whose recipe to follow, e.g. lung_nodule_fpr_dou2017.
-        cases_dir: with subset0, subset1 ... as ``make_cases.py luna16 --by_subset True`` or ``make_nodules.py`` writes
-            them; subset<k>_scaled are further versions of their scans, to train on only.
-        runs_dir: gets a folder for each subset, and results.md.
-        recipe: configs/<recipe>.json of the bundle; some have others for their paper's comparisons. What recipes share
-            is done once in a runs_dir.
-        processes: that train together (torchrun).
-        restarts: how often a training that was killed starts again from its last epoch.
-        overrides: for every training, e.g. --epochs 2.
+        bundle: name of the bundle, e.g. lung_nodule_fpr_dou2017.
+        cases_dir: folder with subset0, subset1 ... as ``make_cases.py luna16 --by_subset True`` or
+            ``make_nodules.py`` writes them; subset<k>_scaled are further versions of their scans, for training only.
+        runs_dir: folder for one folder per subset, and results.md.
+        recipe: name of the recipe, configs/<recipe>.json of the bundle; some bundles have others for their paper's
+            comparisons. Steps that recipes share are done once in a runs_dir.
+        processes: number of processes that train together (torchrun).
+        restarts: number of times that a training that was killed starts again from its last epoch.
+        overrides: options of every training, e.g. --epochs 2.
     """
     folders = [folder for folder in sorted(Path(cases_dir).glob("subset*")) if folder.is_dir()]
     subsets = [folder for folder in folders if folder.name[6:].isdigit()]
@@ -77,12 +77,12 @@ def cross_validate(
         run_recipe(steps, Path(runs_dir) / subset.name, {"train": others, "test": [subset]}, processes=processes,
                    restarts=restarts, overrides=overrides)  # fmt: skip
     tests = [step.name for step in steps if step.cases == "test"]
-    _tell({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
+    _write_results({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
           _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
 
 
 def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:
-    """Refuse a case that would be trained and scored on."""
+    """Raise InputError E-CONFIG for a case that is in two splits, thus trained and scored on."""
     seen: dict[str, str] = {}
     for split, folders in splits.items():
         for name in sorted(path.stem for folder in folders for path in folder.glob("*.npz")):
@@ -100,9 +100,9 @@ def _table(runs_dir: str, recipe: str) -> Path:
     return Path(runs_dir) / f"{recipe.replace('recipe', 'results')}.md"
 
 
-def _tell(scored: Mapping[str, Sequence[Path]], table: Path, cases_dir: Path) -> None:
-    """Write and print the tables, and which scans it does not speak of."""
-    text = results(scored)
+def _write_results(scored: Mapping[str, Sequence[Path]], table: Path, cases_dir: Path) -> None:
+    """Write and print the tables, and list the scans that were refused and thus not scored."""
+    text = results_markdown(scored)
     refused = sorted({line for path in cases_dir.glob(f"*/{LEFT_OUT}") for line in path.read_text().splitlines()})
     if refused:
         text += "\n".join(["", f"Not scored, refused when the cases were made: {len(refused)}", *refused, ""])

@@ -28,7 +28,7 @@ def write_sha256(root: Path) -> None:
 
 
 def write_small_series(folder: Path) -> tuple[Path, Path]:
-    """The small synthetic chest as a DICOM series, and its nodules as a table of candidates."""
+    """Write the small synthetic chest as a DICOM series, its nodules as a table of candidates; returns both paths."""
     from pydicom import dcmread
 
     from lungcad.phantom import SIZES, make_phantom, write_series
@@ -43,7 +43,7 @@ def write_small_series(folder: Path) -> tuple[Path, Path]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MONAI from telling what it parses, so that a line is a check."""
+    """Silence MONAI's log messages, so that every line of output is a check."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -55,22 +55,22 @@ def main(*bundles: str, schema: str | None = None, inference: bool = True, write
     """Verify bundles; exit code 1 if a check fails.
 
     Args:
-        bundles: names; all by default.
-        schema: copy of MONAI's metadata schema. Else the variable LUNGCAD_META_SCHEMA, the copy in
+        bundles: names of bundles; all by default.
+        schema: path of a copy of MONAI's metadata schema; by default the variable LUNGCAD_META_SCHEMA, the copy in
             ../shared/data/schema beside the checkout, or MONAI's own URL.
-        inference: also run each bundle on a small synthetic series.
-        write_hash: first write the SHA-256 of each model.pt into its metadata.json.
+        inference: run each bundle on a small synthetic series too.
+        write_hash: write the SHA-256 of each model.pt into its metadata.json first.
     """
-    roots = [bundle_root(name).resolve() for name in bundles or [one["name"] for one in list_bundles()]]
+    roots = [bundle_root(name).resolve() for name in bundles or [bundle["name"] for bundle in list_bundles()]]
     beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "schema" / "meta_schema_20240725.json"
-    found = schema or os.environ.get("LUNGCAD_META_SCHEMA") or (beside if beside.is_file() else None)
+    copy = schema or os.environ.get("LUNGCAD_META_SCHEMA") or (beside if beside.is_file() else None)
     failed = 0
     with quiet(), tempfile.TemporaryDirectory() as work:
         series, candidates = write_small_series(Path(work)) if switch("inference", inference) else (None, None)
         for root in roots:
             if switch("write_hash", write_hash):
                 write_sha256(root)
-            failed += len(verify(root, Path(found) if found else None, Path(work), series, candidates))
+            failed += len(verify(root, Path(copy) if copy else None, Path(work), series, candidates))
     print(f"{len(roots)} bundles, {failed} failed checks")
     sys.exit(1 if failed else 0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a MAP's build context with the SDK's own packager, all but the call of Docker.
+"""Write the build context of a MAP (MONAI Application Package) with the SDK's own packager, without a call of Docker.
 
 ``python build_context.py MODELS TAG CONTEXT``, in the environment of setup.sh.
 """
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class ContextBuilder(PythonAppBuilder):
-    """The packager's builder, which stops where it would call Docker."""
+    """Builder of the packager that stops where it would call Docker."""
 
     def _build_internal(self, dockerfile: str, platform_parameters: PlatformParameters) -> PlatformBuildResults:
         return PlatformBuildResults(platform_parameters)

@@ -185,7 +185,7 @@ class Commands:
         figures, curve = score_submission(
             submission, annotations, excluded, seriesuids, series_map=series_map, score_column=score_column,
             baseline=baseline, more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan),
-            max_marks=whole("max_marks", max_marks, 0), rounds=whole("bootstraps", bootstraps, 1),
+            max_marks=whole("max_marks", max_marks, 0), bootstraps=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
         if switch("json", json):
@@ -216,7 +216,7 @@ class Commands:
 
         figures = score_predictions(
             predictions, baseline=baseline, threshold=probability("threshold", threshold),
-            bins=whole("bins", bins, 1), rounds=whole("bootstraps", bootstraps, 1),
+            bins=whole("bins", bins, 1), bootstraps=whole("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures)
         if switch("json", json):

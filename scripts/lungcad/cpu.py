@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this processor is good at, and how to make PyTorch use it."""
+"""Fast inference with PyTorch on this processor: memory allocator, data type, memory format."""
 
 import ctypes
 import platform
@@ -31,7 +31,7 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
     emulated and many times slower than float32.
 
     Args:
-        device: where the network runs.
+        device: device of the network.
         precision: ``auto``, ``float32`` or ``bfloat16``.
 
     Raises:
@@ -51,7 +51,7 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
 
 
 def autocast(device: "torch.device", precision: str = "auto") -> "torch.autocast":
-    """Context in which networks work in :func:`fast_dtype`."""
+    """Context in which networks compute in :func:`fast_dtype`; raises the same error."""
     import torch
 
     dtype = fast_dtype(device, precision)
@@ -59,7 +59,7 @@ def autocast(device: "torch.device", precision: str = "auto") -> "torch.autocast
 
 
 def channels_last(batch: "Tensor") -> "Tensor":
-    """The batch (B, C, H, W) or (B, C, X, Y, Z) with its channels last in memory, as convolutions like it."""
+    """Batch (B, C, H, W) or (B, C, X, Y, Z) with its channels last in memory, the fastest layout for convolutions."""
     import torch
 
     form = torch.channels_last_3d if batch.ndim == 5 else torch.channels_last
@@ -67,9 +67,9 @@ def channels_last(batch: "Tensor") -> "Tensor":
 
 
 def channels_last_network(network: "nn.Module") -> "nn.Module":
-    """The network with its kernels laid out for :func:`channels_last` batches.
+    """Network with its kernels laid out for :func:`channels_last` batches.
 
-    Inferers call it in inference mode; the kernels stay such that autograd takes them afterwards.
+    Inferers call it in inference mode; kernels that autograd could use before, it can use afterwards too.
     """
     import torch
 

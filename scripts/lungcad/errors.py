@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception for input that the program refuses: a stable code, what is wrong, what to do."""
+"""Exception for input that the program refuses: a stable code, the fault, and advice."""
 
 from lungcad.printable import printable
 
 
 class InputError(ValueError):
-    """Bad input, told to the user in one line and with exit code 2.
+    """Bad input, reported to the user in one line, with exit code 2.
 
     Args:
-        code: stable and searchable, such as ``E-GEOM-SPACING``; documented in the intake table.
-        message: what is wrong, with numbers and units.
-        advice: what the user can do about it.
+        code: stable, searchable code such as ``E-GEOM-SPACING``; documented in the intake table.
+        message: description of the fault, with numbers and units.
+        advice: advice to the user on how to remedy it.
     """
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:

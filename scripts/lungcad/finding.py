@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A finding: the one currency between stages, in patient millimetres."""
+"""Finding: a suspected nodule in patient millimetres, the only type of result that stages exchange."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -34,7 +34,7 @@ class FindingMask:
 
 @dataclass(frozen=True)
 class Finding:
-    """A suspected nodule. What no stage has found out is None, never 0.
+    """Suspected nodule. A value that no stage has computed is None, never 0.
 
     Attributes:
         center_lps_mm: (x, y, z) in DICOM patient LPS millimetres.
@@ -42,10 +42,10 @@ class Finding:
         detection_score: score of the candidate detection in [0, 1].
         nodule_probability: probability after false positive reduction, in [0, 1].
         malignancy_probability: probability in [0, 1] that LIDC-IDRI's readers would call it malignant.
-        attributes: score on LIDC's own scale by LIDC's name.
+        attributes: scores on LIDC's own scales by LIDC's names (:data:`ATTRIBUTES`).
         volume_mm3: volume of the mask; None without a mask.
-        mask: voxels, where a stage segmented the nodule; not part of :meth:`as_dict`, and two findings that differ in
-            it alone are equal.
+        mask: voxels of the nodule, where a stage segmented it; not part of :meth:`as_dict`, and two findings that
+            differ in their masks alone are equal.
     """
 
     center_lps_mm: tuple[float, float, float]
@@ -59,7 +59,7 @@ class Finding:
 
     @property
     def score(self) -> float | None:
-        """Probability that the finding is reported with: nodule probability, else detection score."""
+        """Probability with which the finding is reported: nodule probability, else detection score."""
         return self.detection_score if self.nodule_probability is None else self.nodule_probability
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,14 +69,15 @@ class Finding:
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "Finding":
         """Finding from the output of :meth:`as_dict`; further keys (id, slice ...) are ignored."""
-        known: dict[str, Any] = {name: entry.get(name) for name in _WRITTEN}
+        values: dict[str, Any] = {name: entry.get(name) for name in _WRITTEN}
         x, y, z = map(float, entry["center_lps_mm"])
-        return cls(**known | {"center_lps_mm": (x, y, z)})
+        return cls(**values | {"center_lps_mm": (x, y, z)})
 
 
 _WRITTEN = tuple(attribute.name for attribute in fields(Finding) if attribute.name != "mask")
+"""Attributes that :meth:`Finding.as_dict` writes."""
 
 
 def centers_of(findings: Sequence[Finding]) -> np.ndarray:
-    """Centres (N, 3) in LPS mm."""
+    """Centres (N, 3) of N findings in LPS mm."""
     return np.array([finding.center_lps_mm for finding in findings], dtype=float).reshape(-1, 3)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points, affines and the only place where LPS (DICOM) and RAS (NIfTI, MONAI) are exchanged.
+"""Geometry: affines, the exchange of LPS (DICOM) and RAS (NIfTI, MONAI), spheres and slices, orientation of volumes.
 
-An affine maps a voxel index (x, y, z, 1) to patient millimetres; voxel centres sit on whole indices.
+An affine maps a voxel index (x, y, z, 1) to patient millimetres; voxel centres lie at whole indices. LPS and RAS are
+exchanged here only.
 """
 
 from collections.abc import Sequence
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
 
 
 _FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Change from LPS to RAS and back."""
 
 
 def swap_lps_ras(affine: np.ndarray) -> np.ndarray:
-    """Turn an LPS affine (4, 4) into the RAS affine of the same grid, or back: the flip is its own inverse."""
+    """Convert an LPS affine (4, 4) to the RAS affine of the same grid, or back: the flip is its own inverse."""
     return _FLIP_XY @ np.asarray(affine, dtype=np.float64)
 
 
 def affine_of(columns: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(4, 4) from the steps along the axes, (3, 3) by column, and the first voxel, (3,), in mm."""
+    """Affine (4, 4) from the steps along the axes, columns of (3, 3), and the first voxel's position (3,), in mm."""
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = columns, origin
     return affine
@@ -42,48 +44,48 @@ def to_index(affine: np.ndarray, world: np.ndarray | Sequence[float]) -> np.ndar
 
 
 def scaled_affine(affine: np.ndarray, first_index: Sequence[float], step: Sequence[float]) -> np.ndarray:
-    """Affine of a grid whose voxel (0, 0, 0) sits at ``first_index`` of the old one and strides ``step`` old voxels."""
+    """Affine (4, 4) of a grid with voxels ``step`` old voxels apart, the first at ``first_index`` of the old grid."""
     inner = np.diag([*step, 1.0])
     inner[:3, 3] = first_index
     return affine @ inner
 
 
 def sphere_diameter(volume: np.ndarray | float) -> Any:
-    """Diameter of the sphere of a volume, or of each of several: mm of mm^3, voxels of a number of voxels."""
+    """Diameter of a sphere with the same volume, in mm for mm3, in voxels for a voxel count; also for arrays."""
     return np.cbrt(6 / np.pi * volume)
 
 
-def enclosing_slices(center: float, radius: float, count: int, most: int) -> list[int]:
-    """Which slices a nodule is in: those no farther than its radius, at least the nearest one.
+def enclosing_slices(center: float, radius: float, count: int, max_slices: int) -> list[int]:
+    """Indices of the slices through a nodule: those within its radius, at least the nearest one.
 
     Args:
-        center: of the nodule, as a continuous index of slices.
-        radius: in slices.
-        count: slices there are.
-        most: where there are more they are thinned out evenly.
+        center: centre of the nodule, a continuous slice index.
+        radius: radius of the nodule in slices.
+        count: number of slices of the volume.
+        max_slices: largest number of indices; where there are more, they are thinned out evenly.
 
     Returns:
-        Indices, ascending.
+        Slice indices, ascending.
     """
     nearest = int(np.clip(np.rint(center), 0, count - 1))
     low, high = max(int(np.ceil(center - radius)), 0), min(int(np.floor(center + radius)), count - 1)
     inside = list(range(min(low, nearest), max(high, nearest) + 1)) if low <= high else [nearest]
-    if len(inside) <= most:
+    if len(inside) <= max_slices:
         return inside
-    if most == 1:
+    if max_slices == 1:
         return [nearest]
-    return [inside[n] for n in np.rint(np.linspace(0, len(inside) - 1, most)).astype(int)]
+    return [inside[n] for n in np.rint(np.linspace(0, len(inside) - 1, max_slices)).astype(int)]
 
 
 @dataclass(frozen=True)
 class Canonical:
-    """A volume seen along the patient's axes, whatever way it was scanned (prone, feet first, sagittal, descending).
+    """View of a volume along the patient's axes, however it was scanned (prone, feet first, sagittal, descending).
 
     Attributes:
         hu: (X, Y, Z) float32 view of the volume, axes permuted but not yet reversed: torch has no negative strides.
         reverse: for each axis, whether ``hu`` runs against the patient's axis.
         affine: (4, 4) float64, index of ``hu`` *after* reversal to LPS mm. Each axis points along its own positive
-            patient axis as nearly as a permutation allows; what obliqueness is left stays in here.
+            patient axis as nearly as a permutation allows; the affine keeps the obliqueness that remains.
     """
 
     hu: "torch.Tensor"
@@ -92,20 +94,20 @@ class Canonical:
 
     @property
     def spacing_mm(self) -> np.ndarray:
-        """(3,) distance between voxel centres along the canonical axes."""
+        """Distance (3,) between voxel centres along the canonical axes, in mm."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
 
 def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], tuple[bool, bool, bool], np.ndarray]:
-    """Find which index axis runs nearest to each of the patient's axes.
+    """Match each of the patient's axes with the index axis that runs nearest to it.
 
     Args:
         affine: (4, 4) index to LPS mm.
-        shape: of the volume, in its own order.
+        shape: shape of the volume, in its own order of axes.
 
     Returns:
-        The index axes in the patient's order, whether each runs against the patient's, and the (4, 4) affine of the
-        volume with its axes so permuted and then reversed.
+        Index axes in the order of the patient's axes, whether each runs against the patient's, and the (4, 4) affine
+        of the volume with its axes permuted and reversed accordingly.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -121,22 +123,22 @@ def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], t
 
 
 def canonical(volume: Volume) -> Canonical:
-    """See ``volume`` along the patient's axes; no copy unless torch cannot view the array."""
+    """View of a volume along the patient's axes; copies only where torch cannot view the array."""
     import torch
 
     order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
-    as_is = volume.hu.flags.writeable and all(stride > 0 for stride in volume.hu.strides)
-    hu = torch.from_numpy(volume.hu if as_is else volume.hu.copy())
+    viewable = volume.hu.flags.writeable and all(stride > 0 for stride in volume.hu.strides)
+    hu = torch.from_numpy(volume.hu if viewable else volume.hu.copy())
     return Canonical(hu.permute(order), reverse, affine)
 
 
 def in_memory_order(tensor: "torch.Tensor") -> tuple["torch.Tensor", list[int]]:
-    """Permute so that memory is walked in order, several times faster; also the order that undoes it."""
+    """Permute a tensor to the order of its memory, several times faster to read; returns the inverse order too."""
     order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
     return tensor.permute(order), [order.index(axis) for axis in range(tensor.ndim)]
 
 
 def nearest_lps_order(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """View ``hu`` with its axes ordered and flipped to run nearest to left, posterior, superior; with its affine."""
+    """View of HU (X, Y, Z), its axes nearest to left, posterior and superior, and its affine (4, 4) to LPS mm."""
     order, reverse, affine = patient_axes(volume.affine, volume.hu.shape)
     return np.flip(volume.hu.transpose(order), tuple(np.flatnonzero(reverse).tolist())), affine

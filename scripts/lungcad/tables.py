@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read tables that people made: CSV with a header, comma or tab, plain or gzipped; faults are told with their line."""
+"""Tables: read CSV files that people made, reporting faults with their line, and write Markdown tables.
+
+A CSV file has a header, is separated by commas or tabs, and may be gzipped.
+"""
 
 import csv
 import gzip
@@ -18,11 +21,11 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """Row of a table.
 
     Attributes:
         table: name of the file.
-        line: where the row ends in it, counted from 1.
+        line: number of the row's last line in the file, from 1.
         cells: text by column, without blanks around it.
     """
 
@@ -31,13 +34,13 @@ class Row:
     cells: dict[str, str]
 
     def text(self, column: str) -> str:
-        """Text of a cell; raises InputError E-TABLE where it is empty."""
+        """Text of a cell; raises InputError E-TABLE if it is empty."""
         if not self.cells[column]:
             raise self.refusal(f"{column} is empty")
         return self.cells[column]
 
     def number(self, column: str) -> float:
-        """Finite number in a cell; raises InputError E-TABLE where it is anything else."""
+        """Finite number in a cell; raises InputError E-TABLE for anything else."""
         try:
             value = float(self.cells[column])
         except ValueError:
@@ -47,18 +50,18 @@ class Row:
         return value
 
     def refusal(self, what: str, advice: str = "") -> InputError:
-        """Make the error that this row is refused with."""
+        """Error InputError E-TABLE that refuses this row, with its file and line."""
         return InputError("E-TABLE", f"{self.table}, line {self.line}: {what}.", advice)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as read.
+    """Table read from a file.
 
     Attributes:
-        name: of the file.
-        columns: in the file's order.
-        rows: in the file's order; a header alone is a table without rows.
+        name: name of the file.
+        columns: names of the columns, in the file's order.
+        rows: rows in the file's order; a header alone is a table without rows.
     """
 
     name: str
@@ -70,12 +73,12 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> Table:
     """Read a table; empty lines are skipped, further columns are kept.
 
     Args:
-        path: CSV; tab separated if the header holds a tab; gzipped or not.
-        required: columns that must be there.
+        path: path of a CSV file; tab separated if the header holds a tab; gzipped or not.
+        required: names of columns that must be present.
 
     Raises:
-        InputError: E-TABLE, where there is no such file, it is empty or not text, a column is missing or there twice,
-            or a row has more or fewer cells than the header.
+        InputError: E-TABLE, there is no such file, it is empty or not text, a column is missing or appears twice, or a
+            row has more or fewer cells than the header.
     """
     name = Path(path).name
     (_, columns), *lines = _lines(path, name)
@@ -87,7 +90,7 @@ def read_names(path: str | Path, column: str) -> tuple[Row, ...]:
     """Read a list of names: a table with that column, or one name per line without a header.
 
     Raises:
-        InputError: E-TABLE, where the file cannot be read, is empty, or a name is empty or there twice.
+        InputError: E-TABLE, the file cannot be read, is empty, or a name is empty or appears twice.
     """
     name = Path(path).name
     (_, header), *_ = lines = _lines(path, name)
@@ -103,7 +106,7 @@ def read_names(path: str | Path, column: str) -> tuple[Row, ...]:
 
 
 def refuse_duplicates(rows: Sequence[Row], column: str) -> None:
-    """Raise InputError E-TABLE where two rows have the same name in ``column``, or a row has none."""
+    """Raise InputError E-TABLE if two rows have the same name in ``column``, or a row has none."""
     first: dict[str, int] = {}
     for row in rows:
         text = row.text(column)
@@ -113,6 +116,7 @@ def refuse_duplicates(rows: Sequence[Row], column: str) -> None:
 
 
 def _rows(name: str, columns: Sequence[str], lines: Sequence[tuple[int, list[str]]]) -> tuple[Row, ...]:
+    """Rows from numbered lines of cells; raises InputError E-TABLE if their number is not that of the columns."""
     rows = []
     for number, cells in lines:
         if len(cells) != len(columns):
@@ -123,7 +127,7 @@ def _rows(name: str, columns: Sequence[str], lines: Sequence[tuple[int, list[str
 
 
 def _lines(path: str | Path, name: str) -> list[tuple[int, list[str]]]:
-    """Line number and stripped cells of every line that is not empty; at least one."""
+    """Line number and stripped cells of every line that is not empty; at least one, else InputError E-TABLE."""
     try:
         raw = Path(path).read_bytes()
         text = (gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode("utf-8-sig")
@@ -142,6 +146,7 @@ def _lines(path: str | Path, name: str) -> list[tuple[int, list[str]]]:
 
 
 def _check_columns(name: str, columns: Sequence[str], required: Sequence[str]) -> None:
+    """Raise InputError E-TABLE if a column appears twice or a required one is missing."""
     double = sorted({column for column in columns if columns.count(column) > 1})
     if double:
         text = f"{name}: column {', '.join(double)} stands there more than once."
@@ -152,13 +157,20 @@ def _check_columns(name: str, columns: Sequence[str], required: Sequence[str]) -
                          f"Expected the columns {', '.join(required)}.")  # fmt: skip
 
 
-def row(*cells: Any) -> str:
-    """One line of a table."""
+def markdown_row(*cells: Any) -> str:
+    """Row of a Markdown table, with its line end."""
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None, form: str, unit: str = "") -> str:
-    """Format a figure with its interval, the unit behind the figure; a dash where it is unknown."""
+    """Figure with its interval, such as ``0.812 (0.780 to 0.840)``; a dash if unknown.
+
+    Args:
+        value: the figure.
+        interval: lower and upper end.
+        form: format of the three numbers, such as ``.3f``.
+        unit: unit, written behind the figure.
+    """
     if value is None or interval is None:
         return "-"
     low, high = interval

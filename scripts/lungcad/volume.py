@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CT volume in Hounsfield units with its place in the patient: what every reader returns."""
+"""CT volume in Hounsfield units with its position in the patient, the result of every reader, and its notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,46 +11,46 @@ import numpy as np
 from lungcad.printable import printable
 
 LOWEST_HU = -1024.0
-"""Of every volume; padding becomes this, and what lies beyond a volume has it."""
+"""Lowest HU of a volume; also the value of padding and of everything beyond the volume."""
 MAX_HU = 32767.0
-"""No CT number scale, extended ones included, goes beyond."""
+"""Highest HU of any CT number scale, extended ones included."""
 AIR_BELOW_HU = -900.0
-"""Air in a calibrated CT is below, that of the trachea too."""
+"""Upper end of air in a calibrated CT in HU, that in the trachea included."""
 AIR_FRACTION = 0.001
-"""At least so much of a CT's voxels is air; six chest CTs cut tight around the lungs have it at -960 HU or below."""
+"""Least share of air among a CT's voxels; in six chest CTs cropped to the lungs it has -960 HU or less."""
 
 
 class Notice(str):
-    """A warning (``W-...``) or a note (``N-...``) about the input: reads as ``W-SPACING text``."""
+    """Warning (``W-...``) or note (``N-...``) about the input: a string such as ``W-SPACING text``, and its code."""
 
     code: str
 
     def __new__(cls, code: str, text: str = "") -> "Notice":
-        """Join code and text; both stay readable from the string."""
+        """Notice with the string ``code text``; the text is made printable."""
         notice = super().__new__(cls, f"{code} {printable(text)}".rstrip())
         notice.code = code
         return notice
 
 
 def air_hu(hu: np.ndarray) -> float:
-    """HU that AIR_FRACTION of the values lie below, padding left out; LOWEST_HU where there is nothing else."""
+    """Quantile :data:`AIR_FRACTION` of the HU without padding; LOWEST_HU where there is nothing but padding."""
     values = hu[hu > LOWEST_HU]
     return float(np.quantile(values, AIR_FRACTION)) if values.size else LOWEST_HU
 
 
-def no_air(air: float) -> list[Notice]:
-    """W-HU where the least dense matter of a volume, as :func:`air_hu` gives it, is no air."""
+def warn_without_air(air: float) -> list[Notice]:
+    """Warning W-HU where the least dense matter of a volume, the HU of :func:`air_hu`, is no air; else nothing."""
     text = f"no air in the volume: the least dense voxels have {air:.0f} HU (expected below {AIR_BELOW_HU:.0f})."
     return [Notice("W-HU", text)] if air > AIR_BELOW_HU else []
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a volume was read from, so that a writer can read its headers again.
+    """Source of a volume, from which a writer can read its headers again.
 
     Attributes:
         path: DICOM folder or file, or volume file; never printed or written, since it may name the patient.
-        leniency: options with which it was read, see :class:`lungcad.dicom.Leniency`.
+        leniency: options of the reader, see :class:`lungcad.dicom.Leniency`.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Origin:
 
 @dataclass
 class Volume:
-    """One validated CT series.
+    """CT volume of one validated series.
 
     Attributes:
         hu: (X, Y, Z) float32, Hounsfield units, at least -1024; X runs along the image rows (columns of
@@ -70,10 +70,10 @@ class Volume:
         sop_instance_uids: SOP Instance UID by index along Z; one repeated UID for a multi-frame object;
             empty where the input is not DICOM.
         instance_numbers: InstanceNumber by index along Z, None where absent.
-        study_uid, frame_of_reference_uid: empty where unknown.
-        description: what may be printed about the series; never a patient's name or id.
-        warnings: what was noticed and accepted.
-        origin: where it was read from; None for an array.
+        study_uid, frame_of_reference_uid: UIDs, empty where unknown.
+        description: text about the series that may be printed; never a patient's name or id.
+        warnings: warnings and notes about faults that were accepted.
+        origin: source that it was read from; None for an array.
     """
 
     hu: np.ndarray

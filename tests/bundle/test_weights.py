@@ -123,7 +123,7 @@ def test_a_training_starts_from_weights_but_for_what_is_to_be_fresh(weights: Pat
     stored, new = load_state(weights), network(5)
     new[0] = nn.Conv3d(1, 3, 3)
     before = new[1].weight.clone()
-    assert initialised(new, str(weights), CPU, fresh="1.") is new
+    assert initialised(new, str(weights), CPU, reset_prefix="1.") is new
     torch.testing.assert_close(new[0].weight, stored["0.weight"])
     assert torch.equal(new[1].weight, before)  # five channels, where the stored ones are three
     with pytest.raises(RuntimeError):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from lungcad.chain.benchmark import DenseInferer, SameGrid, TimedWindows, compare
+from lungcad.chain.benchmark import DenseInferer, SameGrid, TimedWindows, compare_findings
 from lungcad.finding import Finding
 from lungcad.papers.dou2017.inference import LungFCNInferer
 from lungcad.papers.dou2017.network import CandidateFCN
@@ -19,22 +19,22 @@ FOUND = [
 
 
 def test_equal_findings_differ_in_nothing() -> None:
-    result = compare(FOUND, FOUND, 0.3)
+    result = compare_findings(FOUND, FOUND, 0.3)
     assert (result["findings_fast"], result["findings_reference"], result["without_partner"]) == (2, 2, 0)
     assert result["largest_center_distance_mm"] == result["largest_probability_difference"] == 0
 
 
 def test_largest_change_is_told() -> None:
     moved = [replace(FOUND[0], center_lps_mm=(10.0, 3.0, 4.0)), replace(FOUND[1], nodule_probability=0.4), FOUND[2]]
-    result = compare(moved, FOUND, 0.3)
+    result = compare_findings(moved, FOUND, 0.3)
     assert result["largest_center_distance_mm"] == pytest.approx(5)
     assert result["largest_probability_difference"] == pytest.approx(0.2)
 
 
 def test_lost_and_new_findings_have_no_partner() -> None:
-    assert compare(FOUND[1:], FOUND, 0.3)["without_partner"] == 1
-    assert compare(FOUND, FOUND[:1], 0.3)["without_partner"] == 1
-    assert compare([], FOUND, 0.3)["findings_fast"] == 0
+    assert compare_findings(FOUND[1:], FOUND, 0.3)["without_partner"] == 1
+    assert compare_findings(FOUND, FOUND[:1], 0.3)["without_partner"] == 1
+    assert compare_findings([], FOUND, 0.3)["findings_fast"] == 0
 
 
 @pytest.mark.parametrize("measure", [1, 3, 8])

@@ -13,7 +13,7 @@ from small_cases import CPU
 import compare_chains
 from lungcad.chain import compare as chain_comparison
 from lungcad.chain.chain import Chain
-from lungcad.chain.compare import Chains, chains_of, compare, scan_of
+from lungcad.chain.compare import Chains, chains_of, scan_of, score_chains
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
@@ -105,7 +105,7 @@ def test_one_chain_does_not_change_what_another_found() -> None:
 def test_chains_are_scored_and_what_was_run_is_not_run_again(tmp_path: Path) -> None:
     cases = [lung_case(f"p{n}", n / 10) for n in range(3)]
     chains = chains_of(["finds", "misses"], ["none", "doubts"], ["right", "wrong"])
-    figures = compare(Chains(chains, CPU), cases, tmp_path, "three boxes")
+    figures = score_chains(Chains(chains, CPU), cases, tmp_path, "three boxes")
     assert figures["finds", "doubts", "right"]["detection"]["cpm"] == 1.0
     assert figures["finds", "none", "right"]["detection"]["cpm"] < 1.0  # the false one is as sure as the nodules
     assert figures["misses", "doubts", "right"]["detection"]["sensitivity"] == 0.5
@@ -113,16 +113,16 @@ def test_chains_are_scored_and_what_was_run_is_not_run_again(tmp_path: Path) -> 
     assert figures["finds", "doubts", "wrong"]["joint"]["malignancy_of_found"]["auc"] == 0.0
     assert figures["misses", "doubts", "right"]["joint"]["malignancy_of_found"] is None  # one class alone
     before = len(Stage.runs)
-    again = compare(Chains(chains, CPU), cases, tmp_path, "three boxes")
+    again = score_chains(Chains(chains, CPU), cases, tmp_path, "three boxes")
     assert len(Stage.runs) == before and again == figures
-    compare(Chains([*chains, ("misses", "none", "none")], CPU), cases, tmp_path, "three boxes")
+    score_chains(Chains([*chains, ("misses", "none", "none")], CPU), cases, tmp_path, "three boxes")
     assert Stage.runs[before:] == ["misses"] * len(cases)
 
 
 @pytest.mark.usefixtures("fake")
 def test_the_table_has_a_cell_for_each_column_and_a_dash_where_nothing_is_known(tmp_path: Path) -> None:
     chains = chains_of(["finds", "misses"], ["doubts"], ["right"])
-    figures = compare(Chains(chains, CPU), [lung_case(f"p{n}", n / 10) for n in range(3)], tmp_path, "three boxes")
+    figures = score_chains(Chains(chains, CPU), [lung_case(f"p{n}", n / 10) for n in range(3)], tmp_path, "three boxes")
     right = compare_chains._row(chains[0], figures[chains[0]], 3.14)
     alone = compare_chains._row(chains[1], figures[chains[1]], None)
     assert {line.count("|") for line in (*compare_chains.HEADER.splitlines(), right, alone)} == {11}
@@ -135,9 +135,9 @@ def test_the_table_has_a_cell_for_each_column_and_a_dash_where_nothing_is_known(
 @pytest.mark.usefixtures("fake")
 def test_other_weights_are_run_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chains = chains_of(["finds"], ["none"], ["none"])
-    compare(Chains(chains, CPU), [lung_case("a")], tmp_path, "a box")
+    score_chains(Chains(chains, CPU), [lung_case("a")], tmp_path, "a box")
     monkeypatch.setattr(Stage, "weights", "b")
-    compare(Chains(chains, CPU), [lung_case("a")], tmp_path, "a box")
+    score_chains(Chains(chains, CPU), [lung_case("a")], tmp_path, "a box")
     assert Stage.runs == ["finds", "finds"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from monai.data import load_decathlon_datalist
 
 import make_datalists
-from lungcad.datalists.files import Item, fold_lists, patient_fold, settle_missing, sphere_box, write_lists
+from lungcad.datalists.files import Item, fold_lists, patient_fold, report_missing, sphere_box, write_lists
 from lungcad.errors import InputError
 
 
@@ -61,12 +61,12 @@ def test_monai_reads_the_lists_and_leaves_identifiers_alone(tmp_path: Path) -> N
 
 def test_missing_things_are_reported_and_refused_unless_allowed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"2 of 5 missing; first: series 1.2: no image.*--allow_missing") as caught:
-        settle_missing(tmp_path, ["series 1.2: no image", "series 1.3: no image"], 5, allow=False)
+        report_missing(tmp_path, ["series 1.2: no image", "series 1.3: no image"], 5, allow=False)
     assert caught.value.code == "E-DATALIST-MISSING"
     assert (tmp_path / "missing.txt").read_text() == "series 1.2: no image\nseries 1.3: no image\n"
-    settle_missing(tmp_path, ["series 1.2: no image"], 5, allow=True)
+    report_missing(tmp_path, ["series 1.2: no image"], 5, allow=True)
     assert (tmp_path / "missing.txt").read_text() == "series 1.2: no image\n"
-    settle_missing(tmp_path, [], 5, allow=False)
+    report_missing(tmp_path, [], 5, allow=False)
     assert not (tmp_path / "missing.txt").exists()
 
 

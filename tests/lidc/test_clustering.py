@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 from small_lidc import reading, scan
 
-from lungcad.lidc.clustering import cluster, distances
+from lungcad.lidc.clustering import cluster_readings, outline_distances
 from lungcad.lidc.readings import LidcScan
 
 
 def ids(one: LidcScan) -> list[list[str]]:
-    return [[item.reading_id for item in nodule] for nodule in cluster(one)]
+    return [[item.reading_id for item in nodule] for nodule in cluster_readings(one)]
 
 
 def test_readings_at_most_the_slice_thickness_apart_are_one_nodule() -> None:
@@ -48,13 +48,13 @@ def test_nodules_that_touch_stay_joined() -> None:
 
 def test_nodules_are_ordered_by_z_and_scans_may_have_none() -> None:
     assert ids(scan(reading(1, 0, 0, z_mm=[4.0]), reading(2, 90, 0, z_mm=[-4.0]))) == [["2"], ["1"]]
-    assert cluster(scan()) == []
+    assert cluster_readings(scan()) == []
 
 
 def test_distances_by_brute_force() -> None:
     rng = np.random.default_rng(0)
     points = [rng.integers(0, 40, (n, 3)) for n in (30, 1, 17)]
-    table = distances(points)
+    table = outline_distances(points)
     for i, first in enumerate(points):
         for j, second in enumerate(points):
             brute = np.linalg.norm(first[:, None] - second[None], axis=-1).min() if i != j else 0.0

@@ -12,14 +12,14 @@ from lungcad.errors import InputError
 from lungcad.lidc.agreement import compare_table
 from lungcad.lidc.count_table import CountReport, render_counts
 from lungcad.lidc.counts import (
-    Sides,
+    MalignancyCounts,
+    count_by_malignancy,
     count_jnsc,
     count_scans,
     is_uneven,
     mean_malignancy,
     median_malignancy,
-    read_by,
-    sides,
+    with_min_readers,
     within_size,
 )
 from lungcad.lidc.luna16_match import match_luna16
@@ -61,10 +61,10 @@ def test_slices_are_uneven_from_one_percent() -> None:
 
 def test_nodules_are_counted_by_mean_and_median() -> None:
     nodules = [rated(1, 2), rated(2, 2, 5), rated(3, 3, 4), rated(5), rated(3)]  # means 1.5, 3, 3.33, 5, 3
-    assert sides(nodules, mean_malignancy) == Sides(1, 2, 2)
-    assert sides(nodules, median_malignancy) == Sides(2, 2, 1)
-    assert sides([], mean_malignancy) == Sides(0, 0, 0)
-    assert read_by(nodules, 3) == nodules[1:3]
+    assert count_by_malignancy(nodules, mean_malignancy) == MalignancyCounts(1, 2, 2)
+    assert count_by_malignancy(nodules, median_malignancy) == MalignancyCounts(2, 2, 1)
+    assert count_by_malignancy([], mean_malignancy) == MalignancyCounts(0, 0, 0)
+    assert with_min_readers(nodules, 3) == nodules[1:3]
 
 
 def test_jnsc_classes() -> None:
@@ -183,7 +183,7 @@ def test_label_rules_give_the_counts_of_the_shared_table(shared: Path) -> None:
     nodules = [
         rated(*(int(float(row[f"r{n}_malignancy"])) for n in range(1, 5) if row[f"r{n}_malignancy"])) for row in rows
     ]
-    assert sides(nodules, mean_malignancy) == Sides(339, 123, 313)
+    assert count_by_malignancy(nodules, mean_malignancy) == MalignancyCounts(339, 123, 313)
     for row, nodule in zip(rows, nodules, strict=True):
         if float(row["n_readers"]) > 4:
             continue  # nodules that touch: the table has only four of their readings

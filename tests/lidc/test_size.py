@@ -5,7 +5,7 @@ from small_lidc import reading, square
 
 from lungcad.geometry import sphere_diameter
 from lungcad.lidc.readings import RATINGS, Contour, Reading
-from lungcad.lidc.size import extent_mm, inside, volume_and_centre
+from lungcad.lidc.size import enclosed_pixels, extent_mm, volume_and_centre
 
 
 def outlined(*contours: Contour) -> Reading:
@@ -13,12 +13,12 @@ def outlined(*contours: Contour) -> Reading:
 
 
 def test_inside_leaves_the_outline_out() -> None:
-    assert sorted(inside(square(10, 20, 4)).tolist()) == [[11, 21], [11, 22], [12, 21], [12, 22]]
+    assert sorted(enclosed_pixels(square(10, 20, 4)).tolist()) == [[11, 21], [11, 22], [12, 21], [12, 22]]
 
 
 def test_inside_of_an_outline_that_steps_over_corners() -> None:
     diamond = np.array([[2, 0], [3, 1], [4, 2], [3, 3], [2, 4], [1, 3], [0, 2], [1, 1]])
-    assert sorted(inside(diamond).tolist()) == [[1, 2], [2, 1], [2, 2], [2, 3], [3, 2]]
+    assert sorted(enclosed_pixels(diamond).tolist()) == [[1, 2], [2, 1], [2, 2], [2, 3], [3, 2]]
 
 
 def test_volume_by_hand() -> None:

@@ -126,7 +126,7 @@ def test_marks_sit_on_the_ball_in_slice_and_projections() -> None:
         rows, columns = np.nonzero(change > 0.5 * change.max())
         per_mm = view.picture.pixels.shape[1] / view.picture.width_mm
         seen = ((columns.mean() + 0.5) / per_mm, (rows.mean() + 0.5) / per_mm)
-        assert view.place(CENTER_LPS_MM) == pytest.approx(seen, abs=1.5)  # slices are 2.5 mm apart
+        assert view.position_mm(CENTER_LPS_MM) == pytest.approx(seen, abs=1.5)  # slices are 2.5 mm apart
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))

@@ -8,7 +8,7 @@ import pytest
 from report_case import RUN, ball_volume, some_findings, write_results
 
 from lungcad import Finding
-from lungcad.results.words import MALIGNANCY_LIMITATION, MALIGNANCY_MEANING, described
+from lungcad.results.words import MALIGNANCY_LIMITATION, MALIGNANCY_MEANING, report_entry
 
 Render = Callable[..., str]
 
@@ -50,7 +50,7 @@ def test_categories_have_no_bar(render: Render) -> None:
 
 def test_bar_stays_within_its_scale() -> None:
     entry = replace(some_findings()[3], attributes={"margin": 0.4, "lobulation": 5.2, "texture": 2.0}).as_dict()
-    assert [one["share"] for one in described(entry)["scales"]] == [0.0, 1.0, 0.25]
+    assert [one["share"] for one in report_entry(entry)["scales"]] == [0.0, 1.0, 0.25]
 
 
 def test_page_tells_what_malignancy_means(render: Render) -> None:

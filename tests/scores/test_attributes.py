@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from lungcad import cli
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
-from lungcad.scores.attributes import PAPER, fold_importances, importances, ranks, read_pooled, relate
+from lungcad.scores.attributes import PAPER, fold_importances, importances, ranks, read_pooled, relatedness_figures
 from lungcad.scores.plots import draw_tsne, embed
 
 FILES = ["relatedness.json", "relatedness.md", "tsne_all.png", "tsne_discarded.png"]
@@ -46,7 +46,7 @@ def noise(nodules: int = 200, columns: int = 8) -> tuple[np.ndarray, np.ndarray]
 
 def test_what_malignancy_comes_of_ranks_first(tmp_path: Path) -> None:
     pooled, left_out = read_pooled([table(tmp_path / "a.csv")])
-    figures = relate(pooled)
+    figures = relatedness_figures(pooled)
     assert (figures["nodules"], figures["patients"], left_out) == (120, 60, 0)
     for found in figures["sources"].values():
         assert (found["spiculation"]["rank"], found["lobulation"]["rank"]) == (1, 2)
@@ -129,7 +129,7 @@ def test_folds_are_pooled(tmp_path: Path) -> None:
     whole, _ = read_pooled([table(tmp_path / "whole.csv")])
     parts = [table(tmp_path / "0.csv", range(61)), table(tmp_path / "1.csv", range(61, 120))]  # p30 is in both
     pooled, _ = read_pooled(parts)
-    assert relate(pooled) == relate(whole)
+    assert relatedness_figures(pooled) == relatedness_figures(whole)
 
 
 def test_left_out_nodules_do_not_shift_the_patients(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def scans() -> list[ScoredScan]:
 
 
 def test_figures_by_hand() -> None:
-    figures, _ = score_detection(scans(), rounds=20)
+    figures, _ = score_detection(scans(), bootstraps=20)
     # 0.95 false: 0 at 1/4 | 0.9: 10/20 at 1/4 | 0.7 false: 10/20 at 1/2 | 0.6: 19/20 at 1/2 | 0.5 false: 19/20 at 3/4
     assert figures["sensitivities"] == [0.0, 0.5, *[0.95] * 5]
     assert figures["cpm"] == pytest.approx((0.5 + 5 * 0.95) / 7)
@@ -29,7 +29,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_operating_points_tell_curve_and_threshold() -> None:
-    points = score_detection(scans(), more_fp_per_scan=(0.3, 1.0), rounds=20)[0]["operating_points"]
+    points = score_detection(scans(), more_fp_per_scan=(0.3, 1.0), bootstraps=20)[0]["operating_points"]
     assert [point["fp_per_scan"] for point in points] == [0.125, 0.25, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0]
     assert [point["threshold"] for point in points] == [None, 0.9, 0.9, 0.6, 0.5, 0.5, 0.5, 0.5]
     assert points[2]["sensitivity"] == 0.5  # at 0.3, on the level piece from 1/4 to 1/2
@@ -40,17 +40,17 @@ def test_operating_points_tell_curve_and_threshold() -> None:
 
 def test_true_negative_patients_by_hand() -> None:
     # a sensitivity of 0.95 needs the threshold 0.6; of the two scans without a nodule one has a mark above it (0.7)
-    figures = score_detection(scans(), rounds=20)[0]["true_negative_patients"]
+    figures = score_detection(scans(), bootstraps=20)[0]["true_negative_patients"]
     assert figures == {
         "at_sensitivity": 0.95, "threshold": 0.6, "scans_without_nodule": 2, "scans_without_mark": 1, "score": 0.5,
     }  # fmt: skip
     missed = [*scans(), ScoredScan(np.array([-np.inf]), np.array([4.0]), np.zeros(0))]  # 19/21 = 0.905 is never 0.95
-    assert score_detection(missed, rounds=20)[0]["true_negative_patients"]["score"] is None
-    assert score_detection(scans()[:2], rounds=20)[0]["true_negative_patients"]["score"] is None
+    assert score_detection(missed, bootstraps=20)[0]["true_negative_patients"]["score"] is None
+    assert score_detection(scans()[:2], bootstraps=20)[0]["true_negative_patients"]["score"] is None
 
 
 def test_intervals_hold_the_figures_and_the_band_holds_the_curve() -> None:
-    figures, curve = score_detection(scans() * 10, rounds=200)
+    figures, curve = score_detection(scans() * 10, bootstraps=200)
     pairs = [(figures["cpm"], figures["cpm_ci"]), (figures["sensitivity"], figures["sensitivity_ci"])]
     pairs += zip(figures["sensitivities"], figures["sensitivities_ci"], strict=True)
     for value, (low, high) in pairs:
@@ -66,12 +66,12 @@ def test_intervals_hold_the_figures_and_the_band_holds_the_curve() -> None:
 
 def test_a_perfect_detection_has_no_width_and_figures_go_into_json() -> None:
     perfect = [ScoredScan(np.array([0.9]), np.array([6.0]), np.zeros(0))] * 5
-    figures, _ = score_detection(perfect, rounds=20)
+    figures, _ = score_detection(perfect, bootstraps=20)
     assert (figures["cpm"], figures["cpm_ci"]) == (1.0, [1.0, 1.0])
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_no_marks_at_all_is_a_result() -> None:
-    figures, curve = score_detection([ScoredScan(np.array([-np.inf]), np.array([6.0]), np.zeros(0))], rounds=20)
+    figures, curve = score_detection([ScoredScan(np.array([-np.inf]), np.array([6.0]), np.zeros(0))], bootstraps=20)
     assert (figures["cpm"], figures["sensitivity"], figures["operating_points"][0]["threshold"]) == (0.0, 0.0, None)
     assert np.isnan(curve.threshold).all()

@@ -9,7 +9,7 @@ from lungcad.scores.froc import (  # fmt: skip
     Froc,
     OperatingPoint,
     ScoredScan,
-    match,
+    match_marks,
     sensitivity_by_diameter,
     true_negative_scans,
 )
@@ -19,7 +19,7 @@ NONE = np.zeros((0, 4))
 
 def cpm(scans: list[ScoredScan]) -> tuple[float, float, float]:
     """CPM and its interval, as reported."""
-    figures, _ = score_detection(scans, rounds=300)
+    figures, _ = score_detection(scans, bootstraps=300)
     return figures["cpm"], *figures["cpm_ci"]
 
 
@@ -30,41 +30,41 @@ def spheres(*rows: tuple[float, float, float, float]) -> np.ndarray:
 def test_marks_hit_strictly_inside_the_radius_and_only_once() -> None:
     nodules = spheres((0, 0, 0, 10), (50, 0, 0, 8))
     marks = np.array([[4.9, 0, 0], [0, 1, 0], [5.0, 0, 0], [50, 4, 0], [80, 0, 0]])
-    scan, best = match(nodules, NONE, marks, np.array([0.6, 0.7, 0.9, 0.8, 0.3]))
+    scan, best = match_marks(nodules, NONE, marks, np.array([0.6, 0.7, 0.9, 0.8, 0.3]))
     # 4.9 and 1 mm hit the first, the better counts; 5.0 mm and 4.0 mm are the radii themselves: both false
     assert best.tolist() == [1, -1]
-    assert scan.hits.tolist() == [0.7, -np.inf]
-    assert sorted(scan.false) == [0.3, 0.8, 0.9]
+    assert scan.best_scores.tolist() == [0.7, -np.inf]
+    assert sorted(scan.false_scores) == [0.3, 0.8, 0.9]
 
 
 def test_the_radius_is_strict_also_off_the_axes() -> None:
     # 2^2 + 3^2 + 6^2 = 49 = 7^2: on the surface of a 14 mm nodule, outside; a hair nearer is inside
     nodules = spheres((10, 20, 30, 14))
     for step, hits in ((0.0, 0), (1e-9, 1)):
-        scan, _ = match(nodules, NONE, np.array([[12.0, 23.0, 36.0 - step]]), np.array([0.5]))
-        assert (int(np.isfinite(scan.hits).sum()), len(scan.false)) == (hits, 1 - hits)
+        scan, _ = match_marks(nodules, NONE, np.array([[12.0, 23.0, 36.0 - step]]), np.array([0.5]))
+        assert (int(np.isfinite(scan.best_scores).sum()), len(scan.false_scores)) == (hits, 1 - hits)
 
 
 def test_a_mark_inside_two_nodules_hits_both() -> None:
-    scan, best = match(spheres((0, 0, 0, 10), (6, 0, 0, 10)), NONE, np.array([[3.0, 0, 0]]), np.array([0.5]))
-    assert (best.tolist(), scan.hits.tolist(), len(scan.false)) == ([0, 0], [0.5, 0.5], 0)
+    scan, best = match_marks(spheres((0, 0, 0, 10), (6, 0, 0, 10)), NONE, np.array([[3.0, 0, 0]]), np.array([0.5]))
+    assert (best.tolist(), scan.best_scores.tolist(), len(scan.false_scores)) == ([0, 0], [0.5, 0.5], 0)
 
 
 def test_marks_on_ignored_lesions_count_neither_way() -> None:
-    scan, _ = match(spheres((0, 0, 0, 10)), spheres((20, 0, 0, 10), (2, 0, 0, 10)),
+    scan, _ = match_marks(spheres((0, 0, 0, 10)), spheres((20, 0, 0, 10), (2, 0, 0, 10)),
                     np.array([[21.0, 0, 0], [3.0, 0, 0]]), np.array([0.9, 0.4]))  # fmt: skip
-    assert scan.hits.tolist() == [0.4]  # also inside an ignored lesion, but a nodule is a nodule
-    assert len(scan.false) == 0
+    assert scan.best_scores.tolist() == [0.4]  # also inside an ignored lesion, but a nodule is a nodule
+    assert len(scan.false_scores) == 0
 
 
 def test_scans_without_marks_or_nodules() -> None:
-    missed, best = match(spheres((0, 0, 0, 10)), NONE, np.zeros((0, 3)), np.zeros(0))
+    missed, best = match_marks(spheres((0, 0, 0, 10)), NONE, np.zeros((0, 3)), np.zeros(0))
     assert best.tolist() == [-1]
-    assert missed.hits.tolist() == [-np.inf]
-    healthy, _ = match(NONE, NONE, np.array([[1.0, 2, 3]]), np.array([0.5]))
-    assert healthy.hits.shape == (0,)
-    assert healthy.false.tolist() == [0.5]
-    assert Froc([missed, healthy]).at().tolist() == [0.0] * 7
+    assert missed.best_scores.tolist() == [-np.inf]
+    healthy, _ = match_marks(NONE, NONE, np.array([[1.0, 2, 3]]), np.array([0.5]))
+    assert healthy.best_scores.shape == (0,)
+    assert healthy.false_scores.tolist() == [0.5]
+    assert Froc([missed, healthy]).sensitivity_at().tolist() == [0.0] * 7
 
 
 def two_scans() -> list[ScoredScan]:
@@ -78,20 +78,20 @@ def two_scans() -> list[ScoredScan]:
 def test_curve_by_hand() -> None:
     # going down:  0.9 hit: 1/3 at 0 | 0.8 false: 1/3 at 1/2 | 0.7 hit: 2/3 at 1/2 | 0.6 false: 2/3 at 1
     third = 1 / 3
-    np.testing.assert_allclose(Froc(two_scans()).at(), [third, third, *[2 * third] * 5])
+    np.testing.assert_allclose(Froc(two_scans()).sensitivity_at(), [third, third, *[2 * third] * 5])
     assert cpm(two_scans())[0] == pytest.approx((2 * third + 5 * 2 * third) / 7)
 
 
 def test_equal_scores_fall_together() -> None:
     scans = [ScoredScan(np.array([0.5]), np.array([5.0]), np.array([0.5, 0.5]))]
     # one step from (0, 0) to (2 false per scan, all found): a straight line between
-    np.testing.assert_allclose(Froc(scans).at(), [0.0625, 0.125, 0.25, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(Froc(scans).sensitivity_at(), [0.0625, 0.125, 0.25, 0.5, 1, 1, 1])
 
 
 def test_the_curve_is_level_beyond_its_last_point_and_infinity_means_all_marks() -> None:
     scans = [ScoredScan(np.array([0.9, 0.2]), np.array([4.0, 4.0]), np.array([0.5]))]
     # 0.9 hit: 1/2 at 0 | 0.5 false: 1/2 at 1 | 0.2 hit: 1 at 1, the upper end of the vertical
-    np.testing.assert_allclose(Froc(scans).at((0.0, 0.999, 1.0, 8.0, np.inf)), [0.5, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(Froc(scans).sensitivity_at((0.0, 0.999, 1.0, 8.0, np.inf)), [0.5, 0.5, 1, 1, 1])
 
 
 def random_scans(number: int, levels: int) -> list[ScoredScan]:
@@ -108,26 +108,26 @@ def random_scans(number: int, levels: int) -> list[ScoredScan]:
 @pytest.mark.parametrize("levels", [5, 1000])
 def test_equals_the_curve_that_luna16_makes_of_an_roc(levels: int) -> None:
     scans = random_scans(60, levels)
-    hits, false = np.concatenate([s.hits for s in scans]), np.concatenate([s.false for s in scans])
+    hits, false = np.concatenate([s.best_scores for s in scans]), np.concatenate([s.false_scores for s in scans])
     found = hits[np.isfinite(hits)]
     truth = np.r_[np.ones(len(found)), np.zeros(len(false))]
     false_rate, true_rate, _ = roc_curve(truth, np.r_[found, false])
     expected = np.interp(FP_PER_SCAN, false_rate * len(false) / len(scans), true_rate * len(found) / len(hits))
-    np.testing.assert_allclose(Froc(scans).at(), expected, rtol=1e-12)
+    np.testing.assert_allclose(Froc(scans).sensitivity_at(), expected, rtol=1e-12)
 
 
 def test_a_bootstrap_round_scores_the_scans_it_drew() -> None:
-    scans, rounds = random_scans(25, 6), 20
+    scans, bootstraps = random_scans(25, 6), 20
     rng = np.random.default_rng(3)
-    drawn = [[scans[n] for n in rng.integers(len(scans), size=len(scans))] for _ in range(rounds)]
-    expected = [Froc(some).at() for some in drawn]
-    np.testing.assert_allclose(Froc(scans).bootstrap(rounds=rounds, seed=3), expected, rtol=1e-12)
+    drawn = [[scans[n] for n in rng.integers(len(scans), size=len(scans))] for _ in range(bootstraps)]
+    expected = [Froc(some).sensitivity_at() for some in drawn]
+    np.testing.assert_allclose(Froc(scans).bootstrap(bootstraps=bootstraps, seed=3), expected, rtol=1e-12)
 
 
 def test_bootstrap_rounds_without_a_nodule_are_drawn_again() -> None:
     # of two scans one has a nodule, found: a quarter of all draws is empty, every other one has sensitivity 1
     scans = [ScoredScan(np.array([0.9]), np.array([5.0]), np.zeros(0)), ScoredScan(*[np.zeros(0)] * 3)]
-    assert Froc(scans).bootstrap(rounds=50).tolist() == [[1.0] * 7] * 50
+    assert Froc(scans).bootstrap(bootstraps=50).tolist() == [[1.0] * 7] * 50
 
 
 def test_operating_points_by_hand() -> None:
@@ -144,9 +144,9 @@ def test_operating_points_by_hand() -> None:
 
 def test_reaching_a_sensitivity_by_hand() -> None:
     froc = Froc(two_scans())
-    assert froc.reaching(0.3) == OperatingPoint(0.9, 0.0, 1 / 3)
-    assert froc.reaching(2 / 3) == OperatingPoint(0.7, 0.5, 2 / 3)
-    assert froc.reaching(0.7) is None  # one of three is missed
+    assert froc.point_of_sensitivity(0.3) == OperatingPoint(0.9, 0.0, 1 / 3)
+    assert froc.point_of_sensitivity(2 / 3) == OperatingPoint(0.7, 0.5, 2 / 3)
+    assert froc.point_of_sensitivity(0.7) is None  # one of three is missed
 
 
 def test_true_negative_scans_by_hand() -> None:
@@ -173,7 +173,7 @@ def test_nothing_to_score_is_an_error() -> None:
     healthy = ScoredScan(np.zeros(0), np.zeros(0), np.array([0.3]))
     for scans in ([], [healthy]):
         with pytest.raises(ValueError, match="no nodule"):
-            Froc(scans).at()
+            Froc(scans).sensitivity_at()
 
 
 def test_by_diameter() -> None:

@@ -101,7 +101,7 @@ def test_at_most_100_marks_count_those_strictly_above_the_101st() -> None:
     assert kept.centers_mm[0].tolist() == [15, 16, 17]  # of mark number 5
     # all equal: none is above
     assert len(best_marks(marks(*[0.5] * 101)).scores) == 0
-    assert len(best_marks(marks(*[0.5] * 101), most=0).scores) == 101
+    assert len(best_marks(marks(*[0.5] * 101), max_marks=0).scores) == 101
 
 
 def test_every_listed_scan_is_scored_with_its_own_tables() -> None:
@@ -110,8 +110,8 @@ def test_every_listed_scan_is_scored_with_its_own_tables() -> None:
     at_50 = Marks(np.array([[50.0, 0, 0], [1, 0, 0]]), np.array([0.9, 0.8]))
     scans = score_scans(["a", "b", "c"], nodules, excluded, {"a": at_50, "b": at_50})
     # in a the mark at 50 mm is false, in b an excluded finding lies there; c has neither nodule nor mark
-    assert [scan.hits.tolist() for scan in scans] == [[0.8], [0.8], []]
-    assert [scan.false.tolist() for scan in scans] == [[0.9], [], []]
+    assert [scan.best_scores.tolist() for scan in scans] == [[0.8], [0.8], []]
+    assert [scan.false_scores.tolist() for scan in scans] == [[0.9], [], []]
 
 
 @pytest.mark.shared_data
@@ -120,7 +120,7 @@ def test_a_public_luna16_submission_gets_its_known_score_in_seconds(shared: Path
     start = time.process_time()
     figures, _ = score_submission(
         folder / "dpn26bs32.csv.gz", folder / "annotations.csv", folder / "annotations_excluded.csv",
-        folder / "seriesuids.csv", series_map=folder / "series_map.csv", rounds=1000,
+        folder / "seriesuids.csv", series_map=folder / "series_map.csv", bootstraps=1000,
     )  # fmt: skip
     assert time.process_time() - start < 10  # of all cores together
     assert (figures["scans"], figures["nodules"], figures["marks"]) == (888, 1186, 55677)

@@ -69,7 +69,7 @@ def test_calibrated_probabilities_have_a_small_error_and_overconfident_ones_a_la
 
 def test_attribute_errors_by_hand() -> None:
     spiculation = np.array([[1, 2, 3, 4, 5, 1, 1, 1, 1, 1.5], [1, 1, 1, 4, 2, 1, 1, 1, 1, 1]], dtype=float)
-    figures = score_malignancy(predictions(spiculation=spiculation), rounds=50)
+    figures = score_malignancy(predictions(spiculation=spiculation), bootstraps=50)
     error = figures["attribute_errors"]["spiculation"]
     assert error["error"] == pytest.approx((1 + 2 + 3 + 0.5) / 10)  # MTMR-Net, equation 11
     assert error["ci"][0] < error["error"] < error["ci"][1]
@@ -77,12 +77,12 @@ def test_attribute_errors_by_hand() -> None:
 
 def test_brier_score_by_hand() -> None:
     squares = [0.01, 0.04, 0.25, 0.64, 0.36, 0.16, 0.09, 0.04, 0.01, 0.0]
-    assert score_malignancy(predictions(), rounds=5)["brier"] == pytest.approx(sum(squares) / 10)
+    assert score_malignancy(predictions(), bootstraps=5)["brier"] == pytest.approx(sum(squares) / 10)
 
 
 def test_intervals_narrow_with_more_patients_but_not_with_more_nodules_of_the_same() -> None:
     def width(given: Predictions) -> float:
-        low, high = score_malignancy(given, rounds=200)["accuracy_ci"]
+        low, high = score_malignancy(given, bootstraps=200)["accuracy_ci"]
         return high - low
 
     few, many = predictions(), predictions(times=9)
@@ -94,7 +94,7 @@ def test_intervals_narrow_with_more_patients_but_not_with_more_nodules_of_the_sa
 def test_draws_without_both_classes_are_drawn_again() -> None:
     # of two patients each draw holds both or, in half of the cases, one alone: those would have no AUC
     given = Predictions(np.array([0, 1]), np.array([0.2, 0.9]), np.array([0, 1]), {})
-    assert score_malignancy(given, rounds=40)["auc_ci"] == [1.0, 1.0]
+    assert score_malignancy(given, bootstraps=40)["auc_ci"] == [1.0, 1.0]
 
 
 def test_one_class_is_nothing_to_score() -> None:

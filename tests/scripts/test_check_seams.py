@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from small_cases import dark_case
 
-from check_seams import PATCH, _patches, auc_with_interval, margin, shortened
+from check_seams import PATCH, _patches, auc_with_interval, margin_slices, without_margin
 from lungcad.training.cases import Sphere
 from lungcad.training.implant import Tissue
 
@@ -11,20 +11,20 @@ from lungcad.training.implant import Tissue
 def test_auc_by_hand() -> None:
     negative, positive = [np.array([0.1]), np.array([0.4])], [np.array([0.35]), np.array([0.8])]
     # of four pairs 0.35 < 0.4 alone is in the wrong order
-    value, low, high = auc_with_interval(negative, positive, rounds=50)
+    value, low, high = auc_with_interval(negative, positive, bootstraps=50)
     assert value == 0.75
     assert low <= value <= high
-    assert auc_with_interval([np.zeros(3)], [np.zeros(2)], rounds=5) == (0.5, 0.5, 0.5)  # ties are halves
-    assert auc_with_interval([np.zeros(3)], [np.ones(2)], rounds=5)[0] == 1
+    assert auc_with_interval([np.zeros(3)], [np.zeros(2)], bootstraps=5) == (0.5, 0.5, 0.5)  # ties are halves
+    assert auc_with_interval([np.zeros(3)], [np.ones(2)], bootstraps=5)[0] == 1
 
 
 def test_a_crop_is_cut_to_its_nodule_around_the_same_centre() -> None:
     mask = np.zeros((9, 9, 8), dtype=bool)
     mask[3:6, 3:6, 2:5] = True
     tissue = Tissue(np.where(mask, 50.0, -850.0), mask, np.array([0.7, 0.7, 2.0]), np.array([4.0, 4.0, 3.0]), 5.0)
-    assert margin(tissue) == 2
-    short = shortened(tissue)
-    assert margin(short) == 0
+    assert margin_slices(tissue) == 2
+    short = without_margin(tissue)
+    assert margin_slices(short) == 0
     np.testing.assert_array_equal(short.mask, mask[:, :, 2:5])
     np.testing.assert_array_equal(short.center, (4, 4, 1))
 

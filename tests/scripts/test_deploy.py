@@ -118,7 +118,7 @@ def test_a_missing_file_of_the_context_is_named(context: Path, name: str) -> Non
     ("pip/requirements.txt", "monai==", "monai>=", "not pinned: monai>="),
     ("pip/requirements.txt", "highdicom==", "lowdicom==", "not asked for: highdicom"),
     ("app/operators.py", "class ", "klass ", "app/operators.py: invalid syntax"),
-    ("models/lung_nodule_cad/lungcad/grid.py", "import", " import", "E-CONFIG"),
+    ("models/lung_nodule_cad/lungcad/geometry.py", "import", " import", "E-CONFIG"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_context_is_told(context: Path, name: str, old: str, new: str, told: str) -> None:
     text = (context / name).read_text()

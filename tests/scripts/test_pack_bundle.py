@@ -69,7 +69,7 @@ def test_runs_where_nothing_of_the_repository_can_be_imported(unpacked: Path, ph
 def test_an_altered_pack_ends_with_exit_code_2_before_it_reads_anything(packed: Path, tmp_path: Path) -> None:
     altered = {
         f"stages/{REDUCE}/models/model.pt": "E-WEIGHTS", f"stages/{REDUCE}/configs/inference.json": "E-CONFIG",
-        "lungcad/grid.py": "E-CONFIG",
+        "lungcad/geometry.py": "E-CONFIG",
     }  # fmt: skip
     started = []
     for number, name in enumerate(altered):

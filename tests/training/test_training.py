@@ -15,7 +15,7 @@ from lungcad.papers.dou2017.loss import OnlineSampleFilteringLoss
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.dou2017.training import NodulePatches
 from lungcad.scan.blanking import BLANK_HU
-from lungcad.scan.patch import cut, patch_center
+from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere, load_case, load_cases, save_case
 from lungcad.training.sampling import CLEARANCE_MM, clear_of_lesions, within_radius
 from lungcad.training.trainer import make_trainer, moving_average
@@ -26,7 +26,7 @@ WINDOW = (-1000.0, 400.0)
 @pytest.mark.parametrize("center", [(10.0, 10.0, 10.0), (10.4, 9.6, 3.2), (-2.0, 30.0, 0.5)])
 def test_cut_is_what_numpy_would_cut_and_tells_its_true_centre(center: tuple[float, float, float]) -> None:
     volume = np.random.default_rng(0).normal(size=(20, 21, 22))
-    patch, true = cut(volume, np.array(center), (6, 5, 4), -7.0), patch_center(np.array(center), (6, 5, 4))
+    patch, true = cut_patch(volume, np.array(center), (6, 5, 4), -7.0), patch_center(np.array(center), (6, 5, 4))
     assert np.abs(true - center).max() <= 0.5
     for index in np.ndindex(patch.shape):
         voxel = (np.array(index) + true - (np.array(patch.shape) - 1) / 2).astype(int)

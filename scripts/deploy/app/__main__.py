@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m app -i IN -o OUT -m MODELS``, and in the container ``python app`` of the same folder."""
+"""Command ``python -m app -i IN -o OUT -m MODELS``; in the container ``python app`` runs the same folder."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application: loader, chain, and writers of the structured report, the segmentation and the rest."""
+"""Application for MONAI Deploy: loader, chain, and writers of structured report, segmentation and other results."""
 
 import sys
 import tempfile
@@ -14,17 +14,17 @@ WRITERS = {
     "segmentation_writer": ("nodules.seg.dcm",),
     "results_writer": ("nodules.json", "nodules.csv", "report.html", "run.json"),
 }
-"""Files of the chain's results, by the operator that writes them."""
+"""Names of the chain's result files, by the operator that writes them."""
 
 
 class NoduleApp(Application):
-    """Lung nodules in one chest CT series.
+    """Application that finds lung nodules in one chest CT series.
 
     Args:
-        chain: folder of the packed chain, whose ``lungcad`` can be imported.
+        chain: folder of the packed chain, with its ``lungcad`` on Python's path.
         input_path: folder with DICOM files.
-        output_path: gets a folder named after the series.
-        work: an empty folder for results on their way.
+        output_path: folder in which a folder named after the series is made.
+        work: empty folder for intermediate results.
     """
 
     def __init__(self, chain: Path, input_path: Path, output_path: Path, work: Path) -> None:
@@ -42,7 +42,7 @@ class NoduleApp(Application):
 
 
 def main() -> None:
-    """Run on what ``-i``, ``-o`` and ``-m`` name, or a container's variables: exit code 0 done, 2 refused, 1 a bug."""
+    """Run on ``-i``, ``-o`` and ``-m``, or on a container's variables: exit code 0 done, 2 refused, 1 a bug."""
     context = Application.init_app_context(sys.argv)
     chain = packed_chain(Path(context.model_path))
     sys.path.insert(0, str(chain))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operators: which series, what the chain finds in it, and what leaves the application.
+"""Operators of the application: choose the series, run the chain on it, write the results.
 
 Series are read by ``lungcad.dicom``, not by the SDK's DICOMSeriesToVolumeOperator: that one (4.0.0) takes the row
 spacing for the column spacing, stores all slices in the type of the first, so that -900 HU can become 64636, and does
@@ -15,19 +15,19 @@ from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
 MISSING = {"nodules.seg.dcm": "no reported nodule has a mask, unless the chain says otherwise above"}
-"""What it means that a file is not there."""
+"""Reasons for an absent file, by its name."""
 
 
 class SeriesLoaderOperator(Operator):
-    """Looks through the input folder for the CT series to be read.
+    """Operator that chooses the CT series of the input folder.
 
-    Several that could be read are the chain's to refuse (E-MULTI-SERIES), as is a folder without any.
+    The chain refuses a folder with several readable series (E-MULTI-SERIES) or without any.
 
     Args:
         input_path: folder with DICOM files, at any depth.
 
     Output:
-        series: the folder, and the SeriesInstanceUID of the only readable CT series or None.
+        series: the folder, and the SeriesInstanceUID of the only readable CT series, else None.
     """
 
     def __init__(self, fragment: Fragment, *args: Any, input_path: Path, **kwargs: Any) -> None:
@@ -39,30 +39,30 @@ class SeriesLoaderOperator(Operator):
         spec.output("series")
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Choose."""
+        """Choose the series and print those left out."""
         from lungcad.dicom import list_series
 
         listed = list_series(self.input_path)
-        usable = [one for one in listed if one.usable]
+        usable = [series for series in listed if series.usable]
         if len(usable) == 1:
-            for one in listed:
-                if not one.usable:
-                    print(f"left out      {one.uid}: {one.code} {one.reason}", file=sys.stderr)
+            for series in listed:
+                if not series.usable:
+                    print(f"left out      {series.uid}: {series.code} {series.reason}", file=sys.stderr)
         op_output.emit((self.input_path, usable[0].uid if len(usable) == 1 else None), "series")
 
 
 class NoduleChainOperator(Operator):
-    """Runs the packed chain on a series: reading, lungs, detection, reduction, malignancy, all results.
+    """Operator that runs the packed chain on a series: reading, lungs, detection, reduction, malignancy, all results.
 
     Args:
         chain: folder of the packed chain; its manifest is checked first.
-        work: folder for results on their way.
+        work: folder for intermediate results.
 
     Input:
-        series: as from :class:`SeriesLoaderOperator`.
+        series: output of :class:`SeriesLoaderOperator`.
 
     Output:
-        results: the folder with nodules.json and what lies beside it, named after the series.
+        results: the folder with nodules.json and the other results, named after the series.
     """
 
     def __init__(self, fragment: Fragment, *args: Any, chain: Path, work: Path, **kwargs: Any) -> None:
@@ -75,25 +75,25 @@ class NoduleChainOperator(Operator):
         spec.output("results")
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Run."""
+        """Run the chain; raises InputError for whatever it refuses."""
         from lungcad.bundle.launch import run_bundle
 
         folder, series_uid = op_input.receive("series")
-        found = {"dataset_dir": str(folder), "output_dir": str(self.work), "dicom_results": True}
-        run_bundle(self.chain, found | ({"series_uid": series_uid} if series_uid else {}))
+        overrides = {"dataset_dir": str(folder), "output_dir": str(self.work), "dicom_results": True}
+        run_bundle(self.chain, overrides | ({"series_uid": series_uid} if series_uid else {}))
         (results,) = (path.parent for path in self.work.glob("*/nodules.json"))
         op_output.emit(results, "results")
 
 
 class WriterOperator(Operator):
-    """Hands on what the chain made: files of the results, into a folder named after the series.
+    """Operator that copies result files of the chain into a folder named after the series.
 
     Args:
-        names: of the files.
-        output_path: the application's output folder.
+        names: names of the files.
+        output_path: output folder of the application.
 
     Input:
-        results: as from :class:`NoduleChainOperator`.
+        results: output of :class:`NoduleChainOperator`.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class WriterOperator(Operator):
         spec.input("results")
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Copy each file whole or not at all; say which there are none of."""
+        """Copy each file completely or not at all, and print the absent ones."""
         from lungcad.atomic import whole_file
 
         results = op_input.receive("results")

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the packed chain is."""
+"""Search for the packed chain."""
 
 import sys
 from pathlib import Path
 
 
 def packed_chain(models: Path) -> Path:
-    """The packed chain in MODELS: the folder itself, or the only folder in it that is one.
+    """Folder of the packed chain in MODELS: that folder itself, or the only packed chain in it.
 
     Raises:
-        SystemExit: 2, there is none, or more than one.
+        SystemExit: exit code 2, there is no packed chain, or more than one.
     """
-    near = [path for path in (models, *sorted(models.iterdir())) if (path / "lungcad").is_dir()]
-    found = [path for path in near if (path / "configs" / "inference.json").is_file()]
+    packed = [path for path in (models, *sorted(models.iterdir())) if (path / "lungcad").is_dir()]
+    found = [path for path in packed if (path / "configs" / "inference.json").is_file()]
     if len(found) != 1:
         text = f"error[E-BUNDLE] {len(found)} packed bundles in MODELS (expected 1). Make one with pack_bundle.py."
         print(text, file=sys.stderr)

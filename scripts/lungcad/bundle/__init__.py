@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle as files: which there are, how one is started, its checksums and weights."""
+"""Bundles as files: the registry of bundles, how one is started, its checksums and its weights."""

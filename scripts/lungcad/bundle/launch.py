@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check what a command line wants to change in a bundle's config: only what exists, only plain values.
+"""Launch of a bundle, and the check of command-line overrides: only existing keys, only plain values.
 
 ``python -m monai.bundle run`` takes any ``--key value``: a misspelt key is silently ignored, and a value that begins
 with ``$`` is evaluated as Python. For a program that hospitals point at data, both are refused.
@@ -22,26 +22,29 @@ MONAI_ARGUMENTS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_name", "workflow_type", "workflow", "properties_path", "bundle_root",
 )  # fmt: skip
-"""What ``monai.bundle.run`` and its ConfigWorkflow take themselves (MONAI 1.6), besides a config's keys."""
+"""Arguments of ``monai.bundle.run`` and its ConfigWorkflow (MONAI 1.6), besides a config's keys."""
 
 _EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]|^@""")
-"""``$`` (Python) or ``%`` (a piece of another file) where a string, also one within a list or dict, begins; ``@``
-(another key) where the value begins."""
+"""Marks of an expression: ``$`` (Python) or ``%`` (a piece of another file) where a string begins, also within a list
+or dict; ``@`` (another key) where the value begins."""
 
 _ONE_NAME = re.compile(r"(dataset|output|run|bundles)_dir|bundle_root")
+"""Keys that hold a single name."""
+
 _NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from|series_uid")
-"""Keys that hold a name; and those that may also hold a list of names, or None."""
+"""Keys that hold a name, a list of names or None."""
 
 
 def check_command_line() -> None:
     """Check a command line of ``python -m monai.bundle run``: no altered pack, no unknown override, none with code.
 
-    The first line of a bundle's ``run``. From here on a failure ends the process with one line.
+    This is the first line of a bundle's ``run``. From here on a failure ends the process with one line.
 
     It stands in ``run``, not in ``initialize``, because MONAI puts the bundle's folder, where a packed bundle has its
     lungcad, on Python's path between the two. It refers to nothing in the config, because a reference would evaluate
-    what it is there to refuse. An override of ``run`` or ``initialize`` itself comes before it: let users of a service
-    choose values, never keys. It looks at overrides only where the process is ``python -m monai.bundle``.
+    the very expressions that must be refused. An override of ``run`` or ``initialize`` itself comes before it: let
+    users of a service choose values, never keys. It checks overrides only where the process is
+    ``python -m monai.bundle``.
 
     Raises:
         InputError: E-CONFIG; E-WEIGHTS.
@@ -60,15 +63,15 @@ def check_command_line() -> None:
 
 
 def config_files(config_file: str) -> list[str]:
-    """The value of ``--config_file`` as a list: one name, or several as ``['a.json', 'b.json']``."""
+    """Names of config files in the value of ``--config_file``: one name, or several as ``['a.json', 'b.json']``."""
     from fire.parser import DefaultParseValue
 
     value = DefaultParseValue(config_file)
-    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+    return [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def bundle_of(config_file: str) -> Path:
-    """The bundle that a config file belongs to, as MONAI sees it."""
+    """Folder of the bundle that a config file belongs to, by MONAI's rule."""
     folder = Path(config_file).parent
     return folder.parent if folder.name == "configs" else folder
 
@@ -77,19 +80,19 @@ def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[st
     """Refuse ``--key value`` pairs that the config does not know, that carry code or that MONAI would alter.
 
     Args:
-        overrides: by key.
-        config_keys: what may be given, such as the config's top-level keys. A nested id (``detect::threshold`` or
-            ``detect#threshold``) is known where its first part is.
+        overrides: values by key.
+        config_keys: keys that may be given, such as the config's top-level keys. A nested id (``detect::threshold`` or
+            ``detect#threshold``) is accepted where its first part is.
 
     Raises:
         InputError: E-CONFIG.
     """
-    known = {key for key in config_keys if not key.startswith("_")}
+    allowed = {key for key in config_keys if not key.startswith("_")}
     for key, value in overrides.items():
         parts = re.split(r"::|#", key.removeprefix("+"))
-        if parts[0] not in known:
-            near = difflib.get_close_matches(parts[0], sorted(known), n=1, cutoff=0.5)
-            hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+        if parts[0] not in allowed:
+            near = difflib.get_close_matches(parts[0], sorted(allowed), n=1, cutoff=0.5)
+            hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(allowed))}."
             raise InputError("E-CONFIG", f"unknown option --{key} (expected a key of the bundle's config).", hint)
         plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
         check_hash(key, value)
@@ -149,7 +152,7 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     """Run a bundle's configs/inference.json in this process, as ``python -m monai.bundle run`` does.
 
     Raises:
-        InputError: what the bundle refuses; an altered pack and paths with a ``#``, before any of it is read.
+        InputError: whatever the bundle refuses; an altered pack or a path with a ``#``, before anything is read.
     """
     from monai.bundle import ConfigWorkflow
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest of a packed bundle: SHA256SUMS, a line per file, as ``sha256sum --check`` reads it.
+"""Manifest of a packed bundle: SHA256SUMS, a line per file, as ``sha256sum --check`` reads it.
 
-It tells that a file is not the one that was packed: a broken copy, an edited config, weights of another version. Who
-can write to the folder can write the manifest too, or the code that checks it. Against that, only the SHA-256 of
-SHA256SUMS itself helps, compared with one that was published elsewhere; ``scripts/pack_bundle.py`` prints it.
+It detects files that are not the ones that were packed: a broken copy, an edited config, weights of another version.
+Anybody who can write to the folder can write the manifest too, or the code that checks it. Against that, only the
+SHA-256 of SHA256SUMS itself helps, compared with one published elsewhere; ``scripts/pack_bundle.py`` prints it.
 """
 
 import hashlib
@@ -14,24 +14,25 @@ from pathlib import Path
 from lungcad.errors import InputError
 
 MANIFEST = "SHA256SUMS"
+"""Name of the manifest in a packed bundle."""
 
-_WHOLE = ("configs", "lungcad", "models", "stages")
-"""Folders of a packed bundle to which nothing may be added: what is run is in them."""
+_SEALED_FOLDERS = ("configs", "lungcad", "models", "stages")
+"""Folders of a packed bundle to which nothing may be added, because their files are run."""
 
 _COMPILED = "__pycache__/*.pyc*"
-"""What Python leaves in them by itself; while it writes, a number follows the suffix."""
+"""Pattern of the files that Python itself adds to them; while it writes, a number follows the suffix."""
 
 _ADVICE = "Unpack the bundle again, from where you trust it; keep configs of your own outside of it."
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """SHA-256 of a file, hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_manifest(root: Path) -> Path:
-    """List all files below ``root`` in its SHA256SUMS, by name; returns the manifest's path."""
+    """Write SHA256SUMS with all files below ``root``, sorted by name; returns the manifest's path."""
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     lines = [f"{sha256_of(root / name)}  {name}\n" for name in names if name != MANIFEST]
     path = root / MANIFEST
@@ -40,10 +41,14 @@ def write_manifest(root: Path) -> Path:
 
 
 def check_pack(bundles: Iterable[Path] = ()) -> None:
-    """Refuse an altered pack: the one that this very package lies in, and bundles, which must be run by their own.
+    """Refuse an altered pack: the one that contains this package, and the given bundles, each run by its own package.
+
+    Args:
+        bundles: folders of the bundles that will be run.
 
     Raises:
-        InputError: E-CONFIG, E-WEIGHTS; see :func:`check_manifest`.
+        InputError: E-CONFIG, E-WEIGHTS; see :func:`check_manifest`. E-CONFIG too where a packed bundle would be run by
+            another ``lungcad`` than its own.
     """
     imported_from = Path(__file__).resolve().parents[2]
     for root in {imported_from, *(bundle.resolve() for bundle in bundles)}:
@@ -54,7 +59,7 @@ def check_pack(bundles: Iterable[Path] = ()) -> None:
 
 
 def check_manifest(root: Path) -> None:
-    """Refuse a packed bundle that is not as it was packed. A folder without SHA256SUMS is no packed bundle: it passes.
+    """Refuse a packed bundle whose files have changed. A folder without SHA256SUMS is no packed bundle: it passes.
 
     Raises:
         InputError: E-WEIGHTS for ``.pt``, E-CONFIG for anything else that was altered, removed or added.
@@ -76,7 +81,7 @@ def check_manifest(root: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """SHA-256 by name."""
+    """SHA-256 by file name, from a manifest."""
     text = path.read_text(encoding="utf-8", errors="replace")  # a byte that is no UTF-8 makes a name that is missing
     lines = [line.split("  ", 1) for line in text.splitlines()]
     if not lines or any(len(line) != 2 or not _is_inside(line[1]) for line in lines):
@@ -85,19 +90,20 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _is_inside(name: str) -> bool:
+    """Whether a file name stays inside the bundle's folder."""
     return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _present(root: Path) -> set[str]:
-    """Files in the folders to which nothing may be added, and what can be imported beside them.
+    """Names of the files in sealed folders, and of importable files beside them.
 
     MONAI puts ``root`` on Python's path before the installed packages: a module in it would be taken for one of theirs.
-    A folder that is a link counts as a file, since what is behind it is listed nowhere.
+    A folder that is a link counts as a file, since its content is listed nowhere.
     """
-    whole = (
-        path for folder in _WHOLE for path in (root / folder).rglob("*")
+    sealed = (
+        path for folder in _SEALED_FOLDERS for path in (root / folder).rglob("*")
         if (path.is_file() or path.is_symlink()) and not path.match(_COMPILED)
     )  # fmt: skip
     beside = (path for pattern in ("*", "*/__init__.*") for path in root.glob(pattern) if path.is_file())
     importable = (path for path in beside if path.name.endswith(tuple(all_suffixes())))
-    return {path.relative_to(root).as_posix() for path in (*whole, *importable)}
+    return {path.relative_to(root).as_posix() for path in (*sealed, *importable)}

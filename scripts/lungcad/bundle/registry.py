@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which bundles there are and what they say about themselves, from their metadata.json alone; never imports torch."""
+"""Registry of the bundles, made from their metadata.json alone; never imports torch."""
 
 import difflib
 import json
@@ -14,10 +14,13 @@ _CHECKOUT_BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 
 
 def bundles_folder(folder: str | Path | None = None) -> Path:
-    """Find the folder of bundles: as given, or the variable LUNGCAD_BUNDLES, or ``bundles`` of the checkout.
+    """Folder that holds the bundles.
+
+    Args:
+        folder: path; None for the variable LUNGCAD_BUNDLES or, where that is unset, ``bundles`` of the checkout.
 
     Raises:
-        InputError: E-BUNDLE, where there is no such folder.
+        InputError: E-BUNDLE, there is no such folder.
     """
     found = Path(folder or os.environ.get("LUNGCAD_BUNDLES") or _CHECKOUT_BUNDLES)
     if not found.is_dir():
@@ -29,10 +32,17 @@ def bundles_folder(folder: str | Path | None = None) -> Path:
 
 
 def list_bundles(folder: str | Path | None = None) -> list[dict[str, Any]]:
-    """Return name, version, task, root and whether weights are there (None: it has none), of every bundle, by name.
+    """List all bundles, sorted by name.
+
+    Args:
+        folder: see :func:`bundles_folder`.
+
+    Returns:
+        For each bundle ``name``, ``version``, ``task``, ``root`` and ``weights``: whether its weights are present, None
+        for a chain, which has none.
 
     Raises:
-        InputError: E-BUNDLE, where there is no folder of bundles or a metadata.json is no JSON.
+        InputError: E-BUNDLE, there is no folder of bundles or a metadata.json is no JSON.
     """
     return [
         {
@@ -48,10 +58,10 @@ def list_bundles(folder: str | Path | None = None) -> list[dict[str, Any]]:
 
 
 def bundle_root(name: str, folder: str | Path | None = None) -> Path:
-    """Return a bundle's folder.
+    """Folder of a bundle.
 
     Raises:
-        InputError: E-BUNDLE, with the nearest name.
+        InputError: E-BUNDLE, there is no such bundle; names the nearest one.
     """
     roots = {root.name: root for root in _roots(folder)}
     if name in roots:
@@ -62,60 +72,60 @@ def bundle_root(name: str, folder: str | Path | None = None) -> Path:
 
 
 def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None) -> Path | None:
-    """Return the folder of the bundle that a stage of the chain is to be; None where the stage is left out.
+    """Folder of the bundle chosen for a stage of the chain; None where the stage is left out.
 
-    A bundle's metadata names its ``stage`` and, if it can be others too, all of its ``stages``.
+    A bundle's metadata names its ``stage`` and, if it can take others too, all of its ``stages``.
 
     Args:
         stage: ``detect``, ``reduce`` or ``characterise``.
-        name: of the bundle, whole or its last part (``dou2017``); None or ``none`` leaves the stage out.
+        name: name of the bundle, in full or its last part (``dou2017``); None or ``none`` leaves the stage out.
         folder: see :func:`bundles_folder`.
 
     Raises:
-        InputError: E-CONFIG, with the names there are; E-BUNDLE.
+        InputError: E-CONFIG, no bundle of that name for the stage; lists the names of those there are. E-BUNDLE.
     """
     if name is None or str(name).lower() == "none":
         return None
-    fit = {root.name: root for root in _roots(folder) if stage in stages_of(_metadata(root))}
-    short = {_short(root.name): root for root in fit.values()}
-    found = fit.get(name) or short.get(name)
+    suitable = {root.name: root for root in _roots(folder) if stage in stages_of(_metadata(root))}
+    by_short_name = {_short(root.name): root for root in suitable.values()}
+    found = suitable.get(name) or by_short_name.get(name)
     if found is None:
-        known = ", ".join([*sorted(short), *(["none"] if stage != "detect" else [])])
-        raise InputError("E-CONFIG", f"no bundle {name} for the stage {stage} (expected {known}).",
+        expected = ", ".join([*sorted(by_short_name), *(["none"] if stage != "detect" else [])])
+        raise InputError("E-CONFIG", f"no bundle {name} for the stage {stage} (expected {expected}).",
                          "See `lungcad list`.")  # fmt: skip
     return found
 
 
 def pair_name(detector: str | None, reducer: str | None) -> str:
-    """Return how a chain's config calls a detector with a reducer, "3dag dou2017", from their whole or short names."""
+    """Key of a detector with a reducer in a chain's config, "3dag dou2017", from their full or short names."""
     return f"{_short(detector)} {_short(reducer)}"
 
 
 def stages_folder(chain: str | Path) -> str:
-    """Return the folder with the bundles of a chain: ``stages`` within it, if it is packed, or the folder around it."""
-    own = Path(chain) / "stages"
-    return str(own if own.is_dir() else Path(chain) / "..")
+    """Folder with the bundles of a chain's stages: ``stages`` inside a packed chain, else the chain's parent."""
+    packed = Path(chain) / "stages"
+    return str(packed if packed.is_dir() else Path(chain) / "..")
 
 
 def stages_of(metadata: Mapping[str, Any]) -> list[str]:
-    """Return what a bundle can be in a chain, by its metadata; first what its inference.json alone is."""
+    """Stages that a bundle can take in a chain, by its metadata; first the one of its plain inference.json."""
     first = metadata.get("stage")
     return [first, *(other for other in metadata.get("stages", ()) if other != first)]
 
 
 def read_metadata(root: str | Path) -> dict[str, Any]:
-    """Return the metadata.json of the bundle in a folder, with its name; InputError E-BUNDLE if it is no JSON."""
+    """Metadata.json of the bundle in a folder, with its ``name``; raises InputError E-BUNDLE if it is no JSON."""
     root = Path(root).resolve()
     return {"name": root.name} | _metadata(root)
 
 
 def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
-    """Return a bundle's metadata.json with its name; raises as :func:`bundle_root`."""
+    """Metadata.json of a bundle, with its ``name``; raises InputError as :func:`bundle_root`."""
     return read_metadata(bundle_root(name, folder))
 
 
 def config_keys(root: Path) -> list[str]:
-    """Return the top-level keys of a bundle's inference.json."""
+    """Top-level keys of a bundle's inference.json."""
     return list(_json(root / "configs" / "inference.json"))
 
 

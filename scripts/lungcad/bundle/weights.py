@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights are data from outside: checked before they are used."""
+"""Loading of weights: data from outside, checked before they are used."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, torch.T
     """Read a plain state dict as float32.
 
     Args:
-        path: of the file; it may hold float16.
-        sha256: what its SHA-256 must be.
+        path: path of the file; it may hold float16.
+        sha256: expected SHA-256 of the file; None checks nothing.
 
     Raises:
-        InputError: E-WEIGHTS; the file is missing, was altered, holds more than tensors, or values that are not finite.
+        InputError: E-WEIGHTS, the file is missing, was altered, holds more than tensors, or values that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,10 +43,16 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, torch.T
 
 
 def with_weights(network: nn.Module, path: str, device: torch.device, sha256: str | None = None) -> nn.Module:
-    """The network in evaluation mode on ``device`` with the weights of ``path``.
+    """Network in evaluation mode on a device, with weights from a file.
+
+    Args:
+        network: network that the weights belong to.
+        path: path of a plain state dict.
+        device: device of the result.
+        sha256: expected SHA-256 of the file; None checks nothing.
 
     Raises:
-        InputError: E-WEIGHTS, see :func:`load_state`, or where names or shapes do not fit the network.
+        InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network.
     """
     state = load_state(path, sha256)
     try:
@@ -58,25 +64,27 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
 
 
 def initialised(
-    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, fresh: str | None = None
+    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, reset_prefix: str | None = None
 ) -> nn.Module:
-    """The network on ``device``, as it was initialised or with the weights of ``path``, to be trained.
+    """Network on a device, ready for training: randomly initialised, or with weights from a file.
 
     Args:
-        network: to be trained.
-        path: of a plain state dict; None for none.
-        device: where to train.
-        partial: what the file lacks stays as it was initialised, such as a branch that joins in later.
-        fresh: what is named so at the beginning stays as it was initialised, whatever of it the file has.
+        network: network to train, already initialised.
+        path: path of a plain state dict; None keeps the random initialisation.
+        device: device to train on.
+        partial: allow a file that lacks parameters; those keep their initialisation, such as a branch that is trained
+            later.
+        reset_prefix: parameters with names that begin so keep their initialisation even if the file has them.
 
     Raises:
         InputError: E-WEIGHTS, see :func:`load_state`.
         RuntimeError: names or shapes do not fit the network.
     """
     if path is not None:
-        own, state = network.state_dict(), load_state(path)
-        if fresh is not None:
-            state = {name: value for name, value in state.items() if not name.startswith(fresh)}
-        kept = {name: value for name, value in own.items() if partial or (fresh and name.startswith(fresh))}
+        initial, state = network.state_dict(), load_state(path)
+        if reset_prefix is not None:
+            state = {name: value for name, value in state.items() if not name.startswith(reset_prefix)}
+        reset = [name for name in initial if reset_prefix is not None and name.startswith(reset_prefix)]
+        kept = {name: value for name, value in initial.items() if partial or name in reset}
         network.load_state_dict(kept | state)
     return network.to(device)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chains of bundles on one scan: the stages, the chain itself, its comparison and its cost."""
+"""Chains of bundles on one scan: stages, the chain itself, comparison of chains, and measurement of their speed."""

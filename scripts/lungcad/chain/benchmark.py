@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements of the chain: a user's run, detection beside MONAI's stock inferer, the fast path beside float32."""
+"""Benchmarks of the chain: a user's run, detection beside MONAI's stock inferer, the fast path beside float32."""
 
 import json
 import os
@@ -28,24 +28,28 @@ from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
 ROI = (96, 96, 48)
-"""Stock window in voxels."""
+"""Window of the stock inferer in voxels."""
 OVERLAP = 0.25
-"""Stock overlap, SlidingWindowInferer's default."""
+"""Overlap of the stock inferer's windows: SlidingWindowInferer's default."""
 SAME_NODULE_MM = 5.0
-"""Findings of two paths nearer than this are taken for the same one."""
+"""Largest distance in mm of findings of two paths that are taken for the same nodule."""
 
 
 def chain_in_process(root: Path, scan: str, repeats: int, **overrides: str) -> dict[str, Any]:
-    """Run the chain as a user does, in processes of its own: medians of seconds per stage, peak memory of the worst.
+    """Run the chain as a user does, each time in a new process, and measure time and memory.
 
     Args:
-        root: of the chain's bundle.
-        scan: what to read.
-        repeats: runs.
+        root: folder of the chain's bundle.
+        scan: path of the scan.
+        repeats: number of runs.
         overrides: values of the chain's keys, such as ``detector``.
 
     Returns:
-        ``seconds`` by stage and ``wall`` with the start of Python and its imports; ``peak_memory_mb`` (resident).
+        ``seconds``, medians over the runs by stage, and ``wall``, which includes the start of Python and its imports;
+        ``peak_memory_mb``, the largest resident memory of any run.
+
+    Raises:
+        SystemExit: the chain failed.
     """
     path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
     runs: list[dict[str, float]] = []
@@ -71,9 +75,9 @@ def chain_in_process(root: Path, scan: str, repeats: int, **overrides: str) -> d
 
 
 class SameGrid(nn.Module):
-    """The candidate network with its input padded, so that (X, Y, Z) voxels give (X / 2, Y / 2, Z) outputs.
+    """Candidate network with a padded input, so that (X, Y, Z) voxels give (X / 2, Y / 2, Z) outputs.
 
-    A sliding window over valid convolutions needs this; zero padding is the cheapest that there is.
+    A stock sliding window needs this for a network of valid convolutions; zero padding is the cheapest kind.
     """
 
     def __init__(self, network: nn.Module, index_map: IndexMap):
@@ -83,7 +87,7 @@ class SameGrid(nn.Module):
         self.padding = [side for n in reversed(lost) for side in (n // 2, n - n // 2)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, 2, X / 2, Y / 2, Z)."""
+        """Logits (B, 2, X / 2, Y / 2, Z) of windows (B, 1, X, Y, Z)."""
         out: Tensor = self.network(F.pad(x, self.padding))
         return out
 
@@ -95,11 +99,12 @@ class TimedWindows:
     A skipped window gives zeros, so that the inferer's own work is done for every window.
 
     Attributes:
-        network: gives (B, 2, X / 2, Y / 2, Z).
-        total: windows there will be.
-        measure: windows to compute.
-        windows: seen so far.
-        computed, seconds: computed so far, and their time.
+        network: network with (B, 2, X / 2, Y / 2, Z) outputs.
+        total: number of windows that the inferer will ask for.
+        measure: number of windows to compute.
+        windows: number of windows seen so far.
+        computed: number of windows computed so far.
+        seconds: time spent on the computed windows.
     """
 
     network: nn.Module
@@ -110,7 +115,7 @@ class TimedWindows:
     seconds: float = 0.0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Logits of one window."""
+        """Logits of one window, zeros for a skipped one."""
         due = self.windows * self.measure // self.total != (self.windows + 1) * self.measure // self.total
         self.windows += 1
         if not due:
@@ -122,21 +127,21 @@ class TimedWindows:
 
 
 def timed(call: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
-    """Result and seconds of a call, the device's work included."""
+    """Result of a call and its duration in seconds, with all work of the device done."""
 
-    def wait() -> None:
+    def synchronise() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    wait()
+    synchronise()
     start = time.perf_counter()
     result = call()
-    wait()
+    synchronise()
     return result, time.perf_counter() - start
 
 
 def whole_volume(volume: Volume, spacing_mm: Sequence[float]) -> Tensor:
-    """(1, 1, X, Y, Z) HU of the whole volume, not of the lungs' box alone, at the network's spacing; X and Y even."""
+    """HU (1, 1, X, Y, Z) of the whole volume, not of the lungs alone, at a spacing in mm; X and Y are even."""
     extent_mm = np.abs(volume.affine[:3, :3]) @ volume.hu.shape
     size = 2 * np.ceil(extent_mm / spacing_mm / 2).astype(int)
     middle = to_world(volume.affine, (np.array(volume.hu.shape) - 1) / 2)
@@ -144,14 +149,19 @@ def whole_volume(volume: Volume, spacing_mm: Sequence[float]) -> Tensor:
 
 
 @torch.inference_mode()
-def stock(stage: BundleStage, config: Mapping[str, Any], volume: Volume, measure: int | None) -> dict[str, Any]:
-    """MONAI's SlidingWindowInferer over the whole volume: float32, default memory format, one window at a time.
+def time_stock_inferer(
+    stage: BundleStage, config: Mapping[str, Any], volume: Volume, measure: int | None
+) -> dict[str, Any]:
+    """Time MONAI's SlidingWindowInferer over the whole volume: float32, default memory format, one window at a time.
 
     Args:
-        stage: whose network is used.
-        config: its inference.json, for spacing and window.
+        stage: detection stage, for its network.
+        config: its inference.json, for spacing and intensity window.
         volume: the scan.
-        measure: windows to compute, evenly spread; the others are counted and the time scaled. None computes all.
+        measure: number of windows to compute, evenly spread, for a time scaled to all; None computes all.
+
+    Returns:
+        ``seconds``, ``windows``, ``windows_measured``, ``roi``, ``overlap`` and ``voxels`` of the resampled volume.
     """
     low, high = config["window_hu"]
     image = ((whole_volume(volume, config["spacing_mm"]) - low) / (high - low)).clamp(0, 1).to(stage.device)
@@ -163,9 +173,9 @@ def stock(stage: BundleStage, config: Mapping[str, Any], volume: Volume, measure
     predictor = TimedWindows(SameGrid(network, IndexMap()), counter.windows, measure)
     predictor.network(torch.zeros(1, 1, *ROI, device=image.device))  # the first window pays for start-up
     _, seconds = timed(lambda: inferer(image, predictor), image.device)
-    inferers_own = seconds - predictor.seconds
+    overhead = seconds - predictor.seconds
     return {
-        "seconds": inferers_own + predictor.seconds * predictor.windows / predictor.computed,
+        "seconds": overhead + predictor.seconds * predictor.windows / predictor.computed,
         "windows": predictor.windows,
         "windows_measured": predictor.computed,
         "roi": ROI,
@@ -174,57 +184,70 @@ def stock(stage: BundleStage, config: Mapping[str, Any], volume: Volume, measure
     }
 
 
-def ours(stage: BundleStage, volume: Volume, repeats: int) -> dict[str, float]:
-    """Median seconds of the detection stage: alone, and with the lung mask and the resampling that it needs."""
-    alone, needs = [], []
+def time_detection(stage: BundleStage, volume: Volume, repeats: int) -> dict[str, float]:
+    """Time the detection stage: median seconds alone (``detect``) and with the lung mask (``detect_with_lungs``)."""
+    alone, with_lungs = [], []
     for _ in range(repeats + 1):  # the first pays for start-up and does not count
         scan = Scan(volume)
         _, lungs = timed(lambda scan=scan: scan.lungs, stage.device)  # type: ignore[misc]
         _, detect = timed(lambda scan=scan: stage(scan), stage.device)  # type: ignore[misc]
         alone.append(detect)
-        needs.append(lungs + detect)
-    return {"detect": median(alone[1:]), "detect_with_lungs": median(needs[1:])}
+        with_lungs.append(lungs + detect)
+    return {"detect": median(alone[1:]), "detect_with_lungs": median(with_lungs[1:])}
 
 
 class DenseInferer(Inferer):
-    """Reference for the fast path: the plain network in float32 on tiles, nothing left out but what is not wanted."""
+    """Reference for the fast path: the plain network in float32, on every tile with an output that is searched.
 
-    def __init__(self, gate: float, tile: tuple[int, int, int] = (32, 32, 32)):
+    Args:
+        tissue_threshold: lowest intensity that is searched, see :func:`~lungcad.papers.peaks.wanted_outputs`.
+        tile: size of a tile in outputs.
+    """
+
+    def __init__(self, tissue_threshold: float, tile: tuple[int, int, int] = (32, 32, 32)):
         super().__init__()
-        self.gate, self.tile = gate, tile
+        self.tissue_threshold, self.tile = tissue_threshold, tile
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: nn.Module, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Log odds (1, 1, X', Y', Z') as LungFCNInferer gives them."""
+        """Log odds (1, 1, X', Y', Z'), as LungFCNInferer gives them; -inf where nothing is searched."""
         index_map = IndexMap()
-        wanted = wanted_outputs(inputs[0, 0], lungs, index_map, self.gate)
-        score = torch.full(wanted.shape, -torch.inf, device=inputs.device)
-        for first in product(*(range(0, n, t) for n, t in zip(wanted.shape, self.tile, strict=True))):
-            tile = tuple(slice(a, min(a + t, n)) for a, t, n in zip(first, self.tile, wanted.shape, strict=True))
-            if wanted[tile].any():
-                see = index_map.inputs(tuple(side.stop - side.start for side in tile))
+        searched = wanted_outputs(inputs[0, 0], lungs, index_map, self.tissue_threshold)
+        score = torch.full(searched.shape, -torch.inf, device=inputs.device)
+        for first in product(*(range(0, n, t) for n, t in zip(searched.shape, self.tile, strict=True))):
+            tile = tuple(slice(a, min(a + t, n)) for a, t, n in zip(first, self.tile, searched.shape, strict=True))
+            if searched[tile].any():
+                size = index_map.inputs(tuple(side.stop - side.start for side in tile))
                 start = [a * s for a, s in zip(first, index_map.stride, strict=True)]
-                x, y, z = (slice(a, a + n) for a, n in zip(start, see, strict=True))
+                x, y, z = (slice(a, a + n) for a, n in zip(start, size, strict=True))
                 logits = network(inputs[:, :, x, y, z])
                 score[tile] = logits[0, 1] - logits[0, 0]
-        return score.masked_fill(~wanted, -torch.inf)[None, None]
+        return score.masked_fill(~searched, -torch.inf)[None, None]
 
 
-def compare(fast: list[Finding], reference: list[Finding], least: float) -> dict[str, Any]:
-    """What a fast path changes in the findings whose probability is ``least`` or more on either path."""
+def compare_findings(fast: list[Finding], reference: list[Finding], min_probability: float) -> dict[str, Any]:
+    """Compare the findings of the fast path with those of the reference.
 
-    def sure(finding: Finding) -> bool:
-        return (finding.nodule_probability or 0.0) >= least
+    Args:
+        fast, reference: findings of either path.
+        min_probability: lowest nodule probability of a finding that is compared.
 
-    partners = [(one, _nearest(one, reference)) for one in fast if sure(one)]
-    partners += [(one, _nearest(one, fast)) for one in reference if sure(one)]
+    Returns:
+        Numbers of findings and of those without a partner, and the largest differences of partners.
+    """
+
+    def compared(finding: Finding) -> bool:
+        return (finding.nodule_probability or 0.0) >= min_probability
+
+    partners = [(finding, _nearest(finding, reference)) for finding in fast if compared(finding)]
+    partners += [(finding, _nearest(finding, fast)) for finding in reference if compared(finding)]
     pairs = [(a, b) for a, b in partners if b is not None]
     distance = [float(np.linalg.norm(np.subtract(a.center_lps_mm, b.center_lps_mm))) for a, b in pairs]
     change = [abs((a.nodule_probability or 0.0) - (b.nodule_probability or 0.0)) for a, b in pairs]
     return {
-        "least_probability": least,
-        "findings_fast": sum(map(sure, fast)),
-        "findings_reference": sum(map(sure, reference)),
+        "least_probability": min_probability,
+        "findings_fast": sum(map(compared, fast)),
+        "findings_reference": sum(map(compared, reference)),
         "without_partner": len(partners) - len(pairs),
         "largest_center_distance_mm": max(distance, default=0.0),
         "largest_probability_difference": max(change, default=0.0),
@@ -232,15 +255,20 @@ def compare(fast: list[Finding], reference: list[Finding], least: float) -> dict
 
 
 def _nearest(finding: Finding, others: list[Finding]) -> Finding | None:
-    def away(other: Finding) -> float:
+    """Nearest of other findings, None where it is farther than :data:`SAME_NODULE_MM`."""
+
+    def distance(other: Finding) -> float:
         return float(np.linalg.norm(np.subtract(finding.center_lps_mm, other.center_lps_mm)))
 
-    found = min(others, key=away, default=None)
-    return found if found is not None and away(found) <= SAME_NODULE_MM else None
+    nearest = min(others, key=distance, default=None)
+    return nearest if nearest is not None and distance(nearest) <= SAME_NODULE_MM else None
 
 
 def fast_against_reference(roots: Mapping[str, Path], volume: Volume, device: torch.device) -> dict[str, Any]:
-    """Findings of the chain as configured, and of the dense network and the crops in float32."""
+    """Compare detection and reduction as configured with dense inference in float32, see :func:`compare_findings`.
+
+    ``roots`` are the folders of the bundles for the stages ``detect`` and ``reduce``.
+    """
     scan = Scan(volume)
     found = []
     for exact in (False, True):
@@ -251,4 +279,4 @@ def fast_against_reference(roots: Mapping[str, Path], volume: Volume, device: to
         if exact:
             detect.inferer = DenseInferer(detect.inferer.gate)
         found.append(reduce(scan, detect(scan)))
-    return compare(found[0], found[1], min(reduce.thresholds.values()))
+    return compare_findings(found[0], found[1], min(reduce.thresholds.values()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The evaluator of the bundle ``lung_nodule_cad``: reads a scan, runs the chain on it, writes the results."""
+"""Evaluator of the bundle ``lung_nodule_cad``: reads a scan, runs the chain on it, writes the results."""
 
 import sys
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from lungcad.scan.scan import Scan
 
 
 class NoduleCAD:
-    """One run of a chain on one CT series, told on the terminal.
+    """Run of a chain on one CT series, with its progress on the terminal.
 
     Args:
-        chain: finds the nodules.
+        chain: chain of bundles that finds the nodules.
         dataset_dir: DICOM folder, .mhd, .nii.gz or .nrrd.
-        output_dir: gets a folder named after the series.
+        output_dir: folder in which a folder named after the series is made.
         series_uid: SeriesInstanceUID, where there are several series.
         acquisition: label of one acquisition, where the series holds several.
-        leniency: see :func:`lungcad.dicom.read_series`.
+        leniency: options of :func:`lungcad.dicom.read_series`.
         dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
 
     Raises:
@@ -40,13 +40,13 @@ class NoduleCAD:
         self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
 
     def run(self) -> Path:
-        """Read, find, write.
+        """Load the chain, read the scan, find nodules, write the results.
 
         Returns:
-            The folder with the results.
+            Folder with the results.
 
         Raises:
-            InputError: what loading, reading, the stages and writing refuse.
+            InputError: whatever loading, reading, the stages and writing refuse.
         """
         clock, chain = StageClock(), self.chain
         with clock("load") as line:

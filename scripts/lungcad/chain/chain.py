@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain: detection, false positive reduction and malignancy on one scan, loaded once for many scans."""
+"""Chain of bundles: detection, false positive reduction and malignancy on one scan, loaded once for many scans."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,36 +22,37 @@ from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
 CHAIN = "lung_nodule_cad"
-"""The chain's own bundle, which holds the thresholds of pairs of stages."""
+"""Name of the chain's own bundle, which holds the thresholds of pairs of stages."""
 
 ORDER = ("detect", "reduce", "characterise")
 """Names of the stages, in the order in which they work."""
 
 
 class Chain:
-    """Chain of three bundles that finds nodules in a scan, without a nodule too.
+    """Chain of up to three bundles that finds and characterises the nodules of a scan, which may have none.
 
-    A stage is named by its bundle or the last part of that (``dou2017``); ``"none"`` or None leaves it out, except the
-    detector. Bundles are loaded when they are first needed, and kept.
+    A stage is chosen by the name of its bundle or the last part of that name (``dou2017``); ``"none"`` or None leaves
+    it out, except the detector. Bundles are loaded when they are first needed, and kept.
 
     Args:
         detector: bundle that finds candidates.
-        reducer: bundle that tells nodules from false positives.
-        characteriser: bundle that rates malignancy and attributes. It looks at findings from the threshold
-            "sensitive" up.
-        device: where networks run; None for the first GPU if there is one, else the CPU.
+        reducer: bundle that separates nodules from false positives.
+        characteriser: bundle that rates malignancy and attributes of the findings at or above the threshold
+            "sensitive".
+        device: device of the networks; None for the first GPU if there is one, else the CPU.
         operating_point: name of the threshold from which a finding is reported.
-        thresholds: nodule probability by name of the operating point; None for those of the pair of detector and
-            reducer in the chain's bundle or, where it has none, of the reducer or (without one) the detector.
-        stage_overrides: by stage (``detect``, ``reduce``, ``characterise``), values for keys of that bundle's
-            inference.json; they go over those of the pair.
+        thresholds: lowest reported nodule probability by name of the operating point; None for those of the pair of
+            detector and reducer in the chain's bundle or, where it has none, of the reducer or (without one) the
+            detector.
+        stage_overrides: values for keys of a stage's inference.json, by stage (``detect``, ``reduce``,
+            ``characterise``); they take precedence over those of the pair.
         thresholds_of: such thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in
             the chain's bundle.
         overrides_of: such overrides likewise.
         root: folder of the chain's bundle; None for ``lung_nodule_cad``.
         bundles_dir: folder that holds the stages' bundles; None for the one around ``root``.
-        load_stage: loads a stage, given folder, device, overrides and name of the stage; for several chains that
-            share stages.
+        load_stage: function that loads a stage, given folder, device, overrides and name of the stage; for several
+            chains that share stages.
 
     Raises:
         InputError: E-CONFIG, an unknown stage or bundle, or no detector.
@@ -81,7 +82,7 @@ class Chain:
             raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
         folder = bundles_dir or stages_folder(self.root)
         roots = {stage: stage_bundle(stage, name, folder) for stage, name in self._names.items()}
-        self.bundles = {stage: found for stage, found in roots.items() if found}
+        self.bundles = {stage: bundle for stage, bundle in roots.items() if bundle}
         """Folder of the bundle by name of the stage."""
         if "detect" not in self.bundles:
             raise InputError("E-CONFIG", "stage detect names no bundle (expected one; only later stages may be none).")
@@ -91,7 +92,7 @@ class Chain:
         """Stages by name, in the order in which they work; loaded on first use.
 
         Raises:
-            InputError: what loading refuses (E-CONFIG, E-WEIGHTS).
+            InputError: E-CONFIG or E-WEIGHTS, a bundle cannot be loaded.
         """
         tune_allocator()
         stages: dict[str, BundleStage] = {}
@@ -104,7 +105,7 @@ class Chain:
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """Nodule probability by name of the operating point, of which the chosen one is there.
+        """Lowest reported nodule probability by name of the operating point.
 
         Raises:
             InputError: E-CONFIG, unknown operating point.
@@ -114,11 +115,11 @@ class Chain:
         return thresholds
 
     def find(self, scan: Scan, clock: StageClock | None = None) -> list[Finding]:
-        """Run all stages on a scan.
+        """Findings of the last stage, after a run of all stages on a scan.
 
         Args:
             scan: volume and lungs.
-            clock: times each stage; None prints nothing.
+            clock: stage clock that times each stage and prints it; None prints nothing.
 
         Raises:
             InputError: E-NO-LUNG.
@@ -132,10 +133,10 @@ class Chain:
         return findings
 
     def __call__(self, volume: Volume) -> Result:
-        """Find lungs and nodules in a volume.
+        """Segment the lungs of a volume and find the nodules.
 
         Raises:
-            InputError: E-CONFIG, unknown operating point; E-NO-LUNG; what loading refuses.
+            InputError: E-CONFIG, unknown operating point, or a bundle cannot be loaded; E-WEIGHTS; E-NO-LUNG.
         """
         thresholds, clock, scan = self.thresholds, StageClock(silent=True), Scan(volume)
         with clock("lungs"):
@@ -145,7 +146,14 @@ class Chain:
     def result(
         self, scan: Scan, findings: list[Finding], thresholds: Mapping[str, float], seconds: Mapping[str, float]
     ) -> Result:
-        """Put findings together with the circumstances under which this chain made them."""
+        """Result of findings of this chain, with the circumstances under which they were made.
+
+        Args:
+            scan: volume and lungs.
+            findings: findings of the last stage.
+            thresholds: lowest reported nodule probability by name of the operating point.
+            seconds: duration by stage.
+        """
         stages = self.stages.values()
         return Result(
             replace(scan.volume, warnings=list(scan.warnings)), findings, thresholds, self.operating_point,
@@ -163,6 +171,7 @@ class Chain:
         return dict((self._of_pair("overrides_of") or {}).get(stage, {}))
 
     def _thresholds_of(self, stages: Mapping[str, BundleStage]) -> Mapping[str, float]:
+        """Thresholds as given, else of the pair of detector and reducer, else of the last of the two that is loaded."""
         if self._thresholds:
             return self._thresholds
         return self._of_pair("thresholds_of") or stages.get("reduce", stages["detect"]).thresholds

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every chain of bundles on the same cases: a stage runs once for all chains that begin alike.
+"""Comparison of chains of bundles on the same cases; a stage runs once for all chains with the same stages before it.
 
-A chain is scored as it is run: its stages get a scan, not the working grid that a bundle's own evaluation takes, and
-malignancy is asked for from the chain's threshold "sensitive" up.
+A chain is scored as users run it: its stages get a scan, not the working grid that a bundle's own evaluation takes, and
+malignancy is predicted for findings at or above the chain's threshold "sensitive".
 """
 
 import json
@@ -29,16 +29,16 @@ from lungcad.training.scoring import CaseScorer
 from lungcad.volume import Volume
 
 Names = tuple[str, str, str]
-"""Detector, reducer, characteriser; the last two can be ``none``."""
+"""Names of a chain's detector, reducer and characteriser; the last two can be ``none``."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """Findings of the last stage of a chain, or of its beginning, on one case.
+class CaseFindings:
+    """Findings on one case after the first stages of a chain, or after all of them.
 
     Attributes:
-        findings: with their masks.
-        seconds: duration of all stages; resampling the scan counts for the first stage that needs it.
+        findings: findings of the last stage that ran, with their masks.
+        seconds: duration of the stages together; resampling the scan counts for the first stage that needs it.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -46,24 +46,24 @@ class Found:
 
 
 def chains_of(detectors: Sequence[str], reducers: Sequence[str], characterisers: Sequence[str]) -> list[Names]:
-    """Combine every detector, reducer and characteriser."""
+    """Names of all chains: every combination of a detector, a reducer and a characteriser."""
     return list(product(detectors, reducers, characterisers))
 
 
 def scan_of(case: Case) -> Scan:
-    """Make a scan of a case, with the lungs that the case came with."""
+    """Scan of a case, with the case's own lung mask."""
     scan = Scan(Volume(case.hu.astype(np.float32), case.to_mm, case.name))
     scan.lungs = LungMask(case.lungs, case.to_mm, float(case.lungs.sum() * np.prod(case.spacing_mm) / 1e3))
     return scan
 
 
 class Chains:
-    """Chains whose stages are loaded once, also those that several of them share.
+    """Several chains; a stage that they share is loaded once.
 
     Args:
-        names: of the chains.
-        device: where networks run.
-        bundles_dir: folder of bundles; None for the usual one.
+        names: names of the chains' stages.
+        device: device of the networks.
+        bundles_dir: folder of bundles; None for the default one.
 
     Raises:
         InputError: E-CONFIG, an unknown bundle, or a chain without a detector.
@@ -72,10 +72,10 @@ class Chains:
     def __init__(self, names: Sequence[Names], device: torch.device, bundles_dir: str | None = None):
         self._loaded: dict[tuple[Any, ...], BundleStage] = {}
         self.chains = {
-            three: Chain(*three, device=device, bundles_dir=bundles_dir, load_stage=self._load_once) for three in names
+            chain: Chain(*chain, device=device, bundles_dir=bundles_dir, load_stage=self._load_once) for chain in names
         }
-        for chain in self.chains.values():
-            _ = chain.stages
+        for loaded in self.chains.values():
+            _ = loaded.stages
 
     def _load_once(self, root: Path, device: torch.device, overrides: Mapping[str, Any], stage: str) -> BundleStage:
         key = (root, stage, *overrides.values())
@@ -84,53 +84,56 @@ class Chains:
         return self._loaded[key]
 
     def fingerprints(self, names: Names) -> list[str]:
-        """List what a chain's findings depend on: the fingerprints of its stages."""
+        """Fingerprints of a chain's stages: all that its findings depend on, except the code."""
         return [stage.fingerprint for stage in self.chains[names].stages.values()]
 
-    def __call__(self, case: Case, names: Sequence[Names] | None = None) -> dict[Names, Found]:
-        """Run all chains, or those named, on a case; a stage runs once for all chains that begin alike."""
+    def __call__(self, case: Case, names: Sequence[Names] | None = None) -> dict[Names, CaseFindings]:
+        """Findings of all chains, or of those named, on a case; stages that chains have in common run once."""
         scan = scan_of(case)
-        done: dict[tuple[BundleStage, ...], Found] = {(): Found()}
-        found = {}
-        for three in self.chains if names is None else names:
-            stages = tuple(self.chains[three].stages.values())
+        done: dict[tuple[BundleStage, ...], CaseFindings] = {(): CaseFindings()}
+        results = {}
+        for chain in self.chains if names is None else names:
+            stages = tuple(self.chains[chain].stages.values())
             for length, stage in enumerate(stages, start=1):
                 if stages[:length] not in done:
                     done[stages[:length]] = _run(stage, scan, done[stages[: length - 1]])
-            found[three] = done[stages]
-        return found
+            results[chain] = done[stages]
+        return results
 
 
-def _run(stage: BundleStage, scan: Scan, before: Found) -> Found:
+def _run(stage: BundleStage, scan: Scan, before: CaseFindings) -> CaseFindings:
+    """Findings of one stage after those of the stages before it."""
     start = time.perf_counter()
     findings = stage(scan, before.findings)
-    return Found(findings, before.seconds + time.perf_counter() - start)
+    return CaseFindings(findings, before.seconds + time.perf_counter() - start)
 
 
-def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str) -> dict[Names, dict[str, Any]]:
-    """Run and score all chains; what the same stages were run on before is not run again.
+def score_chains(
+    chains: Chains, cases: Sequence[Case], output_dir: str | Path, data: str
+) -> dict[Names, dict[str, Any]]:
+    """Run and score all chains; a case that the same stages have seen in an earlier run is not run again.
 
     Args:
-        chains: to compare.
-        cases: to score on, with cubic voxels of 1 mm and, for malignancy, with masks.
-        output_dir: gets ``cases/<name>.json`` with what all chains found, and a scored folder for each chain.
-        data: what was scored on, in words.
+        chains: chains to compare.
+        cases: cases to score on, with cubic voxels of 1 mm and, for malignancy, with masks.
+        output_dir: folder for ``cases/<name>.json`` with the findings of all chains, and a scored folder per chain.
+        data: description of the cases, written into the scored folders.
 
     Returns:
-        By chain ``detection``, the figures of its scored folder; ``joint``, those of
-        :func:`~lungcad.papers.jnsc.scoring.joint_figures`; and ``seconds``, the mean of its stages together.
+        For each chain ``detection``, the figures of its scored folder; ``joint``, those of
+        :func:`~lungcad.papers.jnsc.scoring.joint_figures`; and ``seconds``, the mean duration of its stages together.
     """
     root = Path(output_dir)
     (root / "cases").mkdir(parents=True, exist_ok=True)
-    found = {case.name: _known(chains, case, root / "cases" / f"{case.name}.json")
-             for case in tqdm(cases, desc="cases")}  # fmt: skip
+    outputs = {case.name: _entries(chains, case, root / "cases" / f"{case.name}.json")
+               for case in tqdm(cases, desc="cases")}  # fmt: skip
     figures = {}
     for chain in chains.chains:
-        entries = {case.name: found[case.name]["-".join(chain)] for case in cases}
+        entries = {case.name: outputs[case.name]["-".join(chain)] for case in cases}
         scorer = CaseScorer(str(root / "-".join(chain)), data)
         scorer.start()
         for case in cases:
-            findings = [Finding.from_dict(one) for one in entries[case.name]["findings"]]
+            findings = [Finding.from_dict(entry) for entry in entries[case.name]["findings"]]
             scorer.add({"case": case, "findings": findings}, {})
         scorer.write()
         figures[chain] = {
@@ -141,11 +144,11 @@ def compare(chains: Chains, cases: Sequence[Case], output_dir: str | Path, data:
     return figures
 
 
-def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
-    """Read from the file, or find out, each chain's findings, a row per nodule of the case, and seconds."""
+def _entries(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
+    """Findings, rows per nodule and seconds of a case, by chain: from the file, or new where stages have changed."""
     entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    known = {chain: entries.get("-".join(chain), {}).get("of") for chain in chains.chains}
-    if new := [chain for chain, made_of in known.items() if made_of != chains.fingerprints(chain)]:
+    stored = {chain: entries.get("-".join(chain), {}).get("of") for chain in chains.chains}
+    if outdated := [chain for chain, prints in stored.items() if prints != chains.fingerprints(chain)]:
         entries |= {
             "-".join(chain): {
                 "findings": [finding.as_dict() for finding in result.findings],
@@ -153,7 +156,7 @@ def _known(chains: Chains, case: Case, path: Path) -> Mapping[str, Any]:
                 "seconds": result.seconds,
                 "of": chains.fingerprints(chain),
             }
-            for chain, result in chains(case, new).items()
+            for chain, result in chains(case, outdated).items()
         }
         with whole_file(path) as part:
             part.write_text(json.dumps(entries))

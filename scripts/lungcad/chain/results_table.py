@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of scored folders as the tables that stand in a bundle's README."""
+"""Markdown tables of the figures in scored folders, as they stand in a bundle's README."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 from lungcad.papers.jnsc.scoring import SEGMENTATION, joint_results
 from lungcad.papers.mtmrnet.scoring import PREDICTIONS
 from lungcad.papers.mtmrnet.tables import malignancy_results
-from lungcad.tables import row, with_interval
+from lungcad.tables import markdown_row, with_interval
 from lungcad.training.scoring import pooled
 
 HEADER = (
@@ -17,8 +17,12 @@ HEADER = (
 )
 
 
-def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
-    """Markdown of what folders hold: rated nodules (predictions.csv), or scans that were searched, maybe with masks."""
+def results_markdown(scored: Mapping[str, Sequence[str | Path]]) -> str:
+    """Markdown tables for scored folders of rated nodules (predictions.csv) or of scans, with or without masks.
+
+    Args:
+        scored: scored folders by the name of their row; the folders of a name count together.
+    """
     rated = any((Path(folder) / PREDICTIONS).exists() for folders in scored.values() for folder in folders)
     if rated:
         return malignancy_results(scored)
@@ -27,14 +31,14 @@ def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
 
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
-    """Markdown table with one row for each name; the scans of its scored folders count together."""
+    """Markdown table of detection figures with one row per name; the scans of its scored folders count together."""
     return HEADER + "".join(_row(name, pooled(folders)) for name, folders in scored.items())
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     by_diameter = ", ".join(f"{key}: {found}/{all_}" for key, (found, all_) in figures["found_by_diameter"].items())
     errors = [figures[f"median_{what}_error_mm"] for what in ("center", "diameter")]
-    return row(
+    return markdown_row(
         name.replace("_", " "), figures["scans"], figures["nodules"],
         with_interval(figures["sensitivity"], figures["sensitivity_ci"], ".1%"),
         f"{figures['false_marks_per_scan']:.1f}", by_diameter,

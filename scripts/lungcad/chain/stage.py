@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle as one stage of a chain: its own network, preprocessing, inferer and postprocessing, on a shared scan.
+"""Bundle as one stage of a chain: its own network, preprocessing, inferer and postprocessing, on a shared scan.
 
-What a stage takes from a bundle is what MONAI Deploy takes: reading and writing are the chain's, done once per scan.
+A stage takes from a bundle the same parts as MONAI Deploy; the chain reads and writes, once per scan.
 """
 
 import contextlib
@@ -23,21 +23,22 @@ from lungcad.papers.transforms import prepare_case
 from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd
 from lungcad.scan.scan import Scan
 
-_CHAINS_OWN = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
+_READ_AND_WRITE = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
+"""Transforms of a bundle that a stage leaves out, because the chain reads and writes."""
 
 
 class BundleStage:
-    """A bundle that turns a scan and a list of findings into a list of findings.
+    """Bundle that turns a scan and a list of findings into a list of findings.
 
     Args:
         bundle_root: folder with ``configs`` and ``models``.
-        device: where its network runs.
+        device: device of its network.
         overrides: values for keys of its inference.json.
-        stage: what it is to be; None for what it is by itself. For another of its metadata's ``stages``,
-            ``configs/<stage>.json`` lies over its inference.json.
+        stage: stage that the bundle takes; None for its own. For another of its metadata's ``stages``,
+            ``configs/<stage>.json`` is laid over its inference.json.
 
     Raises:
-        InputError: E-CONFIG, where there is no such bundle or key; E-WEIGHTS.
+        InputError: E-CONFIG, there is no such bundle or key; E-WEIGHTS.
     """
 
     def __init__(self, bundle_root: str | Path, device: torch.device, overrides: Mapping[str, Any] | None = None,
@@ -54,7 +55,7 @@ class BundleStage:
         config = {key: value for key, value in parser.config.items() if key not in ("thresholds", "operating_point")}
         made_of = json.dumps([config, overrides, self.meta["weights_sha256"]], default=str)
         self.fingerprint = hashlib.sha256(made_of.encode()).hexdigest()
-        """Of configs, overrides and weights: what the findings of a scan depend on, but for the code."""
+        """SHA-256 of configs, overrides and weights: all that the findings of a scan depend on, except the code."""
         parser.read_meta(str(metadata))
         for key, value in {"bundle_root": str(root), "device": device, **(overrides or {})}.items():
             if key not in parser.config:
@@ -62,19 +63,19 @@ class BundleStage:
             parser[key] = value
         self.thresholds: dict[str, float] = parser.get_parsed_content("thresholds") if "thresholds" in parser else {}
         self.device = device
-        with _refusals_as_they_are():
+        with _unwrapped_refusals():
             self.network: torch.nn.Module = parser.get_parsed_content("network", instantiate=True)
             self.inferer = parser.get_parsed_content("inferer")
-            self._before = self._of_stage(parser, "preprocessing")
-            self._after = self._of_stage(parser, "postprocessing")
+            self._before = self._transforms(parser, "preprocessing")
+            self._after = self._transforms(parser, "postprocessing")
 
     @staticmethod
-    def _of_stage(parser: ConfigParser, key: str) -> Compose:
-        """The bundle's transforms without those that read or write files."""
+    def _transforms(parser: ConfigParser, key: str) -> Compose:
+        """Transforms of the bundle under a key, without those that read or write files."""
         steps = []
         for number, entry in enumerate(parser.get(key)["transforms"]):
             target = entry["_target_"] if isinstance(entry, dict) else ""
-            if target.rpartition(".")[2] not in _CHAINS_OWN:
+            if target.rpartition(".")[2] not in _READ_AND_WRITE:
                 steps.append(parser.get_parsed_content(f"{key}#transforms#{number}"))
         return Compose(steps)
 
@@ -85,12 +86,12 @@ class BundleStage:
 
     @torch.inference_mode()
     def __call__(self, scan: Scan, findings: Sequence[Finding] = ()) -> list[Finding]:
-        """Findings of this stage from the scan and, unless it is the first, those of the stage before.
+        """Findings of this stage from the scan and, unless it is the first, from the findings of the stage before.
 
         Raises:
             InputError: E-NO-LUNG.
         """
-        with _refusals_as_they_are():
+        with _unwrapped_refusals():
             data = self._before({"scan": scan, "image": None, "findings": list(findings)})
             image, _, args, kwargs = prepare_case(data, self.device, non_blocking=True)
             data["pred"] = self.inferer(image, self.network, *args, **kwargs)
@@ -99,8 +100,8 @@ class BundleStage:
 
 
 @contextlib.contextmanager
-def _refusals_as_they_are() -> Iterator[None]:
-    """MONAI wraps what a config's objects raise in RuntimeErrors; a refused input comes out as what it is."""
+def _unwrapped_refusals() -> Iterator[None]:
+    """Raise an InputError as itself where MONAI has wrapped it in RuntimeErrors of its config objects."""
     try:
         yield
     except RuntimeError as error:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold for every bundle, one function a check.
+"""Checks that every bundle must pass, one function per check.
 
-A check returns a note for its line, raises :class:`SkipCheck` where it cannot be made, and anything else to fail.
-Covered is all that Project-MONAI/model-zoo's ``ci/verify_bundle.py`` (commit 17e7879c) and the scripts before it ask:
+A check returns a note for its line of output, raises :class:`SkipCheck` where it cannot be made, and fails with any
+other exception. The checks cover all that Project-MONAI/model-zoo's ``ci/verify_bundle.py`` (commit 17e7879c) and the
+scripts before it require:
 
-    there                                             here
+    model-zoo                                         here
     large_files.* are downloaded                      files
     LICENSE, configs/metadata.json, model.pt,         files; a chain's model.pt comes with packing: its first network's
       configs/inference.*
@@ -16,8 +17,8 @@ Covered is all that Project-MONAI/model-zoo's ``ci/verify_bundle.py`` (commit 17
     verify_net_in_out of network_def                  network
     ckpt_export of model.pt; model.ts loads           torchscript (also: computes the same)
 
-Not asked there: skeleton, weights, overlays, inference. The zoo keeps single files above 25 MB outside its repository:
-to hand in MTMR-Net, list its model.pt in a large_files.yml.
+Not required by the model zoo: skeleton, weights, overlays, inference. The zoo keeps single files above 25 MB outside
+its repository: to submit MTMR-Net, list its model.pt in a large_files.yml.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,15 +38,21 @@ CHECKS: tuple[Callable[[Bundle], str], ...] = (
     check_files, check_license, check_metadata, check_changelog, check_packages, check_skeleton, check_properties,
     check_weights, check_network, check_torchscript, check_overlays, check_inference,
 )  # fmt: skip
+"""Checks of a bundle, in the order in which they are made."""
 
 
 def verify(
     root: Path, schema: Path | None, work: Path, series: Path | None = None, candidates: Path | None = None,
     checks: Sequence[Callable[[Bundle], str]] = CHECKS,
 ) -> list[str]:  # fmt: skip
-    """Make checks of one bundle, printing a line each; returns the names of those that failed.
+    """Check one bundle and print a line per check.
 
-    For the other arguments see :class:`Bundle`.
+    Args:
+        root, schema, work, series, candidates: see :class:`Bundle`.
+        checks: checks to make.
+
+    Returns:
+        Names of the checks that failed.
     """
     failed = []
     for check in checks:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle under test, and where its parts are."""
+"""Bundle under test: its configs, weights and network."""
 
 import json
 from dataclasses import dataclass, field
@@ -16,18 +16,20 @@ from lungcad.training.parallel import MULTI_GPU_OVERLAY
 
 
 class SkipCheck(Exception):
-    """A check cannot be made here; says why."""
+    """Raised by a check that cannot be made, with the reason."""
 
 
 @dataclass
 class Bundle:
-    """A bundle under test.
+    """Bundle under test.
 
     Attributes:
-        root: its folder.
-        schema: copy of MONAI's metadata schema; None asks MONAI's own URL.
+        root: folder of the bundle.
+        schema: copy of MONAI's metadata schema; None fetches it from MONAI's own URL.
         work: folder for temporary files.
-        series: folder with a small CT series, ``candidates`` for it as CSV; None leaves out the run.
+        series: folder with a small CT series; None skips the run of the bundle.
+        candidates: CSV with candidates for the series.
+        meta: content of metadata.json.
     """
 
     root: Path
@@ -45,7 +47,7 @@ class Bundle:
         return MULTI_GPU_OVERLAY if name == MULTI_GPU_OVERLAY.stem else self.root / "configs" / f"{name}.json"
 
     def parser(self, *overlays: str) -> ConfigParser:
-        """inference.json with overlays, parsed, nothing instantiated."""
+        """Parser of inference.json with overlays; nothing is instantiated."""
         parser = ConfigParser()
         parser.read_config([str(self.config(name)) for name in ("inference", *overlays)])
         parser.read_meta(str(self.config("metadata")))
@@ -55,15 +57,15 @@ class Bundle:
 
     @property
     def is_chain(self) -> bool:
-        """A chain has no network of its own; ``network_def`` is that of its first stage."""
+        """Whether the bundle is a chain: it has no network of its own, ``network_def`` is that of its first stage."""
         return bool(self.meta.get("stage") == "chain")
 
     @property
     def weights(self) -> Path:
-        """Weights of ``network_def``: models/model.pt; of a chain that was not packed, its first stage's."""
-        own = self.root / "models" / "model.pt"
-        if own.is_file() or not self.is_chain:
-            return own
+        """Path of the weights of ``network_def``: models/model.pt, or its first stage's for a chain not packed."""
+        path = self.root / "models" / "model.pt"
+        if path.is_file() or not self.is_chain:
+            return path
         name = json.loads(self.config("inference").read_text())["detector"]
         detector = stage_bundle("detect", name, stages_folder(self.root))
         assert detector is not None, "the chain has no detector"
@@ -71,7 +73,7 @@ class Bundle:
 
     @cached_property
     def network(self) -> torch.nn.Module:
-        """The network with the bundle's weights, float32, in evaluation mode."""
+        """Network with the bundle's weights, float32, in evaluation mode."""
         network: torch.nn.Module = self.parser().get_parsed_content("network_def")
         network.load_state_dict(load_state(self.weights))
         return network.eval()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of weights and network: sizes, hashes, input and output, export."""
+"""Checks of weights and network: size, hash, input and output, export, and a run on a small series."""
 
 import json
 import os
@@ -13,18 +13,20 @@ from monai.bundle import ckpt_export, verify_net_in_out
 from lungcad.bundle.weights import load_state
 from lungcad.checks.bundle import Bundle, SkipCheck
 
-LARGEST_MB = 25
-LARGEST_CHARACTERISER_MB = 55
-"""Of model.pt; a malignancy bundle may hold a ResNet-50."""
+MAX_MB = 25
+"""Largest size of a bundle's weights in MB."""
+
+MAX_CHARACTERISER_MB = 55
+"""Largest size of a malignancy bundle's weights in MB: it may hold a ResNet-50."""
 
 
 def hash_key(weights: Path) -> str:
-    """Where metadata.json has the SHA-256 of model.pt, or of model_<name>.pt, weights of a variant."""
+    """Key of metadata.json for the SHA-256 of model.pt, or of a variant's weights model_<name>.pt."""
     return f"{weights.stem}_weights_sha256".removeprefix("model_")
 
 
 def check_weights(bundle: Bundle) -> str:
-    """Plain, finite state dicts, not too large, which are those that metadata.json means; model.pt fits the network."""
+    """Check that weights are plain, finite, small and have the SHA-256 of metadata.json; model.pt fits the network."""
     if bundle.is_chain:
         raise SkipCheck("no weights of its own")
     size = 0.0
@@ -33,14 +35,14 @@ def check_weights(bundle: Bundle) -> str:
         load_state(path, sha256)
         assert sha256, f"{hash_key(path)} is not in metadata.json; write it with --write_hash true"
         size += path.stat().st_size / 1e6
-    most = LARGEST_CHARACTERISER_MB if bundle.meta["stage"] == "characterise" else LARGEST_MB
-    assert size <= most, f"{size:.1f} MB (expected {most} at most)"
+    max_mb = MAX_CHARACTERISER_MB if bundle.meta["stage"] == "characterise" else MAX_MB
+    assert size <= max_mb, f"{size:.1f} MB (expected {max_mb} at most)"
     state = bundle.network.state_dict()
     return f"{sum(value.numel() for value in state.values())} values, {size:.1f} MB"
 
 
 def check_network(bundle: Bundle) -> str:
-    """The network takes and gives what metadata.json says (MONAI's verify_net_in_out)."""
+    """Check that the network's input and output are those of metadata.json (MONAI's verify_net_in_out)."""
     verify_net_in_out(
         net_id="network_def", meta_file=str(bundle.config("metadata")), config_file=str(bundle.config("inference")),
         bundle_root=str(bundle.root), device="cpu",
@@ -50,7 +52,7 @@ def check_network(bundle: Bundle) -> str:
 
 
 def check_torchscript(bundle: Bundle) -> str:
-    """MONAI's ckpt_export works, and what it exports computes the same; models/model.ts, if there is one, loads."""
+    """Check that MONAI's ckpt_export works and computes the same, and that models/model.ts loads, if there is one."""
     path = bundle.work / f"{bundle.root.name}.ts"
     ckpt_export(
         net_id="network_def", filepath=str(path), ckpt_file=str(bundle.weights),
@@ -69,7 +71,7 @@ def check_torchscript(bundle: Bundle) -> str:
 
 
 def check_inference(bundle: Bundle) -> str:
-    """``python -m monai.bundle run`` from another folder on a small series ends with exit code 0 and results."""
+    """Check that ``python -m monai.bundle run`` from another folder on a small series ends with code 0 and results."""
     if bundle.series is None:
         raise SkipCheck("left out")
     output = bundle.work / "out" / bundle.root.name
@@ -82,8 +84,8 @@ def check_inference(bundle: Bundle) -> str:
     package = str(Path(__file__).resolve().parents[2])
     env = os.environ | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])}
     done = subprocess.run(command, cwd=bundle.work, env=env, capture_output=True, text=True, timeout=600)
-    told = (done.stderr or done.stdout).strip().splitlines()
-    assert done.returncode == 0, f"exit code {done.returncode}: {told[-1] if told else 'silent'}"
+    printed = (done.stderr or done.stdout).strip().splitlines()
+    assert done.returncode == 0, f"exit code {done.returncode}: {printed[-1] if printed else 'silent'}"
     found = list(output.glob("*/nodules.json"))
     assert found, "no nodules.json"
     return f"{len(json.loads(found[0].read_text())['findings'])} findings"

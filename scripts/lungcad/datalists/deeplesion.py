@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeepLesion as a datalist: 2D boxes on key slices become spheres, as section V of 3D-AG describes it.
+"""Datalist of DeepLesion: 2D boxes on key slices become spheres, as section V of 3D-AG describes.
 
-Noisy annotations are removed, lesions with several annotations merged, lesions of 48 mm or more removed from training,
-diameters are the smaller one of the box's long side and the measured long diameter, z comes from the key slice and the
-slice interval. The paper does not say when two annotations are of one lesion: here, when the centre of one lies in the
-sphere of the other. The official split is kept. Where training volumes show lesions that were removed for their size,
-the item's ``ignored`` has their boxes: they are no background either.
+Noisy annotations are removed, annotations of one lesion merged, and lesions of 48 mm or more removed from training. A
+diameter is the smaller of the box's long side and the measured long diameter; z comes from the key slice and the slice
+interval. The paper does not say when two annotations are of one lesion: here, if the centre of one lies in the sphere
+of the other. The official split is kept. Where training volumes show lesions that were removed for their size, the
+item's ``ignored`` has their boxes, since they are no background either.
 
 Images are the NIfTI volumes that DeepLesion's own script DL_save_nifti.py makes, in whose frame the first pixel of the
 first slice is the origin and slices run from head to foot.
@@ -23,7 +23,7 @@ from lungcad.errors import InputError
 from lungcad.tables import Row, read_table
 
 LARGE_MM = 48.0
-"""Lesions of this diameter or more are not trained on (section V.B)."""
+"""Diameter in mm from which lesions are not used for training (section V.B)."""
 
 _COLUMNS = (
     "File_name", "Patient_index", "Study_index", "Series_ID", "Key_slice_index", "Bounding_boxes", "Possibly_noisy",
@@ -33,13 +33,13 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Lesion:
-    """One annotation.
+    """Lesion as one annotation, or several merged ones, describes it.
 
     Attributes:
         volume: name of the NIfTI file without suffix.
         split: one of :data:`lungcad.datalists.files.LISTS`.
         sphere: x, y, z, diameter in LPS mm.
-        kind: DeepLesion's coarse type 1 to 8; -1 is unknown.
+        kind: DeepLesion's coarse type, 1 to 8; -1 is unknown.
     """
 
     volume: str
@@ -50,13 +50,15 @@ class Lesion:
 
 @dataclass(frozen=True)
 class DeepLesionLists:
-    """What becomes of DL_info.csv.
+    """Lists made from DL_info.csv, and counts of what was left out.
 
     Attributes:
         lists: items by split; an item is a volume with its lesions.
         missing: volumes without image, one line each.
-        volumes: how many there should be.
-        noisy, merged, large: annotations removed as noisy, joined to another, and lesions not trained on.
+        volumes: number of volumes in the table.
+        noisy: number of annotations removed as noisy.
+        merged: number of annotations merged into another.
+        large: number of lesions not used for training because of their size.
     """
 
     lists: dict[str, list[Item]]
@@ -71,12 +73,11 @@ def deeplesion_lists(info_csv: str | Path, images_dir: str | Path) -> DeepLesion
     """List DeepLesion's volumes by its official split.
 
     Args:
-        info_csv: DL_info.csv.
+        info_csv: path of DL_info.csv.
         images_dir: folder with ``<patient>_<study>_<series>_<first>-<last>.nii.gz``.
 
     Raises:
-        InputError: E-TABLE, where the table cannot be read or a row contradicts itself; E-IMAGES, where there is no
-            such folder.
+        InputError: E-TABLE, the table cannot be read or a row contradicts itself; E-IMAGES, there is no such folder.
     """
     if not Path(images_dir).is_dir():
         text = f"no such folder: {Path(images_dir).name}."
@@ -92,24 +93,24 @@ def deeplesion_lists(info_csv: str | Path, images_dir: str | Path) -> DeepLesion
     lists: dict[str, list[Item]] = {name: [] for name in LISTS}
     missing, merged, large = [], 0, 0
     for volume, lesions in by_volume.items():
-        joined = merge_lesions(lesions)
-        merged += len(lesions) - len(joined)
+        distinct = merge_lesions(lesions)
+        merged += len(lesions) - len(distinct)
         split = lesions[0].split
-        too_large = [one for one in joined if split == "training" and one.sphere[3] >= LARGE_MM]
-        trained = [one for one in joined if one not in too_large]
+        too_large = [lesion for lesion in distinct if split == "training" and lesion.sphere[3] >= LARGE_MM]
+        used = [lesion for lesion in distinct if lesion not in too_large]
         large += len(too_large)
         if not Path(images_dir, f"{volume}.nii.gz").is_file():
             missing.append(f"{volume}.nii.gz")
-        elif trained:  # a volume whose only lesions are too large would teach that they are nothing
-            lists[split].append(_item(volume, trained, too_large))
+        elif used:  # a volume with too large lesions only would teach that they are nothing
+            lists[split].append(_item(volume, used, too_large))
     return DeepLesionLists(lists, missing, len(by_volume), len(rows) - len(kept), merged, large)
 
 
 def read_lesion(row: Row) -> Lesion:
-    """Turn a row of DL_info.csv into a sphere.
+    """Lesion from a row of DL_info.csv.
 
     Raises:
-        InputError: E-TABLE, where the row contradicts itself.
+        InputError: E-TABLE, the row contradicts itself.
     """
     patient, study, series, key = (
         int(row.number(name)) for name in ("Patient_index", "Study_index", "Series_ID", "Key_slice_index")
@@ -134,8 +135,8 @@ def read_lesion(row: Row) -> Lesion:
 
 
 def merge_lesions(lesions: list[Lesion]) -> list[Lesion]:
-    """Join annotations of the same lesion: mean of the centres, largest diameter, the first type that is known."""
-    spheres = np.array([one.sphere for one in lesions])
+    """Merge annotations of the same lesion: mean of the centres, largest diameter, the first known type."""
+    spheres = np.array([lesion.sphere for lesion in lesions])
     distance = np.linalg.norm(spheres[:, None, :3] - spheres[None, :, :3], axis=-1)
     inside = distance < spheres[:, 3] / 2
     group = connected_components(inside | inside.T, directed=False)[1]
@@ -150,17 +151,19 @@ def merge_lesions(lesions: list[Lesion]) -> list[Lesion]:
 
 
 def _item(volume: str, lesions: list[Lesion], ignored: list[Lesion]) -> Item:
+    """Item of a volume with its lesions."""
     item: Item = {
         "image": f"{volume}.nii.gz",
-        "box": sphere_boxes(one.sphere for one in lesions),
+        "box": sphere_boxes(lesion.sphere for lesion in lesions),
         "label": [0] * len(lesions),
-        "lesion_type": [one.kind for one in lesions],
+        "lesion_type": [lesion.kind for lesion in lesions],
         "ids": {"patient": volume.partition("_")[0], "volume": volume},
     }
-    return item | ({"ignored": sphere_boxes(one.sphere for one in ignored)} if ignored else {})
+    return item | ({"ignored": sphere_boxes(lesion.sphere for lesion in ignored)} if ignored else {})
 
 
 def _numbers(row: Row, column: str, count: int) -> list[float]:
+    """Numbers in a cell, separated by commas; raises InputError E-TABLE unless there are ``count``."""
     try:
         values = [float(part) for part in row.text(column).split(",")]
     except ValueError:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIDC-IDRI's nodules as a datalist: a nodule is an item, folds are by patient.
+"""Datalist of LIDC-IDRI: a nodule is an item, folds are by patient.
 
-The papers split nodules (MTMR-Net) and scans (JNSC) at random; by patient no patient is trained and tested on.
+The papers split nodules (MTMR-Net) and scans (JNSC) at random. Folds by patient keep a patient from being in training
+and test.
 """
 
 from pathlib import Path
@@ -17,10 +18,10 @@ from lungcad.lidc.images import SliceGrid, find_images, read_grid
 from lungcad.tables import Row, read_table
 
 RULES = ("mtmrnet", "jnsc")
-"""Papers whose labels there are."""
+"""Rules for labels, named after their papers."""
 
 SAME_PLACE_MM = 1.0
-"""A table made with other images tells another place for a nodule."""
+"""Tolerance in mm of a nodule's position; a table made with other images has other positions."""
 
 _NUMBERS = ("n_readers", "z_mm", "column", "row", "diameter_mm", *(f"mean_{name}" for name in ATTRIBUTES))
 _COLUMNS = ("patient_id", "series_uid", "nodule", "x_mm", "y_mm", "mean_malignancy", "median_malignancy",
@@ -30,30 +31,30 @@ _COLUMNS = ("patient_id", "series_uid", "nodule", "x_mm", "y_mm", "mean_malignan
 def lidc_items(
     nodules_csv: str | Path, images_dir: str | Path, rule: str = "mtmrnet", folds: int = 5, min_readers: int = 1
 ) -> tuple[list[Item], list[str], int]:
-    """List nodules with the labels of a paper.
+    """List nodules with the labels of one paper.
 
     MTMR-Net: ``label`` 0 or 1, nodules of 3 to 30 mm, a mean malignancy of 3 is left out. JNSC: ``label`` 0, 1 or None
     (uncertain: for training only), with ``soft_label`` and ``marginal``. ``malignancy`` is the mean or the median that
     the label comes from; ``attributes`` are means on LIDC's scales.
 
     Args:
-        nodules_csv: from scripts/lidc_nodules.py.
+        nodules_csv: path of the table made by scripts/lidc_nodules.py.
         images_dir: folder with the CT series, DICOM folders or .mhd.
         rule: one of :data:`RULES`.
-        folds: by :func:`lungcad.datalists.files.patient_fold`.
-        min_readers: leave out nodules of fewer; neither paper states a number.
+        folds: number of folds, see :func:`lungcad.datalists.files.patient_fold`.
+        min_readers: least number of readers of a nodule; neither paper states one.
 
     Returns:
-        Items in the table's order; what is missing, one line per series without image; and the number of series.
+        Items in the table's order; missing series, one line each; and the number of series there should be.
 
     Raises:
-        InputError: E-DATALIST, where the rule is unknown, a row names no patient or image and row do not belong
-            together; E-TABLE and E-IMAGES, where table or images cannot be read.
+        InputError: E-DATALIST, the rule is unknown, a row names no patient, or image and row do not belong together;
+            E-TABLE and E-IMAGES, table or images cannot be read.
     """
     if rule not in RULES:
         raise InputError("E-DATALIST", f"unknown rule: {rule} (expected {' or '.join(RULES)}).", "Choose one of them.")
     images = find_images(images_dir)
-    rows = [row for row in read_table(nodules_csv, _COLUMNS).rows if _wanted(row, rule, min_readers)]
+    rows = [row for row in read_table(nodules_csv, _COLUMNS).rows if _is_listed(row, rule, min_readers)]
     series = sorted({row.text("series_uid") for row in rows})
     grids = {uid: read_grid(images[uid]) for uid in series if uid in images}
     items = []
@@ -71,14 +72,16 @@ def lidc_items(
     return items, [f"series {uid}: no image" for uid in series if uid not in grids], len(series)
 
 
-def _wanted(row: Row, rule: str, min_readers: int) -> bool:
+def _is_listed(row: Row, rule: str, min_readers: int) -> bool:
+    """Whether a nodule is listed under a rule, by its readers, label and diameter."""
     if row.number("n_readers") < min_readers:
         return False
-    sided, diameter_mm = row.cells["label_mtmrnet"] != "", row.number("diameter_mm")
-    return rule == "jnsc" or (sided and SMALLEST_MM <= diameter_mm <= LARGEST_MM)
+    labelled, diameter_mm = row.cells["label_mtmrnet"] != "", row.number("diameter_mm")
+    return rule == "jnsc" or (labelled and SMALLEST_MM <= diameter_mm <= LARGEST_MM)
 
 
 def _nodule(row: Row, grid: SliceGrid, rule: str, folds: int) -> dict[str, Any]:
+    """Item of a nodule, without its image."""
     label = row.cells[f"label_{rule}"]
     item = {
         "label": int(label) if label else None,
@@ -96,7 +99,7 @@ def _nodule(row: Row, grid: SliceGrid, rule: str, folds: int) -> dict[str, Any]:
 
 
 def _centre(row: Row, grid: SliceGrid) -> list[float]:
-    """Centre in LPS mm, from the image's origin; checked against the table's, where it has one, and the slices."""
+    """Centre in LPS mm, by the image's geometry; checked against the table's centre, if any, and the slices."""
     xy = grid.to_xy @ [row.number("column"), row.number("row"), 1]
     z = row.number("z_mm")
     if row.cells["x_mm"] and np.abs(xy - [row.number("x_mm"), row.number("y_mm")]).max() > SAME_PLACE_MM:

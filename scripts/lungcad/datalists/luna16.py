@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LUNA16 as a datalist: its ten subsets are the ten folds, a scan with its nodules is an item."""
+"""Datalist of LUNA16: its ten subsets are the ten folds, a scan with its nodules is an item."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,29 +10,29 @@ from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.tables import read_table
 
 SUBSETS = 10
-"""Folds of LUNA16's cross-validation."""
+"""Number of LUNA16's subsets, the folds of its cross-validation."""
 
 
 def luna16_items(luna16_dir: str | Path, subsets: Sequence[int] = range(SUBSETS)) -> tuple[list[Item], list[str], int]:
     """List LUNA16's scans; those without nodules have an empty ``box`` and ``label``.
 
     Args:
-        luna16_dir: folder with ``subset0`` ... ``subset9``, annotations.csv and, if there, seriesuids.csv.
-        subsets: which of them; a smaller number makes sense for samples of LUNA16's shape.
+        luna16_dir: folder with ``subset0`` ... ``subset9``, annotations.csv and, optionally, seriesuids.csv.
+        subsets: numbers of the subsets to list; fewer for samples of LUNA16's shape.
 
     Returns:
-        Items in the order of subsets and series; what is missing, one line each: series that the tables name but that
-        have no image, and images without their data file; and the number of series that should be there.
+        Items in the order of subsets and series; missing images, one line each: series that the tables name but that
+        have no image, and images without their data file; and the number of series there should be.
 
     Raises:
-        InputError: E-DATALIST, where a series is in two subsets or is not in seriesuids.csv; E-TABLE, where a table is
-            missing or damaged.
+        InputError: E-DATALIST, a series is in two subsets or is not in seriesuids.csv; E-TABLE, a table is missing or
+            damaged.
     """
     root = Path(luna16_dir)
     annotated = {row.text("seriesuid") for row in read_table(root / "annotations.csv", ANNOTATION_COLUMNS).rows}
     spheres, _ = read_spheres(root / "annotations.csv", sorted(annotated))
     paths = _scans(root, subsets)
-    named = _named(root, set(paths), annotated)
+    named = _expected_series(root, set(paths), annotated)
     missing = [f"series {uid}: no image" for uid in sorted(named - set(paths))]
     items = []
     for uid, (subset, path) in paths.items():
@@ -47,7 +47,7 @@ def luna16_items(luna16_dir: str | Path, subsets: Sequence[int] = range(SUBSETS)
 
 
 def _scans(root: Path, subsets: Sequence[int]) -> dict[str, tuple[int, Path]]:
-    """Subset and path by series."""
+    """Subset and path of each series that has an image."""
     found: dict[str, tuple[int, Path]] = {}
     for subset in subsets:
         for path in sorted((root / f"subset{subset}").glob("*.mhd")):
@@ -59,12 +59,12 @@ def _scans(root: Path, subsets: Sequence[int]) -> dict[str, tuple[int, Path]]:
     return found
 
 
-def _named(root: Path, there: set[str], annotated: set[str]) -> set[str]:
-    """Series that should be there: LUNA16's list, or else those with nodules and those that are there."""
+def _expected_series(root: Path, present: set[str], annotated: set[str]) -> set[str]:
+    """Series that should have an image: LUNA16's list or, without it, those with nodules and those present."""
     if not (root / "seriesuids.csv").is_file():
-        return there | annotated
+        return present | annotated
     listed = set(read_series(root / "seriesuids.csv"))
-    stray = sorted((there | annotated) - listed)
+    stray = sorted((present | annotated) - listed)
     if stray:
         text = f"series {stray[0]} is not in seriesuids.csv, nor are {len(stray) - 1} others."
         raise InputError("E-DATALIST", text, "Use scans and tables of the same LUNA16 release.")
@@ -72,7 +72,7 @@ def _named(root: Path, there: set[str], annotated: set[str]) -> set[str]:
 
 
 def _data_file(path: Path) -> Path | None:
-    """Where a .mhd header says that the voxels are; None where they are in the file itself."""
+    """Path of the voxels by a .mhd header; None where they are in the file itself."""
     for line in path.read_text(encoding="latin-1").splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "ElementDataFile":

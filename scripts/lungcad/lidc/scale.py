@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIDC-IDRI's scales of a nodule's eight attributes, in words: what readers meant by 1, 2, 3 ..."""
+"""Scales of the eight attributes in LIDC-IDRI, with the words that readers rated by 1, 2, 3 ..."""
 
 import math
 from dataclasses import dataclass
 
 CATEGORY_TOLERANCE = 0.5
-"""How far a mean may be from a scale's end and still name the category there.
+"""Distance from a scale's end within which a mean still names the category there.
 
-Every other category is at least 1 away, so a mean nearer than 0.5 tells that more than half of the readers named it.
+Every other category is at least 1 away, so with a mean nearer than 0.5 more than half of the readers named it.
 """
 
 UNCERTAIN = "uncertain"
-"""Word for a mean of categories that names none."""
+"""Word for a mean of categories that names none of them."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One attribute's scale, which begins at 1.
+    """Scale of one attribute, which begins at 1.
 
     Attributes:
-        label: for people; LIDC's own spelling is the key in :data:`SCALES`.
+        label: name for people; LIDC's own spelling is the key in :data:`SCALES`.
         steps: names of the scores 1, 2 ...
-        usual: where steps are categories and not degrees, the one at an end of the scale that most nodules have;
-            None where a higher score means more of the same.
+        usual: for categories, the score, at an end of the scale, that most nodules have; None for degrees, where a
+            higher score means more of the same.
     """
 
     label: str
@@ -31,17 +31,17 @@ class Scale:
 
     @property
     def highest(self) -> int:
-        """The last score."""
+        """Highest score of the scale."""
         return len(self.steps)
 
     def nearest_step(self, score: float) -> int:
-        """Return the score of the nearest step, the upper one half way; beyond the scale its end."""
+        """Score of the nearest step; the upper one half way, the scale's end beyond the scale."""
         return min(max(math.floor(score + 0.5), 1), self.highest)
 
     def in_words(self, score: float) -> str:
-        """Name a mean score: the nearest step; of categories the usual one or :data:`UNCERTAIN`.
+        """Word for a mean score: the nearest step of degrees; the usual category or :data:`UNCERTAIN` of categories.
 
-        The mean of categories is none of them: 3 is what readers of 1 (popcorn) and 5 (central) come to, and no word.
+        A mean of categories is no category: 1 (popcorn) and 5 (central) have the mean 3, which means nothing.
 
         Example:
             >>> SCALES["margin"].in_words(4.2), SCALES["calcification"].in_words(5.4)
@@ -70,7 +70,7 @@ SCALES = {
         "Texture", ("non-solid/ground glass", "non-solid/mixed", "part solid/mixed", "solid/mixed", "solid")
     ),
 }
-"""By :data:`lungcad.finding.ATTRIBUTES`, in their order."""
+"""Scales by name of the attribute, in the order of :data:`lungcad.finding.ATTRIBUTES`."""
 
 SCALE_ENDS = {name: scale.highest for name, scale in SCALES.items()}
-"""LIDC's scales begin at 1 and end here."""
+"""Highest scores by name of the attribute; all scales begin at 1."""

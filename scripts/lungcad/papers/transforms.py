@@ -16,7 +16,7 @@ from lungcad.finding import centers_of
 from lungcad.geometry import to_index
 from lungcad.reading.monai_reader import to_volume
 from lungcad.scan.blanking import BLANK_HU, blanked_grid
-from lungcad.scan.patch import cut, patch_center
+from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.scan.scan import Scan
 
 Data = dict[Hashable, Any]
@@ -68,7 +68,7 @@ class CandidateCropsd(MapTransform):
         d["proposals"] = np.array([patch_center(place, self.patch_size) for place in index]).reshape(-1, 3)
         for key in self.keys:
             volume = d[key][0, 0].numpy()
-            crops = [cut(volume, place, self.patch_size, BLANK_HU) for place in index]
+            crops = [cut_patch(volume, place, self.patch_size, BLANK_HU) for place in index]
             d[key] = torch.from_numpy(np.array(crops, dtype=np.float32).reshape(-1, 1, *self.patch_size))
         return d
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m lungcad.phantom OUT``: write the synthetic chest as a DICOM series."""
+"""Command ``python -m lungcad.phantom OUT``: writes the synthetic chest as a DICOM series."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from lungcad.phantom import SIZES, make_phantom, write_series
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the series and print what is in it; 2 where the folder holds files already."""
+    """Write the series and print its content; returns exit code 0, or 2 if the folder holds files already."""
     parser = argparse.ArgumentParser(
         prog="python -m lungcad.phantom",
         description="Write a synthetic chest CT with nodules as a DICOM series.",

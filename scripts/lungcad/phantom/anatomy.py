@@ -1,38 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The organs of the synthetic chest as signed distances, and the Hounsfield units of one axial slice.
+"""Anatomy of the synthetic chest: organs as signed distances, and the Hounsfield units of one axial slice.
 
-Everything is in body millimetres: x to the left, y to the back, z to the head, the carina's region at the origin, in a
-body 358 mm wide (field of view) and 280 mm high. A signed distance is negative inside; it is only near enough to a
-distance to give edges a width. Sizes and places are an adult's, by eye, after axial CT.
+Coordinates are in body millimetres: x to the left, y to the back, z to the head, the carina's region at the origin, in
+a body 358 mm wide (field of view) and 280 mm high. A signed distance is negative inside; it is approximate, just near
+enough to a distance to give edges a width. Sizes and positions are an adult's, by eye, after axial CT.
 """
 
 import numpy as np
 
 Level = float | np.floating | np.ndarray
-"""A number, or one per point."""
+"""Number, or an array with one number per point."""
 
 FIELD_MM = (358.4, 358.4, 280.0)
-"""Extent of the body frame along x, y, z that a volume shows; a smaller volume shows a smaller body."""
+"""Extent in mm along x, y, z of the body that a volume shows; a smaller volume shows a smaller body."""
 
 AIR_HU, LUNG_HU, FAT_HU, MUSCLE_HU, BLOOD_HU, LIVER_HU = -1000.0, -865.0, -105.0, 52.0, 42.0, 62.0
 RIB_PITCH_MM, VERTEBRA_MM = 26.0, 25.0
+"""Distance in mm along z from rib to rib, and from vertebra to vertebra."""
 EDGE_MM = 0.9
-"""Width over which one tissue passes into the next before the scanner's blur."""
+"""Width in mm over which one tissue passes into the next before the scanner's blur."""
 
 
 def ellipse(x: np.ndarray, y: np.ndarray, rx: float, ry: float) -> np.ndarray:
-    """Signed distance (about) to an ellipse round the origin with half axes rx, ry in mm."""
+    """Approximate signed distance to an ellipse around the origin with half axes ``rx``, ``ry`` in mm."""
     return (np.hypot(x / rx, y / ry) - 1) * min(rx, ry)
 
 
 def trunk(x: np.ndarray, y: np.ndarray, rx: Level, ry: Level) -> np.ndarray:
-    """Signed distance (about) to the shape of a chest's cross-section: between an ellipse and a rectangle."""
+    """Approximate signed distance to the cross-section of a chest: between an ellipse and a rectangle."""
     u, v = (x / rx) ** 2, (y / ry) ** 2
     return (np.sqrt(0.5 * (u + v + np.sqrt(u * u + v * v))) - 1) * np.minimum(rx, ry, dtype=np.float32)
 
 
 def bend(x: np.ndarray, y: np.ndarray, z: Level) -> tuple[np.ndarray, np.ndarray]:
-    """Body coordinates shifted by a few mm in slow waves, so that nothing is a perfect ellipse."""
+    """Shift body coordinates by a few mm in slow waves, so that no organ is a perfect ellipse."""
     return (
         x + 2.2 * np.sin(y / 21 + z / 31) + 0.5 * np.sin(y / 9.3 - z / 17),
         y + 2.2 * np.sin(x / 26 - z / 27 + 1) + 0.5 * np.sin(x / 9.9 + z / 14),
@@ -40,7 +41,7 @@ def bend(x: np.ndarray, y: np.ndarray, z: Level) -> tuple[np.ndarray, np.ndarray
 
 
 def union(a: np.ndarray, b: np.ndarray, blend_mm: float = 0.0) -> np.ndarray:
-    """Union of two signed distances, rounded over blend_mm (polynomial smooth minimum)."""
+    """Union of two signed distances, rounded over ``blend_mm`` (polynomial smooth minimum)."""
     if not blend_mm:
         return np.minimum(a, b)
     near = np.clip(1 - np.abs(a - b) / blend_mm, 0, None)
@@ -55,24 +56,24 @@ def segment(x: np.ndarray, y: np.ndarray, a: tuple[float, float], b: tuple[float
 
 
 def narrowing(z: Level) -> Level:
-    """How far the chest has narrowed towards the apex: 1 below the carina, 0 at 124 mm."""
+    """Width of the chest towards the apex as a share: 1 below the carina, near 0 at 124 mm."""
     return np.sqrt(np.clip(1 - np.clip(z / 124.0, 0, 1) ** 2.6, 1e-3, 1))
 
 
 def heart(x: np.ndarray, y: np.ndarray, z: Level) -> np.ndarray:
-    """Heart with its pericardium: an ellipsoid to the left, its axis pointing forward and left."""
+    """Approximate signed distance to the heart with its pericardium: an ellipsoid that points forward and left."""
     along, across = 0.8 * (x - 20) - 0.6 * (y + 26), 0.6 * (x - 20) + 0.8 * (y + 26)
     rim = np.sqrt((along / 62) ** 2 + (across / 46) ** 2 + ((z + 54) / 52) ** 2)
     return (rim - 1) * 46
 
 
 def aorta(x: np.ndarray, y: np.ndarray, z: Level) -> np.ndarray:
-    """Descending aorta, left of the spine, with the arch's back end on top."""
+    """Approximate signed distance to the descending aorta, left of the spine, up to the back end of the arch."""
     return np.maximum(np.hypot(x - 22 + 0.03 * z, y - 44) - 12.5, z - 52)
 
 
 def mediastinum(x: np.ndarray, y: np.ndarray, z: Level) -> np.ndarray:
-    """All that keeps the lungs apart: heart, great vessels, hila, spine and the thin sheet behind the sternum."""
+    """Approximate signed distance to the mediastinum: heart, vessels, hila, spine, the sheet behind the sternum."""
     upper = np.maximum(trunk(x - 2, y + 12, 33, 46) + 0.06 * np.abs(z - 30), -14 - z)
     lower = np.maximum(ellipse(x - 4, y - 26, 19, 34), z - 60)
     atrium = (np.sqrt(((x + 22) / 24) ** 2 + ((y + 18) / 30) ** 2 + ((z + 42) / 36) ** 2) - 1) * 24
@@ -86,11 +87,11 @@ def mediastinum(x: np.ndarray, y: np.ndarray, z: Level) -> np.ndarray:
 
 
 def lung(x: np.ndarray, y: np.ndarray, z: Level, middle: np.ndarray | None = None) -> np.ndarray:
-    """Signed distance (about) to the surface of either lung.
+    """Approximate signed distance to the surface of either lung.
 
     Args:
-        x, y, z: body mm after :func:`bend`; arrays that broadcast.
-        middle: the mediastinum's distance at the same points, where it is known already.
+        x, y, z: coordinates in body mm after :func:`bend`; arrays that broadcast.
+        middle: the mediastinum's distance at the same points; None to compute it.
     """
     s = narrowing(z)
     side = np.abs(x) - (62 - 8 * (1 - s))
@@ -101,22 +102,29 @@ def lung(x: np.ndarray, y: np.ndarray, z: Level, middle: np.ndarray | None = Non
 
 
 def paint(hu: np.ndarray, distance: np.ndarray, value: float | np.ndarray, edge_mm: float = EDGE_MM) -> None:
-    """Lay a tissue over a slice, in place, with a soft edge."""
+    """Paint a tissue over a slice, in place, with a soft edge.
+
+    Args:
+        hu: slice in HU.
+        distance: signed distance to the tissue in mm.
+        value: HU of the tissue.
+        edge_mm: width of the edge in mm.
+    """
     cover = np.clip(0.5 - distance / edge_mm, 0, 1)
     hu += cover * (value - hu)
 
 
 def cortical(distance: np.ndarray, marrow_hu: float, cortex_hu: float) -> np.ndarray:
-    """HU of a bone by depth: cortex in the outer 2 mm, marrow inside."""
+    """HU of a bone by its signed distance: cortex in the outer 2 mm, marrow inside."""
     return marrow_hu + (cortex_hu - marrow_hu) * np.exp(-(((distance + 1.2) / 1.3) ** 2))
 
 
 def slice_hu(x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
-    """One axial slice without airways, lung vessels, blur and noise.
+    """Axial slice without airways, lung vessels, blur and noise.
 
     Args:
-        x, y: (X, 1) and (1, Y) float32, body mm.
-        z: body mm; a numpy float32 too, as a float64 would make the whole slice float64 on its way.
+        x, y: (X, 1) and (1, Y) float32 coordinates in body mm.
+        z: position in body mm; a numpy float32, since a float64 would turn the whole slice into float64.
 
     Returns:
         (X, Y) float32, Hounsfield units.
@@ -140,12 +148,14 @@ def slice_hu(x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
 
 
 def _couch(hu: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Paint the scanner's couch."""
     surface = y - 133 + x**2 / 1100
     paint(hu, np.maximum(np.abs(surface - 9) - 9, np.abs(x) - 172), -920.0)
     paint(hu, np.maximum(np.abs(np.abs(surface - 9) - 9) - 1.0, np.abs(x) - 172), -150.0)
 
 
 def _wall(hu: np.ndarray, cage: np.ndarray, x: np.ndarray, y: np.ndarray, z: float) -> None:
+    """Paint the muscles and fat of the chest wall, and the shoulder blades."""
     back = np.clip((y - 40) / 60, 0, 1) * np.clip(1.4 - np.abs(x) / 80, 0, 1)
     front = np.clip((-y - 30) / 50, 0, 1) * np.clip((z + 40) / 80, 0, 1) * np.exp(-(((np.abs(x) - 62) / 40) ** 2))
     side = np.clip((np.abs(x) - 90) / 40, 0, 1) * np.clip((z + 60) / 120, 0, 1)
@@ -163,6 +173,7 @@ def _wall(hu: np.ndarray, cage: np.ndarray, x: np.ndarray, y: np.ndarray, z: flo
 def _contents(
     hu: np.ndarray, cage: np.ndarray, middle: np.ndarray, pump: np.ndarray, x: np.ndarray, y: np.ndarray, z: float
 ) -> None:
+    """Paint the organs inside the rib cage, except the lungs."""
     paint(hu, cage, MUSCLE_HU - 8)
     fat = np.maximum(middle + 2.0, cage + 5)
     paint(hu, fat, FAT_HU + 10, 2.0)
@@ -190,6 +201,7 @@ def _contents(
 
 
 def _bones(hu: np.ndarray, cage: np.ndarray, x: np.ndarray, y: np.ndarray, z: float) -> None:
+    """Paint ribs, vertebrae and sternum."""
     fall = 0.35 * y - 0.25 * np.abs(x)  # ribs descend from the spine outwards and forwards
     phase = (z - fall + RIB_PITCH_MM / 2) % RIB_PITCH_MM - RIB_PITCH_MM / 2
     rib = (np.sqrt((phase / 6.0) ** 2 + ((cage - 6.2) / 3.9) ** 2) - 1) * 3.9

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic chest as a volume: anatomy, airways, vessels, nodules, and what the scanner does to them."""
+"""Synthetic chest as a volume: anatomy, airways, vessels, nodules, and the scanner's blur and noise."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,23 +8,26 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from lungcad.geometry import to_world
 from lungcad.phantom import anatomy
-from lungcad.phantom.nodules import Nodule, paint_nodule, place
+from lungcad.phantom.nodules import Nodule, paint_nodule, place_nodules
 from lungcad.phantom.vessels import Tree, box_points, grow_tree, tube_cover
 
 ISOCENTER_LPS_MM = np.array([6.0, -14.0, -120.0])
-"""Where the middle of the volume lies in the patient; off zero, so that a lost offset shows."""
+"""Middle of the volume in LPS mm; not zero, so that a lost offset shows."""
 VESSEL_HU = 45.0
 LEAVES_PER_TREE = 1100
+"""Number of vessel ends of each tree in an adult."""
 BLUR_MM = 0.7
-"""The scanner's point spread in the slice (standard deviation)."""
+"""Standard deviation in mm of the scanner's point spread in the slice."""
 NOISE_HU, NOISE_GRAIN_PIXELS = 16.0, 0.75
+"""Standard deviation of the noise in HU, and of its correlation in pixels."""
 TEXTURE_HU, TEXTURE_MM = 13.0, 2.0
-"""Uneven lung: standard deviation and size of the unevenness."""
+"""Texture of the lung: standard deviation in HU and size in mm."""
 TILE = (128, 128, 48)
-"""The lung's texture repeats after so many voxels, which no eye or network sees under the noise."""
+"""Period of the lung's texture in voxels; under the noise no eye or network sees that it repeats."""
 WORKERS = 4
+"""Number of threads."""
 STRIP = 128
-"""Columns drawn at a time: what stays in a core's cache is drawn a third faster."""
+"""Number of columns drawn at a time: they fit a core's cache, which is a third faster."""
 
 AIRWAYS_MM = (
     ((1, 6, 140), (0, 10, 34), 8.0), ((0, 10, 34), (-30, 12, 12), 6.5), ((0, 10, 34), (36, 15, 6), 6.0),
@@ -35,7 +38,7 @@ AIRWAYS_MM = (
 """Trachea, main, lobar and a few segmental bronchi in body mm: start, end, inner radius at the start."""
 
 VESSEL_ROOTS_MM = ((-34.0, 8.0, 6.0), (-30.0, 14.0, -20.0), (36.0, 10.0, 12.0), (32.0, 16.0, -16.0))
-"""Pulmonary artery and vein of either lung, body mm."""
+"""Roots of the vessel trees, artery and vein of either lung, in body mm."""
 
 
 def make_phantom(
@@ -43,14 +46,14 @@ def make_phantom(
     shape: tuple[int, int, int] = (512, 512, 140),
     spacing_mm: tuple[float, float, float] = (0.7, 0.7, 2.0),
 ) -> tuple[np.ndarray, np.ndarray, list[Nodule]]:
-    """Make a chest-like CT with nodules of known place and size.
+    """Make a chest-like CT with nodules of known position and size.
 
     The body fills the volume: a smaller field of view shows a smaller body. Nodules keep their size in mm.
 
     Args:
-        seed: equal seeds give equal volumes.
-        shape: voxels along X, Y, Z.
-        spacing_mm: along X, Y, Z.
+        seed: random seed; equal seeds give equal volumes.
+        shape: number of voxels along X, Y, Z.
+        spacing_mm: voxel size in mm along X, Y, Z.
 
     Returns:
         Hounsfield units (X, Y, Z) float32 holding whole numbers; the affine (4, 4) from index to LPS mm; the nodules
@@ -69,7 +72,7 @@ def make_phantom(
     body_points, depth = _lung_points(rng, 60000)
     trees = _grow_vessels(body_points[depth > 4], scale, rng)
     _draw_tubes(hu, axes, scale, trees)
-    nodules = place(
+    nodules = place_nodules(
         ISOCENTER_LPS_MM + body_points[:20000] * scale,
         depth[:20000] * scale.min(),
         to_world(affine, (np.array(shape) - 1) / 2),
@@ -83,6 +86,7 @@ def make_phantom(
 
 
 def _draw_anatomy(axes: tuple[np.ndarray, ...], scale: np.ndarray) -> np.ndarray:
+    """Volume (X, Y, Z) in HU without airways, lung vessels, nodules, blur and noise."""
     x, y, z = (
         ((line - middle) / s).astype(np.float32) for line, middle, s in zip(axes, ISOCENTER_LPS_MM, scale, strict=True)
     )
@@ -107,20 +111,22 @@ def _lung_points(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.n
 
 
 def _grow_vessels(points: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> list[Tree]:
-    """Four trees in LPS mm; fewer branches in a smaller body, in which they would touch."""
+    """Vessel trees in LPS mm, one per root; a smaller body has fewer branches, since they would touch."""
     leaves = int(LEAVES_PER_TREE * min(1.0, float(np.prod(scale))) ** (2 / 3))
     trees = []
     for root in np.array(VESSEL_ROOTS_MM):
-        own = points[np.sign(points[:, 0]) == np.sign(root[0])]
+        same_side = points[np.sign(points[:, 0]) == np.sign(root[0])]
         # An artery runs beside every bronchus.
         ends = np.array([end for _, end, _ in AIRWAYS_MM if end[0] * root[0] > 0], dtype=float)
         beside = ends + np.sign(root) * (6.0, 0.0, 3.0)
-        tree = grow_tree(root, np.concatenate([beside, own[rng.choice(len(own), leaves, replace=False)]]), rng)
+        others = same_side[rng.choice(len(same_side), leaves, replace=False)]
+        tree = grow_tree(root, np.concatenate([beside, others]), rng)
         trees.append(Tree(ISOCENTER_LPS_MM + tree.nodes * scale, tree.parent, tree.radius_mm * scale.min()))
     return trees
 
 
 def _draw_tubes(hu: np.ndarray, axes: tuple[np.ndarray, ...], scale: np.ndarray, trees: list[Tree]) -> None:
+    """Draw vessels and airways into the volume, in place."""
     edge = max(0.8, float(axes[0][1] - axes[0][0]))
     airways = [(ISOCENTER_LPS_MM + np.array([a, b]) * scale, r * float(scale.min())) for a, b, r in AIRWAYS_MM]
     wall = [(a, b, 1.1 * r + 0.5, 0.82 * r + 0.5) for (a, b), r in airways]
@@ -139,7 +145,7 @@ def _draw_tubes(hu: np.ndarray, axes: tuple[np.ndarray, ...], scale: np.ndarray,
 
 
 def _scan(hu: np.ndarray, spacing_mm: tuple[float, float, float], seed: int) -> None:
-    """Uneven lung, blur and correlated noise, in place; whole numbers within what 12 bits hold."""
+    """Add lung texture, blur and correlated noise, in place; results are whole numbers that fit 12 bits."""
     pixel = min(spacing_mm[:2])
     tile = np.random.default_rng((seed, 0, 1)).standard_normal(TILE, dtype=np.float32)
     tile = gaussian_filter(tile, TEXTURE_MM / np.array(spacing_mm), mode="wrap")

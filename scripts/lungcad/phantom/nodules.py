@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodules for the synthetic chest: where they sit and what they look like."""
+"""Nodules of the synthetic chest: their positions and their appearance."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ from lungcad.phantom.vessels import box_points, slice_mean, tube_cover
 KINDS = ("solid", "spiculated", "part-solid", "juxtapleural", "vessel-attached")
 SOLID_HU, GROUND_GLASS_HU = 38.0, -600.0
 EDGE_MM = 1.0
-APART_MM = 30.0
-"""Least distance between two nodules, so that each can be found alone."""
+"""Width in mm of a nodule's edge."""
+MIN_DISTANCE_MM = 30.0
+"""Least distance in mm between two nodules, so that each can be found alone."""
 
 PLAN = (
     ("spiculated", 18.0, "right", "upper"),
@@ -21,29 +22,29 @@ PLAN = (
     ("vessel-attached", 7.0, "left", "lower"),
     ("solid", 5.0, "right", "lower"),
 )
-"""Kind, diameter in mm, side and half of each nodule."""
+"""Plan of the nodules: kind, diameter in mm, side and half of each."""
 
 
 class Nodule(NamedTuple):
-    """A nodule that was painted into the volume."""
+    """Nodule of the phantom: centre (x, y, z) in LPS mm, diameter in mm, and kind, one of :data:`KINDS`."""
 
     center_lps_mm: tuple[float, float, float]
     diameter_mm: float
     kind: str
 
 
-def place(
+def place_nodules(
     points_mm: np.ndarray, depth_mm: np.ndarray, middle_mm: np.ndarray, tree: tuple[np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> list[Nodule]:  # fmt: skip
-    """Choose a place for each nodule of the plan.
+    """Choose a position for each nodule of the plan.
 
     Args:
         points_mm: (N, 3) random points in the lungs, LPS mm.
-        depth_mm: (N,) distance of each from the lung's surface.
-        middle_mm: (3,) LPS mm, what "left" and "upper" are judged against.
+        depth_mm: (N,) distance of each point from the lung's surface in mm.
+        middle_mm: (3,) point in LPS mm between left and right, upper and lower.
         tree: (M, 3) vessel nodes in LPS mm and their radii (M,) in mm.
-        rng: draws among the places that fit.
+        rng: generator that chooses among suitable points.
 
     Raises:
         ValueError: a nodule of the plan has no room in these lungs.
@@ -59,7 +60,7 @@ def place(
         else:
             fits &= depth_mm > radius + 4
         for other in placed:
-            fits &= np.linalg.norm(points_mm - other.center_lps_mm, axis=1) > APART_MM
+            fits &= np.linalg.norm(points_mm - other.center_lps_mm, axis=1) > MIN_DISTANCE_MM
         if not fits.any():
             raise ValueError(f"no room for a {diameter} mm {kind} nodule in these lungs. Ask for a larger volume.")
         center = points_mm[rng.choice(np.flatnonzero(fits))]
@@ -71,7 +72,7 @@ def place(
 
 
 def _beside_vessel(center: np.ndarray, radius: float, nodes: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Move a nodule to the nearest vessel of middle size, so that it touches its side."""
+    """Position (3,) at which a nodule touches the side of the nearest vessel of middle size."""
     middling = (radii > np.quantile(radii, 0.80)) & (radii < np.quantile(radii, 0.97))
     node = np.flatnonzero(middling)[np.argmin(np.linalg.norm(nodes[middling] - center, axis=1))]
     away = center - nodes[node]
@@ -81,43 +82,43 @@ def _beside_vessel(center: np.ndarray, radius: float, nodes: np.ndarray, radii: 
 def paint_nodule(
     hu: np.ndarray, axes: tuple[np.ndarray, ...], nodule: Nodule, background_hu: float, rng: np.random.Generator
 ) -> None:
-    """Paint one nodule into hu (X, Y, Z) in place; what is denser already stays.
+    """Paint one nodule into a volume in place; denser voxels keep their value.
 
     Args:
-        hu: Hounsfield units.
+        hu: (X, Y, Z) Hounsfield units.
         axes: coordinates of the voxel centres along X, Y, Z in LPS mm.
-        nodule: what to paint.
-        background_hu: of the lung around it.
-        rng: shapes the surface.
+        nodule: nodule to paint.
+        background_hu: HU of the lung around it.
+        rng: generator of the surface's shape.
     """
     center, radius = np.array(nodule.center_lps_mm), nodule.diameter_mm / 2
-    found = box_points(hu.shape, axes, center - 2 * radius - 2, center + 2 * radius + 2)
-    if found is None:
+    box_and_points = box_points(hu.shape, axes, center - 2 * radius - 2, center + 2 * radius + 2)
+    if box_and_points is None:
         return
-    where, points = found
+    box, points = box_and_points
     x, y, z = (p - np.float32(c) for p, c in zip(points, center, strict=True))
     distance = np.sqrt(x**2 + y**2 + z**2)
     rim = radius * _surface(x, y, z, distance, 0.14 if nodule.kind == "spiculated" else 0.10, rng)
     cover = slice_mean(np.clip(0.5 - (distance - rim) / EDGE_MM, 0, 1))
     value = GROUND_GLASS_HU if nodule.kind == "part-solid" else SOLID_HU
-    _densify(hu[where], cover, background_hu, value)
+    _densify(hu[box], cover, background_hu, value)
     if nodule.kind == "part-solid":
         off_centre = np.sqrt((x - 0.2 * radius) ** 2 + (y + 0.1 * radius) ** 2 + z**2)
-        core = slice_mean(np.clip(0.5 - (off_centre - 0.45 * rim) / EDGE_MM, 0, 1))
-        _densify(hu[where], core, background_hu, SOLID_HU - 30)
+        solid_part = slice_mean(np.clip(0.5 - (off_centre - 0.45 * rim) / EDGE_MM, 0, 1))
+        _densify(hu[box], solid_part, background_hu, SOLID_HU - 30)
     if nodule.kind == "spiculated":
         for _ in range(22):
             ray = rng.normal(size=3)
             ray *= radius / np.linalg.norm(ray)
             tip = center + ray * rng.uniform(1.3, 1.9)
             spike = tube_cover(center + 0.8 * ray, tip, (1.3, 0.3), points, EDGE_MM)
-            _densify(hu[where], spike, background_hu, SOLID_HU - 60)
+            _densify(hu[box], spike, background_hu, SOLID_HU - 60)
 
 
 def _surface(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, distance: np.ndarray, roughness: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Radius by direction as a share of the mean radius: a few smooth waves over the sphere."""
+    """Radius in the direction of each point, as a share of the mean radius: a few smooth waves over the sphere."""
     waves = np.zeros_like(distance)
     unit = [c / np.maximum(distance, 0.1) for c in (x, y, z)]
     for _ in range(5):
@@ -128,4 +129,5 @@ def _surface(
 
 
 def _densify(hu: np.ndarray, cover: np.ndarray, background_hu: float, value: float) -> None:
+    """Raise voxels to a tissue's HU, in place, by the share of each that the tissue covers."""
     np.maximum(hu, background_hu + cover * (value - background_hu), out=hu)

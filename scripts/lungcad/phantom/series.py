@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a volume as a series of CT Image Storage objects (DICOM PS3.3, A.3)."""
+"""DICOM series of a volume: CT Image Storage objects (DICOM PS3.3, A.3), one per slice."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from lungcad.geometry import to_world
 
 WHEN_DATE, WHEN_TIME = "20260101", "120000"
-"""Fixed, so that equal volumes give equal files."""
+"""Date and time in all files; fixed, so that equal volumes give equal files."""
 
 
 def write_series(
@@ -26,13 +26,13 @@ def write_series(
     """Write one file per slice; UIDs follow from the content, so equal volumes give equal files.
 
     Args:
-        folder: made where absent.
+        folder: folder of the files, created if needed.
         hu: (X, Y, Z) Hounsfield units, whole numbers in [-1024, 3071].
         affine: (4, 4) index to LPS mm; axial, X to the left and Y to the back.
-        patient_name, patient_id, description: as they shall stand in the files.
+        patient_name, patient_id, description: values of PatientName, PatientID and SeriesDescription.
 
     Returns:
-        The files by ascending Z.
+        Paths of the files, by ascending Z.
 
     Raises:
         ValueError: the affine's directions are not the patient's axes.
@@ -68,12 +68,12 @@ def write_series(
 
 
 def _decimal(value: float) -> str:
-    """A number within the 16 characters of the VR DS."""
+    """Decimal string of a number, within the 16 characters of the VR DS."""
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def _common(content: str, affine: np.ndarray, patient_name: str, patient_id: str, description: str) -> Dataset:
-    """What all slices share: patient, study, series, frame of reference, equipment, CT acquisition, pixel format."""
+    """Attributes that all slices share: patient, study, series, frame of reference, equipment, CT, pixel format."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.SOPClassUID = CTImageStorage

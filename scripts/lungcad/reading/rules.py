@@ -6,7 +6,7 @@ import numpy as np
 from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
-from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, no_air
+from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, warn_without_air
 
 
 def check_axes(name: str, place: np.ndarray) -> None:
@@ -56,6 +56,6 @@ def judged_volume(hu: np.ndarray, affine: np.ndarray, options: Leniency, name: s
     if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
         text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
         raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
-    notices = describe_grid(affine, hu.shape) + no_air(air_hu(hu[::4, ::4]))
+    notices = describe_grid(affine, hu.shape) + warn_without_air(air_hu(hu[::4, ::4]))
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
     return Volume(hu=hu, affine=affine, series_uid=name, description=name, warnings=notices)

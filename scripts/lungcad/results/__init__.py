@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a run: nodules.json, nodules.csv, report.html, run.json and DICOM objects."""
+"""Results of a run: the result and its writers (nodules.json, nodules.csv, report.html, run.json, DICOM objects)."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read findings back: our nodules.json and nodules.csv, and LUNA16's candidate and annotation tables."""
+"""Candidates from a file: our nodules.json and nodules.csv, and LUNA16's candidate and annotation tables."""
 
 import csv
 import json
@@ -19,15 +19,15 @@ def read_findings(path: str | Path, series_uid: str | None = None) -> list[Findi
     """Read a list of findings for ``--candidates``.
 
     Args:
-        path: nodules.json (or a JSON list of findings), or a CSV with ``coordX, coordY, coordZ`` (LPS mm) and any of
-            our other columns. Of a foreign CSV ``probability`` becomes the detection score.
-        series_uid: keep this series only; a CSV may hold many. None keeps all.
+        path: path of nodules.json (or of a JSON list of findings), or of a CSV with ``coordX, coordY, coordZ`` (LPS mm)
+            and any of our other columns. In a foreign CSV ``probability`` becomes the detection score.
+        series_uid: UID of the only series to keep, since a CSV may hold many; None keeps all.
 
     Returns:
-        Findings in the file's order; an empty list where the file says that there are none.
+        Findings in the file's order; an empty list if the file says that there are none.
 
     Raises:
-        InputError: E-CANDIDATES: no such file, not JSON or CSV, missing columns, a value that is no finite number,
+        InputError: E-CANDIDATES, no such file, not JSON or CSV, missing columns, a value that is no finite number,
             or rows for other series only.
     """
     path = Path(path)
@@ -46,6 +46,7 @@ def read_findings(path: str | Path, series_uid: str | None = None) -> list[Findi
 
 
 def _from_json(path: Path, document: Any) -> list[dict[str, Any]]:
+    """Entries of a JSON document, each with its ``seriesuid``."""
     entries = document.get("findings") if isinstance(document, dict) else document
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _refusal(path, "no list of findings")
@@ -55,26 +56,28 @@ def _from_json(path: Path, document: Any) -> list[dict[str, Any]]:
 
 
 def _from_csv(path: Path, lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Entries of a CSV file, one per row."""
     rows = csv.DictReader(lines)
     columns = rows.fieldnames or []
     missing = [column for column in _COORDINATES if column not in columns]
     if missing:
         raise _refusal(path, f"column {', '.join(missing)} missing: got {', '.join(columns) or 'an empty file'}")
-    own = "nodule_probability" in columns or "detection_score" in columns
-    return [_csv_entry(row, own) for row in rows]
+    foreign = "nodule_probability" not in columns and "detection_score" not in columns
+    return [_csv_entry(row, foreign) for row in rows]
 
 
-def _csv_entry(row: Mapping[str, str | None], own: bool) -> dict[str, Any]:
+def _csv_entry(row: Mapping[str, str | None], foreign: bool) -> dict[str, Any]:
+    """Entry of a CSV row; in a ``foreign`` table ``probability`` is the detection score."""
     entry: dict[str, Any] = {name: row.get(name) or None for name in ("seriesuid", *_NUMBERS)}
     entry["center_lps_mm"] = [row[name] for name in _COORDINATES]
     entry["attributes"] = {name: row[name] for name in ATTRIBUTES if row.get(name)} or None
-    if not own:
+    if foreign:
         entry["detection_score"] = row.get("probability") or None
     return entry
 
 
 def _finding(path: Path, number: int, entry: dict[str, Any]) -> Finding:
-    """Check one entry: every value present must be a finite number."""
+    """Finding from an entry; raises InputError E-CANDIDATES if a value is no finite number."""
 
     def finite(name: str, value: Any) -> float:
         try:

@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nodules.csv: LUNA16's submission columns followed by ours."""
+"""Writer of nodules.csv: LUNA16's submission columns followed by further ones."""
 
 import csv
 from pathlib import Path
 
 from lungcad.finding import ATTRIBUTES
-from lungcad.results.nodules_json import plain, reported_score
+from lungcad.results.nodules_json import plain_values, reported_score
 from lungcad.results.result import Result
 
 LUNA16_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
-"""Header of a LUNA16 submission."""
+"""Columns of a LUNA16 submission."""
 
-OUR_COLUMNS = (
+EXTRA_COLUMNS = (
     "diameter_mm", "detection_score", "nodule_probability", "malignancy_probability", "volume_mm3", *ATTRIBUTES,
 )  # fmt: skip
-"""Columns that nodules.csv adds to LUNA16's header."""
+"""Columns that nodules.csv adds to LUNA16's."""
 
 
 def write_nodules_csv(folder: Path, result: Result) -> None:
-    """Write nodules.csv into a folder; unknown is an empty cell.
+    """Write nodules.csv into a folder; unknown values are empty cells.
 
-    ``probability`` is the nodule probability, or the detection score where false positive reduction did not run
-    (then ``nodule_probability`` is empty).
+    ``probability`` is the nodule probability, or the detection score if false positive reduction did not run (then
+    ``nodule_probability`` is empty).
     """
     with (folder / "nodules.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow([*LUNA16_COLUMNS, *OUR_COLUMNS])
+        rows.writerow([*LUNA16_COLUMNS, *EXTRA_COLUMNS])
         for finding in result.findings:
-            entry = plain(finding.as_dict())
+            entry = plain_values(finding.as_dict())
             values = entry | (entry["attributes"] or {})
-            ours = [values.get(column) for column in OUR_COLUMNS]
-            rows.writerow([result.volume.series_uid, *entry["center_lps_mm"], reported_score(entry), *ours])
+            extra = [values.get(column) for column in EXTRA_COLUMNS]
+            rows.writerow([result.volume.series_uid, *entry["center_lps_mm"], reported_score(entry), *extra])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nodules.json: series, thresholds, findings with their slices, warnings and versions of one result."""
+"""Writer of nodules.json: series, thresholds, findings with their slices, warnings and versions of one result."""
 
 import importlib.metadata
 import json
@@ -24,7 +24,7 @@ def write_nodules_json(folder: Path, result: Result) -> None:
 
 
 def nodules_document(result: Result) -> dict[str, Any]:
-    """Build nodules.json (schemas/nodules.schema.json); ids follow the order of the findings, unknown is None."""
+    """Document of nodules.json (schemas/nodules.schema.json); ids follow the findings' order, unknown is None."""
     volume = result.volume
     return {
         "schema_version": SCHEMA_VERSION,
@@ -35,13 +35,13 @@ def nodules_document(result: Result) -> dict[str, Any]:
             "frame_of_reference_uid": volume.frame_of_reference_uid or None,
             "description": volume.description or None,
             "size_vox": list(volume.hu.shape),
-            "spacing_mm": plain(list(volume.spacing_mm)),
-            "affine_lps_mm": plain(volume.affine.tolist()),
+            "spacing_mm": plain_values(list(volume.spacing_mm)),
+            "affine_lps_mm": plain_values(volume.affine.tolist()),
         },
         "operating_point": result.operating_point,
-        "thresholds": plain(dict(result.thresholds)),
+        "thresholds": plain_values(dict(result.thresholds)),
         "findings": [
-            {"id": number, **plain(finding.as_dict()), "slice": centre_slice(volume, finding.center_lps_mm)}
+            {"id": number, **plain_values(finding.as_dict()), "slice": centre_slice(volume, finding.center_lps_mm)}
             for number, finding in enumerate(result.findings, start=1)
         ],
         "warnings": [
@@ -52,13 +52,13 @@ def nodules_document(result: Result) -> dict[str, Any]:
 
 
 def reported_score(entry: Mapping[str, Any]) -> float | None:
-    """Return :attr:`lungcad.finding.Finding.score` of a finding that is an entry of nodules.json."""
+    """Score with which an entry of nodules.json is reported, as :attr:`lungcad.finding.Finding.score`."""
     score: float | None = entry["nodule_probability"]
     return entry["detection_score"] if score is None else score
 
 
 def centre_slice(volume: Volume, center_lps_mm: Sequence[float]) -> dict[str, Any]:
-    """Find the slice nearest to a point: its index along Z from 0, SOP Instance UID and number (None if unknown)."""
+    """Slice nearest to a point: its index along Z from 0, SOP Instance UID and InstanceNumber (None if unknown)."""
     index = int(np.clip(np.rint(to_index(volume.affine, center_lps_mm)[2]), 0, volume.hu.shape[2] - 1))
     uids, numbers = volume.sop_instance_uids, volume.instance_numbers
     return {
@@ -69,25 +69,25 @@ def centre_slice(volume: Volume, center_lps_mm: Sequence[float]) -> dict[str, An
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write indented JSON with rows of numbers on one line; NaN and infinity are refused with ValueError."""
+    """Write indented JSON with rows of numbers on one line; raises ValueError for NaN and infinity."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     numbers_on_one_line = re.sub(r"\[\s+(-?\d[^\[\]{}\"]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     path.write_text(numbers_on_one_line + "\n", encoding="utf-8")
 
 
-def plain(value: Any) -> Any:
-    """Turn NumPy scalars into Python's and round to 1e-6 (a nanometre; keeps files legible)."""
+def plain_values(value: Any) -> Any:
+    """Convert NumPy scalars to Python's and round to 1e-6 (a nanometre), which keeps files legible."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain_values(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return round(value, 6) if isinstance(value, float) else value
 
 
 def package_version(package: str) -> str | None:
-    """Return the version of an installed package; None where it is not installed."""
+    """Version of a package; None if it is not installed."""
     if package == "lungcad":
         from lungcad import __version__
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grey pictures of a scan: planes through a point, whole slices and projections, all true to scale.
+"""Pictures of a scan in grey: planes through a point, whole slices and projections, all true to scale.
 
 Pictures hold pixels only. Circles, scale bars and letters are drawn over them as vectors in millimetres (see
 :mod:`lungcad.results.report`), so that they stay exact and sharp at any size.
@@ -16,7 +16,7 @@ from lungcad.geometry import nearest_lps_order, to_index
 from lungcad.volume import Volume
 
 LUNG_WINDOW_HU = (-600.0, 1500.0)
-"""Level and width."""
+"""Level and width of the lung window in HU."""
 
 PLANES = {
     # directions to the right and downwards in LPS; letters at the left, right, top and bottom edge
@@ -24,19 +24,19 @@ PLANES = {
     "coronal": ((1, 0, 0), (0, 0, -1), "RLHF"),
     "sagittal": ((0, 1, 0), (0, 0, -1), "APHF"),
 }
-"""Radiological convention: axial seen from the feet, coronal from the front, sagittal from the patient's left."""
+"""Planes in radiological convention: axial from the feet, coronal from the front, sagittal from the patient's left."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Grey pixels (rows, columns) uint8 that cover ``width_mm`` x ``height_mm``."""
+    """Picture of grey pixels (rows, columns) uint8 that cover ``width_mm`` x ``height_mm``."""
 
     pixels: np.ndarray
     width_mm: float
     height_mm: float
 
     def data_uri(self) -> str:
-        """Embed as PNG."""
+        """Data URI of the picture as PNG."""
         from PIL import Image
 
         png = io.BytesIO()
@@ -45,7 +45,7 @@ class Picture:
 
 
 def window_to_grey(hu: np.ndarray, level_width: tuple[float, float] = LUNG_WINDOW_HU) -> np.ndarray:
-    """Map HU to 0..255 (uint8): ``level - width / 2`` and below is black."""
+    """Map HU to grey values 0 to 255 (uint8); ``level - width / 2`` and below are black."""
     level, width = level_width
     return np.clip((hu - (level - width / 2)) * (255 / width) + 0.5, 0, 255).astype(np.uint8)
 
@@ -53,16 +53,17 @@ def window_to_grey(hu: np.ndarray, level_width: tuple[float, float] = LUNG_WINDO
 def plane_picture(
     volume: Volume, center_lps_mm: Sequence[float], plane: str, width_mm: float, pixels: int = 256
 ) -> Picture:
-    """Resample a square along the patient's axes around a point, in the lung window; outside the scan is black.
+    """Picture of a square plane along the patient's axes around a point, in the lung window; black outside the scan.
 
-    The point lies in the very middle of the picture. Cubic splines, then twice as many pixels for smooth edges.
+    The point lies exactly in the middle. The plane is resampled with cubic splines at half the number of pixels, then
+    enlarged for smooth edges.
 
     Args:
         volume: the scan; its axes may have any order, sign and obliquity.
         center_lps_mm: (x, y, z) in patient LPS mm.
         plane: key of :data:`PLANES`.
-        width_mm: of the picture, which is as high.
-        pixels: along an edge.
+        width_mm: width and height of the picture in mm.
+        pixels: number of pixels along an edge.
     """
     from scipy.ndimage import affine_transform
 
@@ -84,27 +85,27 @@ def plane_picture(
 
 @dataclass(frozen=True)
 class ScanPicture:
-    """A picture along the scan's own axes, and where a point comes to lie in it.
+    """Picture along the scan's own axes, which can locate points of the scan.
 
     Attributes:
         picture: columns run along ``axes[0]``; rows along ``axes[1]``, or against it where that is 2 (head first).
-        affine: of the scan in the order of :func:`nearest_lps_order`.
-        axes: 0 runs to the left, 1 to the back, 2 to the head.
+        affine: (4, 4) affine of the scan in the order of :func:`nearest_lps_order`.
+        axes: scan axes of columns and rows: 0 runs to the left, 1 to the back, 2 to the head.
     """
 
     picture: Picture
     affine: np.ndarray
     axes: tuple[int, int]
 
-    def place(self, center_lps_mm: Sequence[float]) -> tuple[float, float]:
-        """Return millimetres from the left and from the top edge of the picture to a point."""
+    def position_mm(self, center_lps_mm: Sequence[float]) -> tuple[float, float]:
+        """Distances in mm of a point from the left and from the top edge of the picture."""
         from_corner = (to_index(self.affine, center_lps_mm) + 0.5) * np.linalg.norm(self.affine[:3, :3], axis=0)
         right, down = (float(from_corner[axis]) for axis in self.axes)
         return right, self.picture.height_mm - down if self.axes[1] == 2 else down
 
 
 def slice_picture(volume: Volume, center_lps_mm: Sequence[float], columns: int = 256) -> ScanPicture:
-    """Show the whole scanned slice next to a point, in the lung window."""
+    """Picture of the whole scanned slice nearest to a point, in the lung window."""
     hu, affine = nearest_lps_order(volume)
     width, height, _ = (float(mm) for mm in np.array(hu.shape) * np.linalg.norm(affine[:3, :3], axis=0))
     level = int(np.clip(np.rint(to_index(affine, center_lps_mm)[2]), 0, hu.shape[2] - 1))
@@ -113,11 +114,11 @@ def slice_picture(volume: Volume, center_lps_mm: Sequence[float], columns: int =
 
 
 def projection_picture(volume: Volume, axis: int) -> ScanPicture:
-    """Project the scan like a chest radiograph, by mean density along the ray.
+    """Projection of the scan like a chest radiograph, by mean density along the rays.
 
     Args:
         volume: the scan.
-        axis: what the columns run along: 0 for a frontal, 1 for a lateral view.
+        axis: axis of the columns: 0 for a frontal, 1 for a lateral view.
     """
     hu, affine = nearest_lps_order(volume)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -134,6 +135,7 @@ def projection_picture(volume: Volume, axis: int) -> ScanPicture:
 
 
 def _resized(grey: np.ndarray, columns: int, rows: int) -> np.ndarray:
+    """Picture (rows, columns) resampled with cubic splines."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(grey).resize((columns, rows), Image.Resampling.BICUBIC))

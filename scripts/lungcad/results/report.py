@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One offline HTML file to look at: what was found, where, and how sure.
+"""Writer of report.html, an offline page with all findings, their positions, probabilities and pictures.
 
 Pixels are embedded PNG; marks are SVG over them whose unit is the millimetre, so a circle of radius
 ``diameter_mm / 2`` is the true size at any zoom and on paper. No script, no font, no link leaves the file.
@@ -22,12 +22,12 @@ from lungcad.results.pictures import (
 )
 from lungcad.results.result import Result
 from lungcad.results.run_json import run_document
-from lungcad.results.words import MALIGNANCY_MEANING, characterised, described, limitations
+from lungcad.results.words import MALIGNANCY_MEANING, limitations, mentions_malignancy, report_entry
 from lungcad.scan.location import side_of_body
 from lungcad.volume import Volume
 
 MAX_PICTURED = 12
-"""Findings with pictures; more would make the file slow to open."""
+"""Largest number of findings with pictures; more would make the file slow to open."""
 
 
 def write_report(folder: Path, result: Result) -> None:
@@ -36,40 +36,40 @@ def write_report(folder: Path, result: Result) -> None:
 
 
 def render_report(result: Result) -> str:
-    """Render report.html of a result."""
+    """HTML of the report of a result."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     volume, document, run = result.volume, nodules_document(result), run_document(result)
     threshold = document["thresholds"][document["operating_point"]]
-    entries = [described(entry) for entry in document["findings"]]
+    entries = [report_entry(entry) for entry in document["findings"]]
     above = [
-        one | {"side": side_of_body(volume, one["center_lps_mm"])}
-        for one in entries
-        if one["score"] is None or one["score"] >= threshold
+        entry | {"side": side_of_body(volume, entry["center_lps_mm"])}
+        for entry in entries
+        if entry["score"] is None or entry["score"] >= threshold
     ]
-    below = [one for one in entries if one["score"] is not None and one["score"] < threshold]
+    below = [entry for entry in entries if entry["score"] is not None and entry["score"] < threshold]
     environment = Environment(
         loader=PackageLoader("lungcad.results"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "place": _place}
+    environment.filters |= {"number": _number, "coordinates": _coordinates}
     return environment.get_template("report.html.j2").render(
         document=document, run=run, threshold=threshold, above=above, below=below, max_pictured=MAX_PICTURED,
-        cards=[one | {"panels": _panels(volume, one)} for one in above[:MAX_PICTURED]],
+        cards=[entry | {"panels": _panels(volume, entry)} for entry in above[:MAX_PICTURED]],
         overview=_overview(volume, above), window=LUNG_WINDOW_HU, limitations=limitations(above),
-        graded=characterised(entries, document["software"]["bundles"]), malignancy_meaning=MALIGNANCY_MEANING,
+        graded=mentions_malignancy(entries, document["software"]["bundles"]), malignancy_meaning=MALIGNANCY_MEANING,
     )  # fmt: skip
 
 
 def _panels(volume: Volume, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Build the whole slice and three planes through the finding, each a picture with what is drawn over it."""
+    """Panels of a finding: the whole slice and three planes, each a picture with the marks drawn over it."""
     center, diameter = entry["center_lps_mm"], entry["diameter_mm"]
     width = float(10 * np.ceil(max(50.0, 2.2 * (diameter or 0)) / 10))
-    where, number = entry["slice"], entry["slice"]["instance_number"]
-    whole = slice_picture(volume, center)
+    index, number = entry["slice"]["index"], entry["slice"]["instance_number"]
+    overview = slice_picture(volume, center)
     panels = [
-        _panel(f"Slice {where['index'] + 1} of {volume.hu.shape[2]}", whole.picture, "RLAP", bar_mm=50)
-        | {"mark": whole.place(center), "frame": width, "where": "" if number is None else f"image {number}"}
+        _panel(f"Slice {index + 1} of {volume.hu.shape[2]}", overview.picture, "RLAP", bar_mm=50)
+        | {"mark": overview.position_mm(center), "frame": width, "where": "" if number is None else f"image {number}"}
     ]
     for plane, axis in (("axial", 2), ("coronal", 1), ("sagittal", 0)):
         picture = plane_picture(volume, center, plane, width)
@@ -80,6 +80,7 @@ def _panels(volume: Volume, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _panel(name: str, picture: Picture, letters: str, *, bar_mm: int) -> dict[str, Any]:
+    """Panel with a picture, the letters at its edges and a scale bar."""
     return {
         "name": name, "uri": picture.data_uri(), "width": picture.width_mm, "height": picture.height_mm,
         "letters": letters, "bar": bar_mm,
@@ -87,36 +88,38 @@ def _panel(name: str, picture: Picture, letters: str, *, bar_mm: int) -> dict[st
 
 
 def _overview(volume: Volume, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Build the two projections with a numbered ring around every finding at or above the threshold."""
+    """Panels of the two projections with a numbered ring around every finding at or above the threshold."""
     result = []
     for axis, name, letters in ((0, "Frontal", "RLHF"), (1, "Lateral", "APHF")):
         view = projection_picture(volume, axis)
-        rings = [(*view.place(one["center_lps_mm"]), max(5.0, (one["diameter_mm"] or 0) / 2)) for one in entries]
+        radii = [max(5.0, (entry["diameter_mm"] or 0) / 2) for entry in entries]
+        rings = [(*view.position_mm(e["center_lps_mm"]), radius) for e, radius in zip(entries, radii, strict=True)]
         marks = [
-            {"id": one["id"], "x": x, "y": y, "radius": radius, "label": label}
-            for one, (x, y, radius), label in zip(entries, rings, _label_places(rings), strict=True)
+            {"id": entry["id"], "x": x, "y": y, "radius": radius, "label": label}
+            for entry, (x, y, radius), label in zip(entries, rings, _label_positions(rings), strict=True)
         ]
         result.append(_panel(name, view.picture, letters, bar_mm=50) | {"marks": marks})
     return result
 
 
-def _label_places(rings: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
-    """Choose for each ring (x, y, radius) one of its four corners for the number, far from other rings and numbers."""
+def _label_positions(rings: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
+    """Position of each ring's number: the corner of the ring (x, y, radius) farthest from other rings and numbers."""
     centers = [(x, y) for x, y, _ in rings]
-    places: list[tuple[float, float]] = []
-    for own, (x, y, radius) in enumerate(rings):
-        reach = 0.7 * radius + 6
-        corners = [(x + reach, y - reach), (x - reach, y - reach), (x + reach, y + reach), (x - reach, y + reach)]
-        others = np.array([[np.inf, np.inf], *centers[:own], *centers[own + 1 :], *places])
+    positions: list[tuple[float, float]] = []
+    for number, (x, y, radius) in enumerate(rings):
+        offset = 0.7 * radius + 6
+        corners = [(x + dx, y + dy) for dy in (-offset, offset) for dx in (offset, -offset)]
+        others = np.array([[np.inf, np.inf], *centers[:number], *centers[number + 1 :], *positions])
         free = [min(25.0, float(np.linalg.norm(others - corner, axis=1).min())) for corner in corners]  # 25 mm will do
-        places.append(corners[int(np.argmax(free))])
-    return places
+        positions.append(corners[int(np.argmax(free))])
+    return positions
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    """Write a number with a real minus sign; unknown is a dash."""
+    """Text of a number with a typographic minus sign; a dash if it is unknown."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _place(center_lps_mm: Sequence[float]) -> str:
+def _coordinates(center_lps_mm: Sequence[float]) -> str:
+    """Text of a point's coordinates."""
     return ", ".join(_number(value) for value in center_lps_mm)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result of a chain, or of one bundle on its own, on one scan: everything that the writers need."""
+"""Result of a chain, or of one bundle on its own, on one scan: the input of all writers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from lungcad.volume import Notice, Volume
 
 @dataclass(frozen=True)
 class Result:
-    """Findings of one scan and the circumstances under which they were made.
+    """Result: findings of one scan and the circumstances under which they were made.
 
     Attributes:
         volume: the scan, with all warnings about it.
-        findings: ranked by :func:`rank_findings`, whatever their order was; no finding is a result.
-        thresholds: lowest probability that is reported, by name of the operating point.
-        operating_point: the one in use, a key of ``thresholds``.
-        bundles: version by name of the bundle; the chain's own comes first.
-        device: where the networks ran, such as ``cpu`` or ``cuda:0 (NVIDIA H200)``.
+        findings: findings, ranked by :func:`rank_findings` whatever their order was; may be empty.
+        thresholds: lowest reported probability by name of the operating point.
+        operating_point: operating point in use, a key of ``thresholds``.
+        bundles: versions by name of the bundle, the chain's own first.
+        device: device of the networks, such as ``cpu`` or ``cuda:0 (NVIDIA H200)``.
         seconds: duration by stage.
         weights_sha256: SHA-256 of the weights by name of the bundle.
 
@@ -44,7 +44,7 @@ class Result:
 
     @property
     def threshold(self) -> float:
-        """Lowest probability that is reported."""
+        """Lowest reported probability."""
         return float(self.thresholds[self.operating_point])
 
     @property
@@ -59,14 +59,14 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """Result in words, such as ``2 nodules at or above 0.6 (balanced)``."""
+        """Summary in words, such as ``2 nodules at or above 0.6 (balanced)``."""
         count = len(self.reported)
         number = "no nodule" if count == 0 else "1 nodule" if count == 1 else f"{count} nodules"
         return f"{number} at or above {self.threshold:g} ({self.operating_point})"
 
 
 def rank_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Sort by nodule probability, then detection score, highest first; unknown comes last."""
+    """Sort findings by nodule probability, then detection score, highest first, unknown last."""
 
     def key(value: float | None) -> float:
         return np.inf if value is None else -value

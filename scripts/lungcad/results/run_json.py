@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""run.json: inputs, versions, device, seconds and checksums of one run; no path, nothing about the patient."""
+"""Writer of run.json: inputs, versions, device, seconds and checksums of one run; no path, nothing on the patient."""
 
 import platform
 from pathlib import Path
@@ -18,7 +18,9 @@ def write_run_json(folder: Path, result: Result) -> None:
 
 
 def run_document(result: Result) -> dict[str, Any]:
-    """Build run.json. Of the input's path only the kind of file is kept, since folders are often named after patients.
+    """Document of run.json.
+
+    Of the input's path only the kind of file is kept, since folders are often named after patients.
 
     Returns:
         ``inputs``, ``versions``, ``bundles``, ``device``, ``seconds`` by stage, ``weights_sha256`` by bundle.
@@ -38,6 +40,7 @@ def run_document(result: Result) -> dict[str, Any]:
 
 
 def _kind(volume: Volume) -> str:
+    """Kind of a volume's source: array, file or DICOM series."""
     from lungcad.reading.volume_file import volume_suffix
 
     if volume.origin is None:

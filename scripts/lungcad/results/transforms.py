@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI transforms that read candidates from a file and write the results of a bundle that runs on its own."""
+"""Transforms for MONAI that read candidates from a file and write the results of a bundle that runs on its own."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
@@ -15,10 +15,10 @@ from lungcad.results.write import FILES, WRITERS, write
 
 
 class LoadCandidatesd(MapTransform):
-    """Read ``findings`` of the scan's series from the path of a nodules.json or .csv."""
+    """Transform that reads ``findings`` of the scan's series from the path of a nodules.json or .csv."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace nothing but ``findings``."""
+        """Set ``findings`` of the case; raises InputError E-CANDIDATES if the file is refused."""
         from lungcad.results.candidates import read_findings
 
         d = dict(data)
@@ -28,15 +28,15 @@ class LoadCandidatesd(MapTransform):
 
 
 class WriteFindingsd(Transform):
-    """Write the ``findings`` of a bundle that runs on its own; see :func:`lungcad.results.write.write`.
+    """Transform that writes the ``findings`` of a bundle that runs on its own; see :func:`lungcad.results.write.write`.
 
     Args:
-        output_dir: receives a folder named after the series.
-        meta: the bundle's metadata.
+        output_dir: folder in which a folder named after the series is made.
+        meta: metadata of the bundle.
         operating_point: name of the threshold in use.
         thresholds: lowest reported probability by name.
-        device: where the network ran.
-        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
+        device: device of the network.
+        dicom_results: whether to write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
 
     Raises:
         InputError: E-CONFIG, ``dicom_results`` is neither true nor false, or there is no such operating point.
@@ -50,7 +50,7 @@ class WriteFindingsd(Transform):
         self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
 
     def __call__(self, data: dict[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write, and hand the case on as it is."""
+        """Write the results and return the case unchanged; raises InputError E-OUTPUT."""
         scan, name = data["scan"], self.meta["name"]
         volume = replace(scan.volume, warnings=list(scan.warnings))
         write(Result(

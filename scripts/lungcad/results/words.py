@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report says in words: what its numbers mean, and what they do not."""
+"""Words of the report: the meaning of its numbers, and their limitations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ MALIGNANCY_LIMITATION = (
     "Malignancy probability and attributes imitate the readers of LIDC-IDRI, who saw the images alone, often disagreed "
     "and rated malignancy as if every patient were a male smoker of 60 years. They were not learnt from pathology."
 )
-"""Only where a malignancy is shown."""
+"""Limitation for reports that show a malignancy."""
 
 MALIGNANCY_MEANING = (
     "How probably LIDC-IDRI's readers would on average rate the nodule above rather than below 3 of 5 for suspicion of "
@@ -29,32 +29,32 @@ MALIGNANCY_MEANING = (
 )
 
 
-def described(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a finding (as a dict) the score that it is reported with, and its attributes as the page shows them."""
+def report_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Entry of the report for a finding of nodules.json: adds its ``score`` and its attributes as ``scales``."""
     attributes = entry["attributes"] or {}
     scales = [_scale(name, attributes[name]) for name in ATTRIBUTES if name in attributes]
     return {**entry, "score": reported_score(entry), "scales": scales}
 
 
-def characterised(entries: Sequence[Mapping[str, Any]], bundles: Mapping[str, str]) -> bool:
-    """Tell whether the report has malignancy as a subject, so that a finding without it is one not assessed.
+def mentions_malignancy(entries: Sequence[Mapping[str, Any]], bundles: Mapping[str, str]) -> bool:
+    """Whether the report is about malignancy too, so that a finding without one is shown as not assessed.
 
     Args:
         entries: all findings; one with a malignancy is enough.
-        bundles: name to version; one that judges malignancy may have run and left every finding out.
+        bundles: versions by name of the bundle; a malignancy bundle may have run and left every finding out.
     """
-    known = any(one["malignancy_probability"] is not None for one in entries)
-    return known or any(task in name for name in bundles for task in ("malignancy", "joint"))
+    rated = any(entry["malignancy_probability"] is not None for entry in entries)
+    return rated or any(task in name for name in bundles for task in ("malignancy", "joint"))
 
 
 def limitations(shown: Sequence[Mapping[str, Any]]) -> list[str]:
-    """List what a reader must know of the findings that the page shows."""
-    graded = any(one["malignancy_probability"] is not None or one["attributes"] for one in shown)
+    """Limitations that a reader must know, for the findings that the page shows."""
+    graded = any(entry["malignancy_probability"] is not None or entry["attributes"] for entry in shown)
     return [*LIMITATIONS, *([MALIGNANCY_LIMITATION] if graded else [])]
 
 
 def _scale(name: str, score: float) -> dict[str, Any]:
-    """An attribute for the page; ``share`` is the bar's, None of categories, which have no more and less."""
+    """Attribute for the page; ``share`` is the length of its bar, None for categories, which have no order."""
     scale = SCALES[name]
     share = None if scale.usual else min(max((score - 1) / (scale.highest - 1), 0.0), 1.0)
     return {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The list of writers, and the folder that they fill: whole or not at all."""
+"""List of writers, and the folder that they fill: completely or not at all."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from lungcad.results.result import Result
 from lungcad.results.run_json import write_run_json
 
 Writer = Callable[[Path, Result], None]
-"""Writes one format of a result into an existing folder."""
+"""Function that writes one format of a result into an existing folder."""
 
 
 def _write_report(folder: Path, result: Result) -> None:
@@ -31,25 +31,25 @@ def _write_dicom(folder: Path, result: Result) -> None:
 
 
 FILES: tuple[Writer, ...] = (write_nodules_csv, _write_report, write_nodules_json)
-"""Formats of every result. run.json comes after them, because it holds the seconds that they took."""
+"""Writers of every result. run.json is written after them, because it holds the seconds that they took."""
 
 WRITERS: tuple[Writer, ...] = (*FILES, _write_dicom)
-"""Formats of a result that goes to an archive too: with DICOM objects, where the input is DICOM."""
+"""Writers of a result with DICOM objects for an archive, which are written if the input is DICOM."""
 
 
 def write(result: Result, output_dir: str | Path, writers: Sequence[Writer] = WRITERS) -> Path:
     """Write a result to ``<output_dir>/<folder_name of the series>/``; an earlier result there is replaced as a whole.
 
     Args:
-        result: what was found.
-        output_dir: created if needed.
-        writers: formats to write, in this order.
+        result: result to write.
+        output_dir: folder, created if needed.
+        writers: writers, in this order.
 
     Returns:
-        The folder of the result.
+        Folder of the result.
 
     Raises:
-        InputError: E-OUTPUT, the folder cannot be written or holds somebody else's files.
+        InputError: E-OUTPUT, the folder cannot be written or holds files of another origin.
     """
     start = time.perf_counter()
     target = Path(output_dir) / folder_name(result.volume.series_uid)
@@ -62,9 +62,9 @@ def write(result: Result, output_dir: str | Path, writers: Sequence[Writer] = WR
 
 
 def folder_name(series_uid: str) -> str:
-    """Turn a series' UID, or the name of a file, into a safe name of a folder; UIDs stay as they are.
+    """Safe name of a folder for a series' UID or the name of a file; UIDs stay as they are.
 
-    In names of files everything unusual becomes ``_``; a checksum then keeps two of them from sharing a folder.
+    In names of files every unusual character becomes ``_``; a checksum then keeps two files from sharing a folder.
     """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", series_uid).strip("._-")[:120] or "series"
     checksum = hashlib.sha256(series_uid.encode("utf-8", "surrogateescape")).hexdigest()[:8]

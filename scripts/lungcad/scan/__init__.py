@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scan as the stages see it: working grids, the lung mask, blanking of what is far from the lungs."""
+"""Scan as the stages see it: working grids, the lung mask, and blanking of tissue far from the lungs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies far from the lungs is blanked, in training and in use alike: ribs, table and arms teach nothing."""
+"""Blanking of voxels far from the lungs, in training and in inference alike: ribs, table and arms teach nothing."""
 
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
@@ -14,19 +14,22 @@ from lungcad.volume import Volume
 BLANK_HU = 0.0
 """Value of blanked voxels: soft tissue, the most common neighbour of a lung."""
 
+_BLANKED: WeakKeyDictionary[Scan, dict[tuple[float, ...], Grid]] = WeakKeyDictionary()
+"""Blanked grids by scan, shared by the stages of a chain; they are freed together with their scan."""
+
 
 def far_from_lungs(lungs: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
-    """Voxels more than ``margin_mm`` away from every lung voxel.
+    """Mask of the voxels more than ``margin_mm`` away from every lung voxel.
 
     The distance is measured on a grid of about 2 mm, which is eight times faster and exact enough for a margin.
 
     Args:
-        lungs: (X, Y, Z) bool.
-        spacing_mm: voxel size along X, Y, Z.
-        margin_mm: distance in mm.
+        lungs: (X, Y, Z) bool, the lung mask.
+        spacing_mm: voxel size in mm along X, Y, Z.
+        margin_mm: largest distance from the lungs that is kept, in mm.
 
     Returns:
-        (X, Y, Z) bool.
+        (X, Y, Z) bool, True far from the lungs.
     """
     step = [max(1, round(2.0 / size)) for size in spacing_mm]
     coarse = np.ascontiguousarray(lungs[:: step[0], :: step[1], :: step[2]])
@@ -40,19 +43,25 @@ def far_from_lungs(lungs: np.ndarray, spacing_mm: tuple[float, float, float], ma
 
 
 def blanked_grid(scan: Scan, spacing_mm: Sequence[float], margin_mm: float) -> Grid:
-    """The scan's grid with everything blanked that is far from the lungs or outside the scan, as in training."""
+    """Working grid of a scan in which voxels far from the lungs, or outside the scan, have :data:`BLANK_HU`.
+
+    Args:
+        scan: volume and lungs.
+        spacing_mm: voxel size in mm along X, Y, Z.
+        margin_mm: largest distance from the lungs that is kept, in mm.
+    """
     x, y, z = map(float, spacing_mm)
-    known, key = _BLANKED.setdefault(scan, {}), (x, y, z, margin_mm)
-    if key not in known:
+    blanked, key = _BLANKED.setdefault(scan, {}), (x, y, z, margin_mm)
+    if key not in blanked:
         grid = scan.grid((x, y, z))
         far = torch.from_numpy(far_from_lungs(grid.lungs.numpy(), (x, y, z), margin_mm))
         outside = ~_inside(grid, scan.volume)
-        known[key] = Grid(grid.hu.masked_fill(far | outside, BLANK_HU), grid.lungs, grid.affine)
-    return known[key]
+        blanked[key] = Grid(grid.hu.masked_fill(far | outside, BLANK_HU), grid.lungs, grid.affine)
+    return blanked[key]
 
 
 def _inside(grid: Grid, volume: Volume) -> torch.Tensor:
-    """(X, Y, Z) bool: grid voxels whose centres lie within the volume. Both have the same axes but for their order."""
+    """Mask (X, Y, Z) of grid voxels with centres inside the volume, whose axes are the grid's but for their order."""
     step = np.linalg.inv(volume.affine) @ grid.affine
     ranges = []
     for axis, count in enumerate(grid.hu.shape):
@@ -60,6 +69,3 @@ def _inside(grid: Grid, volume: Volume) -> torch.Tensor:
         index = step[along, axis] * np.arange(count) + step[along, 3]
         ranges.append(torch.from_numpy((index > -0.5) & (index < volume.hu.shape[along] - 0.5)))
     return ranges[0][:, None, None] & ranges[1][:, None] & ranges[2]
-
-_BLANKED: WeakKeyDictionary[Scan, dict[tuple[float, ...], Grid]] = WeakKeyDictionary()
-"""Stages of one chain share a grid; it goes when its scan goes."""

@@ -10,9 +10,13 @@ from lungcad.volume import Volume
 
 
 def side_of_body(volume: Volume, center_lps_mm: Sequence[float]) -> str | None:
-    """Return the patient's side, ``right`` or ``left``, of a point more than 30 mm off the body's middle, else None.
+    """Side of the patient, ``right`` or ``left``, on which a point lies; None within 30 mm of the body's midline.
 
-    The middle is that of the body's outline in the point's slice; near it, words would claim more than is known.
+    The midline is the middle of the body's outline in the point's slice. Near it the side is too uncertain to name.
+
+    Args:
+        volume: CT volume in any axis order.
+        center_lps_mm: (x, y, z) of the point in patient LPS mm.
     """
     hu, affine = nearest_lps_order(volume)
     index = to_index(affine, center_lps_mm)

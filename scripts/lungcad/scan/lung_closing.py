@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From aerated lung to the whole lung: vessels, nodules and masses come in by closings with balls, the windpipe goes.
+"""Closing of the lung mask: adds vessels, nodules and masses to aerated lung, and removes the trachea above the lungs.
 
-A ball large enough for a mass at the pleura would swallow the mediastinum: it is only trusted towards the chest wall.
+The closings are morphological, with balls. A ball large enough for a mass at the pleura would swallow the mediastinum,
+so the large one is used towards the chest wall only.
 """
 
 import numpy as np
 
 COARSE_MM = 4.0
-"""Spacing at which the large closing and the airways are judged: the nearest whole multiple of the mask's."""
+"""Spacing in mm of the coarse grid for the large closing and the trachea: the nearest whole multiple of the mask's."""
 CLOSING_MM = 12.0
-"""Ball for all of the lungs: covers vessels and fills the hila, but leaves the mediastinum between the lungs."""
+"""Radius in mm of the ball for both lungs: covers vessels and fills the hila, but not the mediastinum between them."""
 WALL_CLOSING_MM = 45.0
-"""Ball for one side towards the chest wall: covers nodules at the pleura, and masses of 5 cm but for the outer rim."""
+"""Radius in mm of the ball for one side, towards the chest wall: covers pleural nodules, and most of a 5 cm mass."""
 AIRWAY_MM = 12.0
-"""Above the lungs, what is narrower than twice this is windpipe and throat."""
+"""Half the width in mm of the widest trachea: narrower parts above the lungs are trachea and throat."""
 
 
 def include_dense(aerated: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Add what the lung (X, Y, Z) encloses or nearly encloses; take the windpipe above the lungs away."""
+    """Add to aerated lung the dense tissue that it encloses or nearly encloses; remove the trachea above the lungs.
+
+    Args:
+        aerated: (X, Y, Z) bool, aerated lung in canonical order.
+        spacing: (3,) voxel size in mm.
+
+    Returns:
+        (X, Y, Z) bool, the whole lungs.
+    """
     from scipy.ndimage import binary_fill_holes
 
     box = _box(aerated, np.ceil(WALL_CLOSING_MM / spacing).astype(int) + 2)
     lung = aerated[box]
     step = np.maximum(np.rint(COARSE_MM / spacing), 1).astype(int)
-    wall = _repeat(_close_towards_wall(_thin(lung, step), spacing * step), step, lung.shape)
+    wall = _repeat(_close_towards_wall(_majority(lung, step), spacing * step), step, lung.shape)
     lung = binary_fill_holes(_close(lung, spacing, CLOSING_MM) | wall)
-    lung &= _repeat(_without_throat(_thin(lung, step), spacing * step), step, lung.shape)
+    lung &= _repeat(_below_trachea(_majority(lung, step), spacing * step), step, lung.shape)
     mask = np.zeros_like(aerated)
     mask[box] = lung
     return mask
 
 
 def _close(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
-    """Close with a ball. A lung cut by the first or last slice is taken to go on, so what lies at the cut is kept."""
+    """Close a mask with a ball. A lung cut by the first or last slice is taken to continue, so its cut face is kept."""
     from scipy.ndimage import distance_transform_edt
 
     if not mask.any():
@@ -43,7 +52,7 @@ def _close(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarra
 
 
 def _close_towards_wall(lung: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Close each side with a large ball, and keep what lies behind lung as seen from the middle of the chest."""
+    """Close each side with a large ball; keep voxels that lie behind lung as seen from the middle of the chest."""
     middle = [int(np.mean(np.flatnonzero(lung.any(others))[[0, -1]])) for others in ((1, 2), (0, 2))]
     closed, behind = np.zeros_like(lung), np.zeros_like(lung)
     for axis, centre in enumerate(middle):
@@ -55,28 +64,28 @@ def _close_towards_wall(lung: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 
 def _halves(axis: int, centre: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Index the two halves of an array on either side of ``centre``, both walked from the centre outwards."""
+    """Indices of the two halves of an array on either side of ``centre``, both running outwards from the centre."""
     before = (slice(None),) * axis
     return (*before, slice(centre, None)), (*before, slice(centre - 1, None, -1) if centre else slice(0, 0))
 
 
-def _without_throat(lung: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Mark all but what rises above the wide parts of the lungs by more than an apex does."""
+def _below_trachea(lung: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Mask of all voxels but those farther above the wide parts of the lungs than a lung apex reaches."""
     from scipy.ndimage import distance_transform_edt, label
 
     labels, _ = label(distance_transform_edt(np.pad(lung, 1, mode="edge"), spacing)[1:-1, 1:-1, 1:-1] > AIRWAY_MM)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    core = np.isin(labels, np.flatnonzero(sizes > sizes.max() / 10))
-    if not core.any():
+    wide = np.isin(labels, np.flatnonzero(sizes > sizes.max() / 10))
+    if not wide.any():
         return np.ones_like(lung)
-    kept = distance_transform_edt(~core, spacing) <= 2 * AIRWAY_MM
-    kept[:, :, : np.flatnonzero(core.any((0, 1)))[-1] + 1] = True
+    kept = distance_transform_edt(~wide, spacing) <= 2 * AIRWAY_MM
+    kept[:, :, : np.flatnonzero(wide.any((0, 1)))[-1] + 1] = True
     return kept
 
 
-def _thin(mask: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Let blocks of ``step`` voxels vote, those at the far ends with the voxels they have."""
+def _majority(mask: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Down-sample a mask by majority over blocks of ``step`` voxels; beyond the array there is no mask."""
     votes = mask.astype(np.float32)
     for axis in range(3):
         starts = np.arange(0, mask.shape[axis], step[axis])
@@ -85,14 +94,14 @@ def _thin(mask: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 def _repeat(mask: np.ndarray, step: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Blow a thinned mask up to ``shape``."""
+    """Up-sample a mask of blocks to ``shape``, the inverse of :func:`_majority`."""
     for axis in range(3):
         mask = np.repeat(mask, step[axis], axis)
     return mask[: shape[0], : shape[1], : shape[2]]
 
 
 def _box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, slice, slice]:
-    """Bound a mask, with a margin in voxels where there is room."""
+    """Bounding box of a mask with a margin in voxels, clipped to the array."""
     ends = [np.flatnonzero(mask.any(others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
     x, y, z = (slice(max(0, low - m), high + 1 + m) for (low, high), m in zip(ends, margin, strict=True))
     return x, y, z

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one lung mask of a scan, on a grid of about 2 mm, and the judgement whether there are lungs at all.
+"""Lung segmentation of a scan on a grid of about 2 mm, and the check that the scan shows lungs at all.
 
-Aerated lung is air inside the body that has the density of parenchyma; `closing` adds what belongs to the lung without
-being aerated.
+Aerated lung is air inside the body with the density of parenchyma; :mod:`lungcad.scan.lung_closing` adds the parts of
+the lung that are not aerated.
 """
 
 from collections.abc import Iterator
@@ -16,31 +16,31 @@ from lungcad.scan.lung_closing import include_dense
 from lungcad.volume import Notice, Volume
 
 FINE_MM = 2.0
-"""Spacing of the mask: the nearest whole multiple of the native spacing."""
+"""Spacing of the mask in mm: the nearest whole multiple of the native spacing."""
 AIR_HU = -400.0
-"""Below: air or aerated lung. Ground glass stays on the lung's side."""
+"""Upper end of air and aerated lung in HU; ground glass lies below it too."""
 GAS_HU = -950.0
-"""Below, averaged over the mask's voxels: gas without tissue, as in bowel, in airways and around the patient."""
+"""Upper end of gas without tissue in HU, averaged over a mask voxel: bowel, airways, air around the patient."""
 TABLE_MM = 5.0
-"""What is thinner than twice this is no body: the shell of the table, cables, blankets."""
+"""Half the thickness in mm below which tissue is no body: the shell of the table, cables, blankets."""
 PARENCHYMA_SHARE = 0.25
-"""Least share of an air region's inner voxels above GAS_HU for it to be lung; bowel gas has hardly any."""
+"""Least share of an air region's inner voxels above GAS_HU for the region to be lung; bowel gas has hardly any."""
 LUNG_ML = 150.0
-"""Least aerated volume of the largest region; the smaller of two collapsed lungs, the bases in an abdominal scan."""
+"""Least aerated volume in ml of the largest region: a collapsed lung, or the lung bases in an abdominal scan."""
 PART_ML = 2.0
-"""Least aerated volume of a further region at the lungs' height."""
+"""Least aerated volume in ml of a further region at the height of the lungs."""
 CUT_CM2 = 10.0
-"""Area of lung in the first or last slice from which on the scan is said to cut the lungs."""
+"""Area of lung in cm2 in the first or last slice from which the scan is reported to cut the lungs."""
 
 
 @dataclass(frozen=True)
 class LungMask:
-    """Both lungs, or the one, with vessels and nodules, hila and main bronchi.
+    """Mask of both lungs, or of the only one, with vessels and nodules, hila and main bronchi.
 
     Attributes:
         mask: (X, Y, Z) bool in canonical order: X to the left, Y to the back, Z to the head.
         affine: (4, 4) float64, index of ``mask`` to LPS mm.
-        volume_ml: of the mask, thus with all that is not aerated.
+        volume_ml: volume of the mask in ml, dense parts included.
         warnings: W-COVERAGE where the scan cuts the lungs.
     """
 
@@ -51,7 +51,7 @@ class LungMask:
 
 
 def segment_lungs(volume: Volume) -> LungMask:
-    """Find the lungs in a CT volume of any axis order.
+    """Segment the lungs in a CT volume of any axis order.
 
     Raises:
         InputError: E-NO-LUNG, there is no region of aerated lung inside a body.
@@ -59,11 +59,11 @@ def segment_lungs(volume: Volume) -> LungMask:
     hu, affine = block_means(volume, FINE_MM)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     mask = include_dense(aerated_lung(hu, spacing), spacing)
-    return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3), tuple(_cuts(mask, spacing)))
+    return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3), tuple(_coverage_warnings(mask, spacing)))
 
 
 def block_means(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Average whole blocks of voxels to about ``spacing_mm``.
+    """Down-sample a volume to about ``spacing_mm`` by averaging whole blocks of voxels.
 
     Returns:
         (X, Y, Z) float32 HU in canonical order and its (4, 4) affine to LPS mm.
@@ -82,15 +82,22 @@ def block_means(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, np.ndarr
 
 
 def aerated_lung(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Choose the air regions (X, Y, Z) bool inside the body that have the density of lung.
+    """Mask of the air regions inside the body that have the density of lung.
+
+    Args:
+        hu: (X, Y, Z) in canonical order.
+        spacing: (3,) voxel size in mm.
+
+    Returns:
+        (X, Y, Z) bool.
 
     Raises:
-        InputError: E-NO-LUNG.
+        InputError: E-NO-LUNG, no region has at least :data:`LUNG_ML`.
     """
     from scipy import ndimage
 
     voxel_ml = float(np.prod(spacing)) / 1e3
-    air = (hu < AIR_HU) & enclosed(hu, spacing)
+    air = (hu < AIR_HU) & inside_body(hu, spacing)
     labels, count = ndimage.label(air)
     size_ml = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml
     inner = np.where(ndimage.binary_erosion(air), labels, 0).ravel()  # the surface of any region is half tissue
@@ -111,13 +118,13 @@ def aerated_lung(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return large | parts & (area > area.max() / 3)  # stool can look like lung, but lies where the lungs taper off
 
 
-def enclosed(hu: np.ndarray, spacing: np.ndarray, part: float = 1.0) -> np.ndarray:
-    """Mark what has body on its left, right, front and back in its slice; a gap in a thin wall does no harm.
+def inside_body(hu: np.ndarray, spacing: np.ndarray, min_share: float = 1.0) -> np.ndarray:
+    """Mask of the voxels with body on their left, right, front and back in their slice; thin walls may have gaps.
 
     Args:
         hu: (X, Y, Z) in canonical order.
-        spacing: (3,) mm.
-        part: tissue is body that hangs together with at least this share of the largest piece.
+        spacing: (3,) voxel size in mm.
+        min_share: least size of a connected piece of tissue that counts as body, as a share of the largest piece.
 
     Returns:
         (X, Y, Z) bool.
@@ -129,7 +136,7 @@ def enclosed(hu: np.ndarray, spacing: np.ndarray, part: float = 1.0) -> np.ndarr
     labels, _ = ndimage.label(tissue)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    body = tissue & (sizes >= part * sizes.max())[labels]
+    body = tissue & (sizes >= min_share * sizes.max())[labels]
     # A field of view narrower than the patient may cut the lung or leave little wall: its edge is the wall then.
     lung_like = (hu > GAS_HU) & (hu < AIR_HU)
     for axis, across in ((0, 1), (1, 0)) if body.any() else ():
@@ -138,25 +145,25 @@ def enclosed(hu: np.ndarray, spacing: np.ndarray, part: float = 1.0) -> np.ndarr
             edge = np.moveaxis(hu, axis, 0)[::inwards][0] > GAS_HU
             wall = ndimage.binary_opening(near & edge, np.ones((thick[across], 1)))
             np.moveaxis(body, axis, 0)[::inwards][0] |= wall
-    enclosed = np.ones_like(body)
+    surrounded = np.ones_like(body)
     for axis in (0, 1):
-        enclosed &= np.maximum.accumulate(body, axis)
-        enclosed &= np.flip(np.maximum.accumulate(np.flip(body, axis), axis), axis)
-    return enclosed
+        surrounded &= np.maximum.accumulate(body, axis)
+        surrounded &= np.flip(np.maximum.accumulate(np.flip(body, axis), axis), axis)
+    return surrounded
 
 
 def _open_in_plane(mask: np.ndarray, size: list[int]) -> np.ndarray:
-    """Remove what is thinner than ``size`` voxels along X or Y; the mask goes on beyond the edges of the array."""
+    """Remove parts thinner than ``size`` voxels along X or Y; the mask is taken to continue beyond the array."""
     from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-    for pick in (minimum_filter1d, maximum_filter1d):
+    for extremum in (minimum_filter1d, maximum_filter1d):
         for axis in (0, 1):
-            mask = pick(mask, size[axis], axis=axis, mode="nearest")
+            mask = extremum(mask, size[axis], axis=axis, mode="nearest")
     return mask
 
 
-def _cuts(mask: np.ndarray, spacing: np.ndarray) -> Iterator[Notice]:
-    """Tell at which ends of the scan lung is missing."""
+def _coverage_warnings(mask: np.ndarray, spacing: np.ndarray) -> Iterator[Notice]:
+    """Warnings for the ends of the scan at which lung is missing."""
     for index, end in ((0, "feet"), (-1, "head")):
         area = mask[:, :, index].sum() * spacing[0] * spacing[1] / 100
         if area >= CUT_CM2:

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patches of a volume at whole voxels, around a place that may lie between them."""
+"""Patches of whole voxels cut from a volume around a point that may lie between voxels."""
 
 import numpy as np
 
 
-def cut(volume: np.ndarray, center: np.ndarray, size: tuple[int, int, int], fill: float) -> np.ndarray:
-    """Patch of ``size`` whose middle, (size - 1) / 2, is the voxel grid's place nearest to ``center``.
+def cut_patch(volume: np.ndarray, center: np.ndarray, size: tuple[int, int, int], fill: float) -> np.ndarray:
+    """Cut a patch of whole voxels, with its middle, (size - 1) / 2, as near to ``center`` as the grid allows.
 
     Args:
-        volume: (X, Y, Z).
-        center: (3,) continuous index.
-        size: patch size in voxels.
-        fill: value outside the volume.
+        volume: (X, Y, Z) array.
+        center: (3,) continuous index of the point.
+        size: shape of the patch in voxels.
+        fill: value of patch voxels outside the volume.
 
     Returns:
-        A copy of shape ``size``; its true centre is ``patch_center(center, size)``.
+        Copy of shape ``size``; its middle lies at ``patch_center(center, size)`` in the volume.
     """
     first = _first(center, size)
     patch = np.full(size, fill, volume.dtype)
@@ -27,9 +27,10 @@ def cut(volume: np.ndarray, center: np.ndarray, size: tuple[int, int, int], fill
 
 
 def patch_center(center: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
-    """Where the middle of the patch that :func:`cut` gives really lies, (3,) continuous index."""
+    """Middle of the patch that :func:`cut_patch` cuts, (3,) continuous index in the volume."""
     return _first(center, size) + (np.array(size) - 1) / 2
 
 
 def _first(center: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+    """Index (3,) of the patch's first voxel in the volume."""
     return np.floor(np.asarray(center) - (np.array(size) - 1) / 2 + 0.5).astype(int)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one resampling of a scan: working grids over the lungs and crops around points, both straight from the native HU.
+"""Resampling of a scan: working grids over the lungs and crops around points, both straight from the native HU.
 
-Grids and crops are parallel to the volume's own axes, so one interpolation along each axis in turn does it; a crop has
-the same values as the grid of its spacing where their voxels coincide.
+Grids and crops are parallel to the volume's own axes, so 1D interpolations along one axis after the other suffice. A
+crop has the same values as the grid of its spacing where their voxels coincide.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 AVERAGE_FROM = 1.5
-"""Down-sampling by more than this averages over the width of the new voxel; below, linear interpolation alone."""
+"""Down-sampling factor above which samples are averaged over the new voxel's width; below, linear interpolation."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A scan on a working grid over the lungs and their surroundings.
+    """Scan on a working grid over the lungs and their surroundings.
 
     Attributes:
         hu: (X, Y, Z) float32, X to the left, Y to the back, Z to the head; -1024 beyond the scanned volume.
@@ -40,11 +40,11 @@ class Grid:
 
 
 class Scan:
-    """A volume with its lung mask, and everything that stages cut out of it.
+    """Volume with its lung mask, from which the stages take working grids and crops.
 
     Args:
-        volume: in any axis order.
-        margin_mm: tissue around the lungs' box that a grid shows, so that a network's halo sees it.
+        volume: CT volume in any axis order.
+        margin_mm: width in mm of the tissue around the lungs' bounding box that a grid shows, for a network's halo.
 
     Raises:
         InputError: E-NO-LUNG, on first use of :attr:`lungs` or :meth:`grid`.
@@ -57,7 +57,7 @@ class Scan:
 
     @cached_property
     def lungs(self) -> LungMask:
-        """The lung mask, computed once."""
+        """Lung mask, computed once on first use."""
         return segment_lungs(self.volume)
 
     @cached_property
@@ -66,14 +66,17 @@ class Scan:
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
-        """What was noticed in reading the scan and, once they were looked for, about its lungs."""
+        """Warnings and notes from reading the scan and, once the lungs have been segmented, about them."""
         return (*self.volume.warnings, *(self.lungs.warnings if "lungs" in vars(self) else ()))
 
     def grid(self, spacing_mm: Sequence[float]) -> Grid:
-        """Resample the lungs' box; the same spacing returns the same grid.
+        """Resample the bounding box of the lungs with its margin; grids are kept, one per spacing.
 
-        Voxels stand at whole multiples of ``spacing_mm`` from the volume's first voxel, so at native spacing nothing is
+        Voxels lie at whole multiples of ``spacing_mm`` from the volume's first voxel, so at native spacing nothing is
         interpolated at all.
+
+        Args:
+            spacing_mm: voxel size in mm along X, Y, Z.
         """
         key = tuple(float(s) for s in spacing_mm)
         if key not in self._grids:
@@ -83,13 +86,22 @@ class Scan:
     def crop(
         self, center_lps_mm: Sequence[float], size_vox: Sequence[int], spacing_mm: Sequence[float]
     ) -> "torch.Tensor":
-        """Cut out (X, Y, Z) float32 HU around a point, which gets the index (size - 1) / 2."""
+        """Resample (X, Y, Z) float32 HU around a point, which gets the index (size - 1) / 2; see :meth:`crops`."""
         return self.crops([center_lps_mm], size_vox, spacing_mm)[0]
 
     def crops(
         self, centers_lps_mm: "ArrayLike", size_vox: Sequence[int], spacing_mm: Sequence[float]
     ) -> "torch.Tensor":
-        """Cut out (N, X, Y, Z) float32 HU around the points (N, 3); -1024 beyond the volume. Needs no lungs."""
+        """Resample crops around points. Needs no lungs.
+
+        Args:
+            centers_lps_mm: (N, 3) points in LPS mm; each gets the index (size - 1) / 2 of its crop.
+            size_vox: size of a crop in voxels along X, Y, Z.
+            spacing_mm: voxel size in mm along X, Y, Z.
+
+        Returns:
+            (N, X, Y, Z) float32 HU; -1024 beyond the volume.
+        """
         import torch
 
         step = np.asarray(spacing_mm, dtype=np.float64) / self._native.spacing_mm
@@ -100,14 +112,14 @@ class Scan:
         return torch.stack([_sample(self._native, center - (size - 1) / 2 * step, step, size) for center in centers])
 
     def axial_slices(
-        self, center_lps_mm: Sequence[float], diameter_mm: float, most: int
+        self, center_lps_mm: Sequence[float], diameter_mm: float, max_slices: int
     ) -> tuple["torch.Tensor", tuple[float, float], tuple[float, float]]:
-        """Take the scan's own axial slices that enclose a sphere, nothing interpolated. Needs no lungs.
+        """Select the scan's own axial slices through a sphere, without interpolation. Needs no lungs.
 
         Args:
-            center_lps_mm: of the sphere.
-            diameter_mm: of the sphere.
-            most: slices at most, thinned out evenly.
+            center_lps_mm: centre of the sphere in LPS mm.
+            diameter_mm: diameter of the sphere in mm.
+            max_slices: largest number of slices; where there are more, they are thinned out evenly.
 
         Returns:
             (S, R, C) float32 HU from foot to head, rows to the back, columns to the left; row and column of the centre,
@@ -117,7 +129,7 @@ class Scan:
         width, height, depth = native.spacing_mm.tolist()
         column, row, number = to_index(native.affine, center_lps_mm).tolist()
         last = native.hu.shape[2] - 1
-        numbers = enclosing_slices(number, diameter_mm / 2 / depth, last + 1, most)
+        numbers = enclosing_slices(number, diameter_mm / 2 / depth, last + 1, max_slices)
         hu = native.hu[:, :, [last - n if native.reverse[2] else n for n in numbers]]
         backwards = [axis for axis in (0, 1) if native.reverse[axis]]
         return hu.flip(backwards).permute(2, 1, 0), (row, column), (height, width)
@@ -140,7 +152,7 @@ class Scan:
         return Grid(_sample(native, first * step, step, size), lungs, affine)
 
     def _lung_box_mm(self) -> tuple[np.ndarray, np.ndarray]:
-        """Bound the lungs' outermost voxel centres, in mm from the volume's first voxel along its canonical axes."""
+        """Corners of the lungs' bounding box, through voxel centres, in mm from the volume's first voxel."""
         ends = [np.flatnonzero(self.lungs.mask.any(others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
         corners = np.transpose(ends) @ np.diag(np.linalg.norm(self.lungs.affine[:3, :3], axis=0))
         corners = corners + to_index(self._native.affine, self.lungs.affine[:3, 3]) * self._native.spacing_mm
@@ -148,7 +160,7 @@ class Scan:
 
 
 def _sample(native: Canonical, first: np.ndarray, step: np.ndarray, size: np.ndarray) -> "torch.Tensor":
-    """Take (X, Y, Z) values at ``first + step * n``, in canonical voxels of the native volume."""
+    """Sample (X, Y, Z) HU at ``first + step * n``, in canonical voxels of the native volume."""
     import torch
 
     hu, back = in_memory_order(native.hu)
@@ -173,10 +185,10 @@ def _sample(native: Canonical, first: np.ndarray, step: np.ndarray, size: np.nda
 
 
 def _taps(position: np.ndarray, step: float, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the native voxels (n, taps) that make up each sample along one axis, and their weights.
+    """Native voxels (n, taps) that contribute to each sample along one axis, and their weights (n, taps).
 
     A sample is the linear interpolant, averaged over the sample's width when down-sampling: exact for linear fields. At
-    the volume's ends it is made of what there is; with less than half of it inside all its weights are 0.
+    the volume's ends it is averaged over the part inside; with less than half of it inside, all its weights are 0.
     """
     width = step if step > AVERAGE_FROM else 0.0
     index = np.floor(position - width / 2)[:, None] + np.arange(int(np.ceil(width)) + 2)
@@ -192,6 +204,6 @@ def _taps(position: np.ndarray, step: float, length: int) -> tuple[np.ndarray, n
 
 
 def _hat_integral(t: np.ndarray) -> np.ndarray:
-    """Integrate linear interpolation's hat function, max(0, 1 - abs(t)), from minus infinity to ``t``."""
+    """Integral of linear interpolation's hat function, max(0, 1 - abs(t)), from minus infinity to ``t``."""
     t = t.clip(-1, 1)
     return 0.5 + t - np.sign(t) * t**2 / 2

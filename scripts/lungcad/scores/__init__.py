@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores by LUNA16's rules and of malignancy predictions, with intervals, tables and plots."""
+"""Scores: detection by LUNA16's rules and malignancy classification, with intervals, tables and plots."""

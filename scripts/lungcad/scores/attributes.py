@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much each of LIDC's eight attributes tells of malignancy (MTMR-Net, Liu et al. 2019, section III.D, Table IV).
+"""Importance of LIDC's eight attributes for malignancy (MTMR-Net, Liu et al. 2019, section III.D, Table IV).
 
 The paper eliminates the attributes one by one with a logistic regression and keeps "the correlation coefficients and
 its important ratio of the removed feature", which it combines "in a nested manner"; it gives no formula. Here:
@@ -9,8 +9,8 @@ its important ratio of the removed feature", which it combines "in a nested mann
    coefficient is removed; s_k is its share of the sum of absolute coefficients. The last one's share is 1.
 3. Shares are nested, each a share of what the removed ones left over: w_k = s_k (1 - s_1) ... (1 - s_(k-1)). These sum
    to 1, as Table IV does but for rounding (0.99).
-4. A regression of fewer attributes may give the next one less than the one removed before it. What outlives another
-   weighs no less: w_k becomes the largest of w_1 ... w_k, and the eight are divided by their sum.
+4. A regression of fewer attributes may give the next one less than the one removed before it. An attribute that is
+   removed later must not weigh less: w_k becomes the largest of w_1 ... w_k, and the eight are divided by their sum.
 
 So 1/8 is the average, and within a fit importance grows in the order of elimination. Mean and standard deviation (of
 the five values themselves) are over five folds of patients, each fitted on the other four; ranks are by the mean.
@@ -34,27 +34,27 @@ from lungcad.scores.plots import SEED, draw_tsne
 from lungcad.scores.predictions import read_nodules, to_predictions
 
 FOLDS = 5
-"""Of the patients; as many as the paper's cross validation has."""
+"""Number of folds of patients, as in the paper's cross validation."""
 
 SOURCES = {"readers": 1, "network": 0}
-"""Whose scores, and their place in the pairs of :class:`lungcad.scores.malignancy.Predictions`."""
+"""Sources of attribute scores, with their index in the pairs of :class:`lungcad.scores.malignancy.Predictions`."""
 
 PAPER = dict(zip(ATTRIBUTES, (0.251, 0.007, 0.133, 0.072, 0.125, 0.171, 0.164, 0.067), strict=True))
-"""Relatedness in Table IV. Lob and Spi may be swapped there (as in Table III's caption): 0.171, 0.164, ranks 2, 3."""
+"""Relatedness in Table IV. Lobulation and spiculation may be swapped there (as in Table III's caption): ranks 2, 3."""
 
 
-def relate(predictions: Predictions) -> dict[str, Any]:
+def relatedness_figures(predictions: Predictions) -> dict[str, Any]:
     """Compute the importance of all eight attributes, as the readers and as the network scored them.
 
     Args:
-        predictions: with all eight attributes.
+        predictions: predictions with all eight attributes.
 
     Returns:
-        Ready for JSON: counts, what was done, and under ``sources`` for ``readers`` and ``network`` each attribute's
-        ``importance`` (mean over folds), ``std``, ``rank`` (1 is the most important) and ``above_average``.
+        Figures ready for JSON: counts, the method, and under ``sources`` for ``readers`` and ``network`` each
+        attribute's ``importance`` (mean over folds), ``std``, ``rank`` (1 is the most important) and ``above_average``.
 
     Raises:
-        InputError: E-TABLE, where there are fewer than five patients, or some fold's fit lacks one of the two classes.
+        InputError: E-TABLE, there are fewer than five patients, or the fit of a fold lacks one of the two classes.
     """
     return {
         "nodules": len(predictions.label),
@@ -73,52 +73,55 @@ def relate(predictions: Predictions) -> dict[str, Any]:
 
 
 def scores_of(predictions: Predictions, source: str) -> np.ndarray:
-    """(N, 8) scores in the order of ATTRIBUTES on LIDC's scales; ``source`` is a key of :data:`SOURCES`."""
+    """Attribute scores (N, 8) on LIDC's scales, in the order of ATTRIBUTES; ``source`` is a key of :data:`SOURCES`."""
     return np.stack([predictions.attributes[name][SOURCES[source]] for name in ATTRIBUTES], axis=1)
 
 
 def fold_importances(scores: np.ndarray, label: np.ndarray, patient: np.ndarray) -> np.ndarray:
-    """Importances over folds of patients, each fitted on the other folds.
+    """Importances of attributes for each fold of patients, fitted on the other folds.
 
     Args:
-        scores: (N, K) of K attributes.
+        scores: (N, K) scores of K attributes.
         label: (N,) 0 benign, 1 malignant.
         patient: (N,) number of the patient.
 
     Returns:
-        (FOLDS, K); every row sums to 1.
+        (FOLDS, K) importances; every row sums to 1.
+
+    Raises:
+        InputError: E-TABLE, see :func:`relatedness_figures`.
     """
     patients = len(np.unique(patient))
     if patients < FOLDS:
         raise InputError("E-TABLE", f"{patients} patients (expected at least {FOLDS}, one per fold).",
                          "Give a larger table.")  # fmt: skip
     rows = []
-    for rest, _ in GroupKFold(FOLDS).split(scores, groups=patient):
-        if len(np.unique(label[rest])) != 2:
+    for fitted, _ in GroupKFold(FOLDS).split(scores, groups=patient):
+        if len(np.unique(label[fitted])) != 2:
             text = "all benign or all malignant nodules are of one fold's patients."
             raise InputError("E-TABLE", text, "Give a table with more patients of both kinds.")
-        rows.append(importances(scores[rest], label[rest])[0])
+        rows.append(importances(scores[fitted], label[fitted])[0])
     return np.stack(rows)
 
 
 def importances(scores: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Eliminate attributes recursively; the module's docstring has the definition.
+    """Importances of attributes by recursive elimination, as the module's docstring defines them.
 
     Args:
-        scores: (N, K) of K attributes; one that is constant is eliminated first, with importance 0.
-        label: (N,) 0 benign, 1 malignant, both there.
+        scores: (N, K) scores of K attributes; a constant one is eliminated first, with importance 0.
+        label: (N,) 0 benign, 1 malignant; both occur.
 
     Returns:
         (K,) importances that sum to 1, and the columns in the order of elimination.
     """
     standard = StandardScaler().fit_transform(scores)
-    left, order, nested, over = list(range(scores.shape[1])), [], [], 1.0
+    left, order, nested, remainder = list(range(scores.shape[1])), [], [], 1.0
     while left:
         weights = np.abs(LogisticRegression().fit(standard[:, left], label).coef_[0])
         least = int(weights.argmin())
         share = weights[least] / weights.sum() if weights.any() else 1 / len(left)
-        nested.append(over * share)
-        over *= 1 - share
+        nested.append(remainder * share)
+        remainder *= 1 - share
         order.append(left.pop(least))
     growing = np.maximum.accumulate(nested)
     values = np.empty(len(order))
@@ -127,13 +130,14 @@ def importances(scores: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, list
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """(K,) rank of each of (K,) values; 1 is the largest, of equal ones the first comes first."""
-    found = np.empty(len(values), dtype=int)
-    found[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
-    return found
+    """Ranks (K,) of values (K,); 1 is the largest, and the first of equal ones comes first."""
+    rank = np.empty(len(values), dtype=int)
+    rank[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+    return rank
 
 
 def _summary(folds: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Importance, standard deviation and rank by attribute, from importances (FOLDS, 8)."""
     mean, std = folds.mean(axis=0), folds.std(axis=0)
     average = 1 / folds.shape[1]
     return {
@@ -143,21 +147,29 @@ def _summary(folds: np.ndarray) -> dict[str, dict[str, Any]]:
 
 
 def read_pooled(paths: Sequence[str | Path]) -> tuple[Predictions, int]:
-    """Predictions of tables as one, with all eight attributes, see :func:`lungcad.scores.predictions.read_nodules`."""
+    """Predictions of several tables together, with all eight attributes, and the number of nodules left out.
+
+    See :func:`lungcad.scores.predictions.read_nodules` for the tables and the errors.
+    """
     nodules, left_out = read_nodules(paths, ATTRIBUTES)
     return to_predictions(nodules), left_out
 
 
 def relate_attributes(predictions: Predictions, left_out: int, output_dir: str | Path) -> dict[str, Any]:
-    """Write relatedness.json, relatedness.md, tsne_discarded.png and tsne_all.png; return what is in the first.
+    """Write relatedness.json, relatedness.md, tsne_discarded.png and tsne_all.png; return the figures of the first.
 
-    The pictures show the scores of the network: the attributes whose importance is not above average, and all eight.
+    The pictures show the scores of the network: the attributes with an importance not above average, and all eight.
+
+    Args:
+        predictions: predictions with all eight attributes.
+        left_out: number of nodules with a mean malignancy of 3, for the record.
+        output_dir: folder to write into.
 
     Raises:
-        InputError: E-TABLE, where the table is too small; E-OUTPUT, where the folder cannot be written.
+        InputError: E-TABLE, the table is too small; E-OUTPUT, the folder cannot be written.
     """
-    figures = relate(predictions)
-    discarded = [name for name, one in figures["sources"]["network"].items() if not one["above_average"]]
+    figures = relatedness_figures(predictions)
+    discarded = [name for name, entry in figures["sources"]["network"].items() if not entry["above_average"]]
     figures |= {"left_out": left_out, "tsne": {"seed": SEED, "discarded": discarded}}
     scores = scores_of(predictions, "network")
     columns = [ATTRIBUTES.index(name) for name in discarded]
@@ -173,7 +185,7 @@ def relate_attributes(predictions: Predictions, left_out: int, output_dir: str |
 
 
 def as_text(figures: Mapping[str, Any]) -> str:
-    """Lay out the importances beside the paper's Table IV, as a Markdown table."""
+    """Markdown table of the importances beside those of the paper's Table IV."""
     left_out = f" ({figures['left_out']} of mean malignancy 3 left out)" if figures["left_out"] else ""
     paper_rank = dict(zip(PAPER, ranks(np.array(list(PAPER.values()))), strict=True))
     paper_average = sum(PAPER.values()) / len(PAPER)
@@ -187,8 +199,9 @@ def as_text(figures: Mapping[str, Any]) -> str:
     ]
     for name in ATTRIBUTES:
         cells = []
-        for one in (figures["sources"][source][name] for source in SOURCES):
-            cells += [f"{one['importance']:.3f} ± {one['std']:.3f}{_star(one['above_average'])}", str(one["rank"])]
+        for entry in (figures["sources"][source][name] for source in SOURCES):
+            importance = f"{entry['importance']:.3f} ± {entry['std']:.3f}{_star(entry['above_average'])}"
+            cells += [importance, str(entry["rank"])]
         paper = f"{PAPER[name]:.3f}{_star(PAPER[name] > paper_average)}"
         lines.append(_line(name, *cells, paper, str(paper_rank[name])))
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All figures of a detection, from scans that were matched: one scorer for submissions and for evaluations."""
+"""Figures of a detection from scans with matched marks; submissions and evaluations share this scorer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ import numpy as np
 from lungcad.scores.froc import FP_PER_SCAN, Froc, ScoredScan, sensitivity_by_diameter, true_negative_scans
 
 CURVE_FP_PER_SCAN = tuple(2.0 ** np.linspace(-3, 3, 193))
-"""Where curves are drawn: 1/8 to 8 in 32 steps per octave, among them LUNA16's seven."""
+"""False positive rates at which curves are drawn: 1/8 to 8 in 32 steps per octave, among them LUNA16's seven."""
 
 TNP_SENSITIVITY = 0.95
-"""At which Zhang et al. 2020, section IV.G, take the true-negative-patient score."""
+"""Sensitivity at which Zhang et al. 2020, section IV.G, take the true-negative-patient score."""
 
 _INTERVAL = (2.5, 97.5)  # percentiles of the bootstrap
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A FROC curve with its 95 % band, each (P,).
+    """FROC curve with its 95 % band, arrays (P,) of P points.
 
     Attributes:
         fp_per_scan: mean number of false marks per scan.
-        sensitivity: there, interpolated.
-        low, high: the pointwise interval of the sensitivity.
-        threshold: lowest score with at most so many false marks; NaN where none has so few.
+        sensitivity: sensitivity at that rate, interpolated.
+        low, high: ends of the pointwise interval of the sensitivity.
+        threshold: lowest score with at most ``fp_per_scan`` false marks per scan; NaN where even the highest has more.
     """
 
     fp_per_scan: np.ndarray
@@ -37,38 +37,38 @@ class Curve:
 
 
 def score_detection(
-    scans: Sequence[ScoredScan], more_fp_per_scan: Sequence[float] = (), rounds: int = 1000, seed: int = 0
+    scans: Sequence[ScoredScan], more_fp_per_scan: Sequence[float] = (), bootstraps: int = 1000, seed: int = 0
 ) -> tuple[dict[str, Any], Curve]:
-    """Compute LUNA16's figures and those beside them.
+    """Compute LUNA16's figures, further operating points and the true-negative-patient score.
 
     Args:
-        scans: after matching.
-        more_fp_per_scan: operating points to tell besides LUNA16's seven.
-        rounds: of the bootstrap over scans; all intervals are its 2.5 and 97.5 percentiles.
-        seed: of the bootstrap.
+        scans: scans with matched marks.
+        more_fp_per_scan: false positive rates of operating points besides LUNA16's seven.
+        bootstraps: number of bootstrap draws of scans; all intervals are the 2.5 and 97.5 percentiles over them.
+        seed: seed of the bootstrap.
 
     Returns:
-        The figures, ready for JSON (unknown is None), and the curve.
+        Figures, ready for JSON (unknown is None), and the FROC curve.
 
     Raises:
         ValueError: there is no scan or no nodule.
     """
     froc = Froc(scans)
     rates = sorted({*FP_PER_SCAN, *more_fp_per_scan})
-    asked = np.array([*CURVE_FP_PER_SCAN, *rates, np.inf])  # at inf all marks count
-    values, draws = froc.at(asked), froc.bootstrap(asked, rounds, seed)
+    all_rates = np.array([*CURVE_FP_PER_SCAN, *rates, np.inf])  # at inf all marks count
+    values, draws = froc.sensitivity_at(all_rates), froc.bootstrap(all_rates, bootstraps, seed)
     low, high = np.percentile(draws, _INTERVAL, axis=0)
     end = len(CURVE_FP_PER_SCAN)
     thresholds = [froc.operating_point(rate).threshold for rate in CURVE_FP_PER_SCAN]
-    curve = Curve(asked[:end], values[:end], low[:end], high[:end], np.array(thresholds, dtype=float))
+    curve = Curve(all_rates[:end], values[:end], low[:end], high[:end], np.array(thresholds, dtype=float))
     seven = [end + rates.index(rate) for rate in FP_PER_SCAN]
-    hits = np.concatenate([scan.hits for scan in scans])
+    hit = np.isfinite(np.concatenate([scan.best_scores for scan in scans]))
     figures = {
         "scans": len(scans),
-        "nodules": len(hits),
-        "hits": int(np.isfinite(hits).sum()),
-        "missed": int((~np.isfinite(hits)).sum()),
-        "false_positives": sum(len(scan.false) for scan in scans),
+        "nodules": len(hit),
+        "hits": int(hit.sum()),
+        "missed": int((~hit).sum()),
+        "false_positives": sum(len(scan.false_scores) for scan in scans),
         "sensitivity": float(values[-1]),
         "sensitivity_ci": [float(low[-1]), float(high[-1])],
         "false_marks_per_scan": float(froc.fp_per_scan[-1]),
@@ -78,7 +78,7 @@ def score_detection(
         "sensitivities_ci": np.stack([low, high], axis=1)[seven].tolist(),
         "cpm": float(values[seven].mean()),
         "cpm_ci": np.percentile(draws[:, seven].mean(axis=1), _INTERVAL).tolist(),
-        "bootstraps": rounds,
+        "bootstraps": bootstraps,
         "operating_points": [
             _operating_point(froc, scans, rate, values[n], (low[n], high[n])) for n, rate in enumerate(rates, start=end)
         ],
@@ -88,18 +88,19 @@ def score_detection(
 
 
 def score_without_nodules(scans: Sequence[ScoredScan]) -> dict[str, Any]:
-    """Figures of scans none of which holds a nodule: false marks are all there is to count.
+    """Figures of scans without any nodule, where only false marks can be counted.
 
     Args:
-        scans: after matching.
+        scans: scans with matched marks.
 
     Returns:
-        Figures by the names of :func:`score_detection`, None where only a nodule would tell.
+        Figures by the names of :func:`score_detection`; None for those that need a nodule.
     """
     unknown = ("sensitivity", "sensitivity_ci", "sensitivities", "sensitivities_ci", "cpm", "cpm_ci")
-    false = sum(len(scan.false) for scan in scans)
+    false = sum(len(scan.false_scores) for scan in scans)
     counts = {"scans": len(scans), "nodules": 0, "hits": 0, "missed": 0, "false_positives": false}
-    clear = {"scans_without_nodule": len(scans), "scans_without_mark": sum(not len(scan.false) for scan in scans)}
+    without_mark = sum(not len(scan.false_scores) for scan in scans)
+    clear = {"scans_without_nodule": len(scans), "scans_without_mark": without_mark}
     return counts | dict.fromkeys(unknown) | {
         "false_marks_per_scan": false / max(len(scans), 1),
         "found_by_diameter": sensitivity_by_diameter(scans) if scans else {},
@@ -110,22 +111,24 @@ def score_without_nodules(scans: Sequence[ScoredScan]) -> dict[str, Any]:
 
 
 def compare_detection(
-    scans: Sequence[ScoredScan], baseline: Sequence[ScoredScan], rounds: int = 1000, seed: int = 0
+    scans: Sequence[ScoredScan], baseline: Sequence[ScoredScan], bootstraps: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Compare two systems on the same scans; the intervals are of draws of scans that both share.
+    """Compare two systems on the same scans, with intervals from a paired bootstrap: the same draws for both.
 
     Args:
-        scans: after matching.
+        scans: scans with matched marks.
         baseline: the same scans with the other system's marks.
-        rounds, seed: as :func:`score_detection` takes them.
+        bootstraps, seed: see :func:`score_detection`.
 
     Returns:
         The baseline's ``cpm`` and ``sensitivities`` at LUNA16's seven points, and ``cpm_difference`` and
         ``sensitivity_differences``, above 0 where the baseline is worse, with their intervals (``_ci``).
     """
     froc, other = Froc(scans), Froc(baseline)
-    values, draws = other.at(), froc.bootstrap(rounds=rounds, seed=seed) - other.bootstrap(rounds=rounds, seed=seed)
-    differences = froc.at() - values
+    values = other.sensitivity_at()
+    draws, other_draws = (curve.bootstrap(bootstraps=bootstraps, seed=seed) for curve in (froc, other))
+    draws = draws - other_draws
+    differences = froc.sensitivity_at() - values
     return {
         "cpm": float(values.mean()),
         "sensitivities": values.tolist(),
@@ -139,7 +142,7 @@ def compare_detection(
 def _operating_point(
     froc: Froc, scans: Sequence[ScoredScan], rate: float, sensitivity: float, interval: tuple[float, float]
 ) -> dict[str, Any]:
-    """The curve at a rate, and what the threshold for that rate gives on these scans."""
+    """Operating point of a false positive rate: the curve at that rate, and its threshold's figures on the scans."""
     point = froc.operating_point(rate)
     threshold = np.inf if point.threshold is None else point.threshold
     return {
@@ -154,7 +157,8 @@ def _operating_point(
 
 
 def _true_negative_patients(froc: Froc, scans: Sequence[ScoredScan]) -> dict[str, Any]:
-    point = froc.reaching(TNP_SENSITIVITY)
+    """Figures of the true-negative-patient score."""
+    point = froc.point_of_sensitivity(TNP_SENSITIVITY)
     clear, healthy = true_negative_scans(scans, np.inf if point is None or point.threshold is None else point.threshold)
     figures: dict[str, Any] = {"at_sensitivity": TNP_SENSITIVITY, "threshold": None, "scans_without_nodule": healthy}
     if point is None or not healthy:

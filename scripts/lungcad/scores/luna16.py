@@ -3,7 +3,7 @@
 
 At most 100 marks per scan count: where there are more, those strictly above the score of the 101st. Each is compared
 with the reference nodules and the irrelevant findings of its scan, whose diameter is 10 mm where the table says -1 (see
-:func:`lungcad.scores.froc.match`). The scans are those of the list of series, with or without marks or nodules.
+:func:`lungcad.scores.froc.match_marks`). The scans are those of the list of series, with or without marks or nodules.
 """
 
 from collections import defaultdict
@@ -15,17 +15,17 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.results.nodules_csv import LUNA16_COLUMNS
-from lungcad.scores.froc import ScoredScan, match
+from lungcad.scores.froc import ScoredScan, match_marks
 from lungcad.tables import Row, read_names, read_table, refuse_duplicates
 
 MAX_MARKS = 100
-"""Marks per scan that LUNA16's evaluation looks at."""
+"""Largest number of marks per scan that LUNA16's evaluation counts."""
 
 UNKNOWN_DIAMETER_MM = 10.0
-"""Of findings whose diameter is given as -1."""
+"""Diameter in mm of findings with a diameter of -1 in the table."""
 
 ANNOTATION_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
-"""Header of annotations.csv and annotations_excluded.csv."""
+"""Columns of annotations.csv and annotations_excluded.csv."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Marks:
     """Marks of one scan.
 
     Attributes:
-        centers_mm: (K, 3) x, y, z in DICOM LPS.
-        scores: (K,).
+        centers_mm: (K, 3) x, y, z in DICOM LPS mm.
+        scores: (K,) scores.
     """
 
     centers_mm: np.ndarray
@@ -45,7 +45,7 @@ def read_series(path: str | Path) -> list[str]:
     """Read seriesuids.csv: one UID per line, or a table with a column ``seriesuid``.
 
     Raises:
-        InputError: E-TABLE, where the file cannot be read, is empty or names a series twice.
+        InputError: E-TABLE, the file cannot be read, is empty or names a series twice.
     """
     return [row.cells["seriesuid"] for row in read_names(path, "seriesuid")]
 
@@ -55,20 +55,21 @@ def read_spheres(path: str | Path, series: Sequence[str]) -> tuple[dict[str, np.
 
     Args:
         path: table with :data:`ANNOTATION_COLUMNS`; a diameter of -1 mm means unknown, 10 mm.
-        series: to be scored; what the table holds on others is left out, as when a fold is scored with the whole table.
+        series: UIDs of the series to score; rows of other series are left out, as when a fold is scored with the whole
+            table.
 
     Returns:
         (N, 4) x, y, z, diameter in mm by series, and the number of rows that were left out.
 
     Raises:
-        InputError: E-TABLE, where the table cannot be read, or a diameter is neither positive nor -1.
+        InputError: E-TABLE, the table cannot be read, or a diameter is neither positive nor -1.
     """
-    known, spheres, left_out = set(series), defaultdict(list), 0
+    scored, spheres, left_out = set(series), defaultdict(list), 0
     for row in read_table(path, ANNOTATION_COLUMNS).rows:
         *center, diameter = (row.number(column) for column in ANNOTATION_COLUMNS[1:])
         if diameter <= 0 and diameter != -1:
             raise row.refusal(f"diameter_mm is {diameter:g} (expected more than 0, or -1 for unknown)")
-        if row.text("seriesuid") in known:
+        if row.text("seriesuid") in scored:
             spheres[row.cells["seriesuid"]].append([*center, UNKNOWN_DIAMETER_MM if diameter < 0 else diameter])
         else:
             left_out += 1
@@ -81,25 +82,25 @@ def read_marks(
     """Read a submission: ``seriesuid, coordX, coordY, coordZ, probability``, LPS mm; more columns are fine.
 
     Args:
-        path: the table; a header alone is a submission without marks.
-        series: to be scored.
+        path: path of the table; a header alone is a submission without marks.
+        series: UIDs of the series to score.
         series_map: table with the columns ``short_id, seriesuid``, where the submission holds short ids.
-        score: the column that ranks the marks, another instead of ``probability``.
+        score: column that ranks the marks.
 
     Returns:
         Marks by series; series without marks are absent.
 
     Raises:
-        InputError: E-TABLE, where a table cannot be read, a number is not finite or a series is not in ``series``.
+        InputError: E-TABLE, a table cannot be read, a number is not finite or a series is not in ``series``.
     """
-    known = set(series)
+    scored = set(series)
     uid_of = read_series_map(series_map) if series_map else None
     rows = defaultdict(list)
     columns = (*LUNA16_COLUMNS[:-1], score)
     for row in read_table(path, columns).rows:
         name = row.text("seriesuid")
         uid = name if uid_of is None else uid_of.get(name, "")
-        if uid not in known:
+        if uid not in scored:
             raise _unknown_series(row, name, mapped=uid_of is not None, listed=bool(uid))
         rows[uid].append([row.number(column) for column in columns[1:]])
     tables = {uid: np.array(numbers) for uid, numbers in rows.items()}
@@ -107,18 +108,21 @@ def read_marks(
 
 
 def read_series_map(path: str | Path) -> dict[str, str]:
-    """Read ``short_id, seriesuid``; returns the UID by short id. Raises InputError E-TABLE as :func:`read_series`."""
+    """Read a table ``short_id, seriesuid``: UIDs by short id. Raises InputError E-TABLE as :func:`read_series`."""
     rows = read_table(path, ("short_id", "seriesuid")).rows
     refuse_duplicates(rows, "short_id")
     refuse_duplicates(rows, "seriesuid")
     return {row.cells["short_id"]: row.cells["seriesuid"] for row in rows}
 
 
-def best_marks(marks: Marks, most: int = MAX_MARKS) -> Marks:
-    """Keep at most so many marks: where there are more, those strictly above the best that is too many. 0 keeps all."""
-    if not most or len(marks.scores) <= most:
+def best_marks(marks: Marks, max_marks: int = MAX_MARKS) -> Marks:
+    """Select at most ``max_marks`` marks of a scan; 0 keeps all.
+
+    Where there are more, those with a score strictly above that of the first surplus mark are kept, by LUNA16's rule.
+    """
+    if not max_marks or len(marks.scores) <= max_marks:
         return marks
-    kept = marks.scores > np.sort(marks.scores)[::-1][most]
+    kept = marks.scores > np.sort(marks.scores)[::-1][max_marks]
     return Marks(marks.centers_mm[kept], marks.scores[kept])
 
 
@@ -128,24 +132,26 @@ def score_scans(
     excluded: Mapping[str, np.ndarray],
     marks: Mapping[str, Marks],
 ) -> list[ScoredScan]:
-    """Match the marks of each series, in the order of ``series``.
+    """Match the marks of each series to its nodules, in the order of ``series``.
 
     Args:
-        series: UIDs.
-        nodules, excluded: (N, 4) x, y, z, diameter in mm by series.
-        marks: by series.
+        series: UIDs of the series.
+        nodules, excluded: (N, 4) x, y, z, diameter in mm of nodules and of irrelevant findings, by series.
+        marks: marks by series.
     """
-    none, silent = np.zeros((0, 4)), Marks(np.zeros((0, 3)), np.zeros(0))
+    no_spheres, no_marks = np.zeros((0, 4)), Marks(np.zeros((0, 3)), np.zeros(0))
     scans = []
     for uid in series:
-        own = marks.get(uid, silent)
-        scans.append(match(nodules.get(uid, none), excluded.get(uid, none), own.centers_mm, own.scores)[0])
+        found = marks.get(uid, no_marks)
+        spheres, ignored = nodules.get(uid, no_spheres), excluded.get(uid, no_spheres)
+        scans.append(match_marks(spheres, ignored, found.centers_mm, found.scores)[0])
     return scans
 
 
 def _unknown_series(row: Row, name: str, mapped: bool, listed: bool) -> InputError:
-    where = "the list of series" if not mapped or listed else "the series map"
+    """Error for a mark of a series that is not scored, or whose short id is unknown."""
+    place = "the list of series" if not mapped or listed else "the series map"
     advice = "Score the scans that the submission is about: the list of series names them all."
     if not mapped and len(name) < 20:
         advice = "Short ids need --series_map with the columns short_id,seriesuid."
-    return row.refusal(f"series {name} is not in {where}", advice)
+    return row.refusal(f"series {name} is not in {place}", advice)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All figures of a malignancy classifier: MTMR-Net's (Liu et al. 2019, equations 7 to 11) and its calibration.
+"""Figures of a malignancy classifier: those of MTMR-Net (Liu et al. 2019, equations 7 to 11) and its calibration.
 
-Equation 10 has a sign error as printed; the AUC here is the usual one, the part of malignant-benign pairs that are in
+Equation 10 has a sign error as printed; the AUC here is the usual one, the share of malignant-benign pairs that are in
 the right order, equal scores counting half.
 """
 
@@ -17,13 +17,13 @@ _INTERVAL = (2.5, 97.5)  # percentiles of the bootstrap
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted for N nodules and what is true.
+    """Predictions for N nodules, with the truth.
 
     Attributes:
-        label: (N,) 0 benign, 1 malignant.
-        probability: (N,) predicted, of being malignant.
+        label: (N,) truth, 0 benign, 1 malignant.
+        probability: (N,) predicted probability of malignancy.
         patient: (N,) number of the patient from 0; nodules of one patient are drawn together.
-        attributes: LIDC name to (2, N) predicted and true scores on the original scale.
+        attributes: (2, N) predicted and true scores on the original scale, by LIDC's name of the attribute.
     """
 
     label: np.ndarray
@@ -33,16 +33,16 @@ class Predictions:
 
 
 def score_malignancy(
-    predictions: Predictions, *, threshold: float = 0.5, bins: int = 10, rounds: int = 1000, seed: int = 0
+    predictions: Predictions, *, threshold: float = 0.5, bins: int = 10, bootstraps: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Compute all figures, ready for JSON.
+    """Compute all figures of a malignancy classifier, ready for JSON.
 
     Args:
-        predictions: of at least one benign and one malignant nodule.
-        threshold: probabilities of at least this are called malignant.
-        bins: of the calibration, of equal width.
-        rounds: of the bootstrap over patients; intervals are its 2.5 and 97.5 percentiles.
-        seed: of the bootstrap.
+        predictions: predictions for at least one benign and one malignant nodule.
+        threshold: lowest probability that is called malignant.
+        bins: number of calibration bins, of equal width.
+        bootstraps: number of bootstrap draws of patients; intervals are the 2.5 and 97.5 percentiles over them.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: there is no benign or no malignant nodule.
@@ -56,7 +56,7 @@ def score_malignancy(
         return classification(label, predictions.probability, threshold, weight) | errors
 
     values = figures(np.ones(len(label)))
-    intervals = bootstrap(figures, predictions, rounds=rounds, seed=seed)
+    intervals = bootstrap(figures, predictions, bootstraps=bootstraps, seed=seed)
     table = calibration(label, predictions.probability, bins)
     return {
         "nodules": len(label),
@@ -64,7 +64,7 @@ def score_malignancy(
         "benign": int((label == 0).sum()),
         "malignant": int((label == 1).sum()),
         "threshold": threshold,
-        "bootstraps": rounds,
+        "bootstraps": bootstraps,
         **{key: value for key, value in values.items() if key not in predictions.attributes},
         **{f"{key}_ci": value for key, value in intervals.items() if key not in predictions.attributes},
         "brier": float(brier_score_loss(label, predictions.probability)),
@@ -76,13 +76,13 @@ def score_malignancy(
 
 
 def compare_malignancy(
-    predictions: Predictions, baseline: Predictions, *, threshold: float = 0.5, rounds: int = 1000, seed: int = 0
+    predictions: Predictions, baseline: Predictions, *, threshold: float = 0.5, bootstraps: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Compare two systems on the same nodules; the intervals are of draws of patients that both share.
+    """Compare two systems on the same nodules, with intervals from a paired bootstrap: the same draws for both.
 
     Args:
-        predictions, baseline: of the same nodules in the same order.
-        threshold, rounds, seed: as :func:`score_malignancy` takes them.
+        predictions, baseline: predictions for the same nodules in the same order.
+        threshold, bootstraps, seed: see :func:`score_malignancy`.
 
     Returns:
         ``nodules``, and for each figure of :func:`classification` its value, the baseline's (``baseline_``) and their
@@ -90,16 +90,16 @@ def compare_malignancy(
     """
 
     def figures(weight: np.ndarray) -> dict[str, float]:
-        ours, theirs = (
-            classification(one.label, one.probability, threshold, weight) for one in (predictions, baseline)
+        system, other = (
+            classification(entry.label, entry.probability, threshold, weight) for entry in (predictions, baseline)
         )
-        both = ours | {f"baseline_{key}": value for key, value in theirs.items()}
-        return both | {f"{key}_difference": ours[key] - theirs[key] for key in ours}
+        both = system | {f"baseline_{key}": value for key, value in other.items()}
+        return both | {f"{key}_difference": system[key] - other[key] for key in system}
 
     values = figures(np.ones(len(predictions.label)))
-    intervals = bootstrap(figures, predictions, rounds=rounds, seed=seed)
-    of_differences = {f"{key}_ci": interval for key, interval in intervals.items() if key.endswith("_difference")}
-    return {"nodules": len(predictions.label), **values, **of_differences}
+    intervals = bootstrap(figures, predictions, bootstraps=bootstraps, seed=seed)
+    difference_intervals = {f"{key}_ci": interval for key, interval in intervals.items() if key.endswith("_difference")}
+    return {"nodules": len(predictions.label), **values, **difference_intervals}
 
 
 def classification(
@@ -108,10 +108,10 @@ def classification(
     """Accuracy, sensitivity, specificity (MTMR-Net, equations 7 to 9), balanced accuracy and AUC.
 
     Args:
-        label: (N,) 0 benign, 1 malignant; both are there with a weight above 0.
-        probability: (N,) of being malignant.
-        threshold: probabilities of at least this are called malignant.
-        weight: (N,) how often each nodule counts; None counts each once.
+        label: (N,) 0 benign, 1 malignant; both occur with a weight above 0.
+        probability: (N,) probability of malignancy.
+        threshold: lowest probability that is called malignant.
+        weight: (N,) number of times that each nodule counts; None counts each once.
     """
     weight = np.ones(len(label)) if weight is None else weight
     benign, malignant = weight * (label == 0), weight * (label == 1)
@@ -128,7 +128,7 @@ def classification(
 
 
 def area_under_curve(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-    """AUC of scores (N,), the higher the likelier malignant; ``label`` and ``weight`` as in :func:`classification`."""
+    """AUC of scores (N,), higher for malignant nodules; ``label`` and ``weight`` as in :func:`classification`."""
     levels, level = np.unique(score, return_inverse=True)
     benign = np.bincount(level, weight * (label == 0), len(levels))
     malignant = np.bincount(level, weight * (label == 1), len(levels))
@@ -137,7 +137,14 @@ def area_under_curve(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -
 
 
 def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> list[dict[str, Any]]:
-    """Table of a reliability diagram: bins of equal width over [0, 1], each with its lower edge, the last with both.
+    """Table of a reliability diagram: bins of equal width over [0, 1].
+
+    A bin holds its lower edge, the last one both edges.
+
+    Args:
+        label: (N,) 0 benign, 1 malignant.
+        probability: (N,) probability of malignancy.
+        bins: number of bins.
 
     Returns:
         For each bin ``low``, ``high``, ``nodules``, ``malignant`` and ``mean_probability`` (None where empty).
@@ -145,41 +152,42 @@ def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> l
     edges = np.linspace(0, 1, bins + 1)
     number = np.digitize(probability, edges[1:-1])
     table = []
-    for low, high, here in zip(edges[:-1], edges[1:], (number == n for n in range(bins)), strict=True):
-        mean = float(probability[here].mean()) if here.any() else None
-        table.append({"low": float(low), "high": float(high), "nodules": int(here.sum()),
-                      "malignant": int(label[here].sum()), "mean_probability": mean})  # fmt: skip
+    for low, high, in_bin in zip(edges[:-1], edges[1:], (number == n for n in range(bins)), strict=True):
+        mean = float(probability[in_bin].mean()) if in_bin.any() else None
+        table.append({"low": float(low), "high": float(high), "nodules": int(in_bin.sum()),
+                      "malignant": int(label[in_bin].sum()), "mean_probability": mean})  # fmt: skip
     return table
 
 
 def calibration_error(table: list[dict[str, Any]]) -> float:
-    """Expected calibration error (ECE) of a :func:`calibration` table, for the probability of being malignant.
+    """Expected calibration error (ECE) of a :func:`calibration` table, for the probability of malignancy.
 
-    The distance between mean probability and malignant part of each bin, weighted by its nodules.
+    It is the mean distance of a bin's mean probability to its share of malignant nodules, weighted by its nodules.
     """
-    filled = [one for one in table if one["nodules"]]
-    distances = [abs(one["mean_probability"] * one["nodules"] - one["malignant"]) for one in filled]
-    return float(sum(distances) / sum(one["nodules"] for one in filled))
+    filled = [row for row in table if row["nodules"]]
+    distances = [abs(row["mean_probability"] * row["nodules"] - row["malignant"]) for row in filled]
+    return float(sum(distances) / sum(row["nodules"] for row in filled))
 
 
 def bootstrap(
-    figures: Callable[[np.ndarray], Mapping[str, float]], predictions: Predictions, *, rounds: int = 1000, seed: int = 0
-) -> dict[str, list[float]]:
-    """95 % interval of each figure; patients are drawn with replacement, draws without both classes again.
+    figures: Callable[[np.ndarray], Mapping[str, float]], predictions: Predictions, *,
+    bootstraps: int = 1000, seed: int = 0,
+) -> dict[str, list[float]]:  # fmt: skip
+    """95 % interval of each figure, from draws of patients with replacement; draws without both classes are repeated.
 
     Args:
-        figures: of (N,) how often each nodule counts.
-        predictions: whose labels and patients are drawn by; the same ones and the same seed give the same draws.
-        rounds, seed: as :func:`score_malignancy` takes them.
+        figures: function that computes figures from weights (N,), the number of times that each nodule counts.
+        predictions: labels and patients; the same ones and the same seed give the same draws.
+        bootstraps, seed: see :func:`score_malignancy`.
     """
     rng = np.random.default_rng(seed)
     patients = int(predictions.patient.max()) + 1
     values: list[Mapping[str, float]] = []
-    while len(values) < rounds:
+    while len(values) < bootstraps:
         weight = np.bincount(rng.integers(patients, size=patients), minlength=patients)[predictions.patient]
         if all((weight[predictions.label == side] > 0).any() for side in (0, 1)):
             values.append(figures(weight))
-    return {key: np.percentile([one[key] for one in values], _INTERVAL).tolist() for key in values[0]}
+    return {key: np.percentile([draw[key] for draw in values], _INTERVAL).tolist() for key in values[0]}
 
 
 def _error(pair: np.ndarray, weight: np.ndarray) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The FROC curve as a picture and as a table."""
+"""Plots of scores as PNG: FROC curve (also as CSV), reliability diagram, t-SNE of attribute scores."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,20 @@ from lungcad.scores.detection import Curve
 from lungcad.scores.froc import FP_PER_SCAN
 
 COLUMNS = ("fp_per_scan", "sensitivity", "low", "high", "threshold")
-"""Of the curve's CSV; low and high bound the 95 % band, the threshold is empty where none gives so few."""
+"""Columns of the curve's CSV; ``low`` and ``high`` bound the 95 % band, ``threshold`` is empty if all give too many."""
+
+PERPLEXITY = 30.0
+"""Effective number of neighbours of a nodule in t-SNE: scikit-learn's default, less for fewer than 91 nodules."""
+
+SEED = 0
+"""Seed of t-SNE's random start."""
+
+_CLASS_NAMES = ("benign", "malignant")
+_COLOURS = np.array(["C0", "C3"])  # blue, red
 
 
 def write_curve_csv(path: Path, curve: Curve) -> None:
-    """Write a curve with the columns :data:`COLUMNS`, one row per false positive rate."""
+    """Write a FROC curve as CSV with the columns :data:`COLUMNS`, one row per false positive rate."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
@@ -30,12 +39,12 @@ def write_curve_csv(path: Path, curve: Curve) -> None:
 
 
 def draw_curve(path: Path, curve: Curve, figures: Mapping[str, Any]) -> None:
-    """Draw a curve with its 95 % band and LUNA16's seven points, as PNG.
+    """Draw a FROC curve with its 95 % band and LUNA16's seven points, as PNG.
 
     Args:
-        path: of the picture.
-        curve: from 1/8 to 8 false positives per scan.
-        figures: of :func:`lungcad.scores.detection.score_detection`; its CPM stands in the legend.
+        path: path of the picture.
+        curve: FROC curve from 1/8 to 8 false positives per scan.
+        figures: figures from :func:`lungcad.scores.detection.score_detection`; the CPM is shown in the legend.
     """
     from matplotlib.figure import Figure  # without pyplot there is no display to ask for: always Agg
 
@@ -64,22 +73,22 @@ def draw_curve(path: Path, curve: Curve, figures: Mapping[str, Any]) -> None:
 
 
 def draw_reliability(path: Path, figures: Mapping[str, Any]) -> None:
-    """Draw malignant part against mean probability per bin, over the number of nodules per bin, as PNG.
+    """Draw a reliability diagram, share of malignant nodules by mean probability, over a histogram, as PNG.
 
     Args:
-        path: of the picture.
-        figures: of :func:`lungcad.scores.malignancy.score_malignancy`.
+        path: path of the picture.
+        figures: figures from :func:`lungcad.scores.malignancy.score_malignancy`.
     """
     from matplotlib.figure import Figure  # without pyplot there is no display to ask for: always Agg
 
     table = figures["calibration"]
-    filled = [one for one in table if one["nodules"]]
+    filled = [row for row in table if row["nodules"]]
     figure = Figure(figsize=(5.2, 6.2), dpi=150, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle="--", label="perfectly calibrated")
     above.errorbar(
-        [one["mean_probability"] for one in filled], [one["malignant"] / one["nodules"] for one in filled],
-        yerr=np.array([_bars(one["malignant"], one["nodules"]) for one in filled]).T,
+        [row["mean_probability"] for row in filled], [row["malignant"] / row["nodules"] for row in filled],
+        yerr=np.array([_error_bars(row["malignant"], row["nodules"]) for row in filled]).T,
         fmt="o-", color="C0", linewidth=1.6, markersize=5, elinewidth=1, capsize=2.5, clip_on=False,
         label=f"each bin, with 95 % CI (Wilson)\nECE {figures['ece']:.3f} ({figures['ece_bins']} bins), "
         f"Brier {figures['brier']:.3f}",
@@ -90,9 +99,9 @@ def draw_reliability(path: Path, figures: Mapping[str, Any]) -> None:
     above.set_title(f"Reliability: {figures['malignant']} malignant, {figures['benign']} benign nodules", fontsize=11)
     above.legend(loc="upper left", frameon=True, edgecolor="none", fontsize=9)
 
-    left, width = [one["low"] for one in table], [one["high"] - one["low"] for one in table]
-    malignant = np.array([one["malignant"] for one in table])
-    benign = np.array([one["nodules"] for one in table]) - malignant
+    left, width = [row["low"] for row in table], [row["high"] - row["low"] for row in table]
+    malignant = np.array([row["malignant"] for row in table])
+    benign = np.array([row["nodules"] for row in table]) - malignant
     below.bar(left, benign, width, align="edge", color="0.75", edgecolor="white", label="benign")
     below.bar(left, malignant, width, benign, align="edge", color="C3", alpha=0.8, edgecolor="white", label="malignant")
     below.set_xlabel("predicted probability of malignancy")
@@ -106,29 +115,20 @@ def draw_reliability(path: Path, figures: Mapping[str, Any]) -> None:
     figure.savefig(path, format="png", metadata={"Software": None})  # equal input, equal file
 
 
-def _bars(hits: int, total: int) -> tuple[float, float]:
-    """Lengths of the interval's two arms."""
-    interval = binomtest(hits, total).proportion_ci(method="wilson")
-    return max(0.0, hits / total - interval.low), max(0.0, interval.high - hits / total)
-
-PERPLEXITY = 30.0
-"""About how many neighbours each nodule keeps: scikit-learn's default, less for fewer than 91 nodules."""
-
-SEED = 0
-"""Of the places that t-SNE starts from."""
-
-_NAMES = ("benign", "malignant")
-_COLOURS = np.array(["C0", "C3"])  # blue, red
+def _error_bars(count: int, total: int) -> tuple[float, float]:
+    """Distances from a proportion to the lower and upper end of its 95 % Wilson interval."""
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return max(0.0, count / total - interval.low), max(0.0, interval.high - count / total)
 
 
 def embed(scores: np.ndarray) -> np.ndarray:
-    """Lay out nodules by t-SNE of their standardised scores; equal input, equal places.
+    """Embed nodules in the plane by t-SNE of their standardised scores; equal input gives equal output.
 
     Args:
-        scores: (N, K) of K attributes, at least 4 nodules.
+        scores: (N, K) scores of K attributes, at least 4 nodules.
 
     Returns:
-        (N, 2) places without a unit.
+        (N, 2) positions without a unit.
     """
     perplexity = min(PERPLEXITY, (len(scores) - 1) / 3)
     # random: PCA, the other start, needs two attributes that vary
@@ -141,11 +141,11 @@ def draw_tsne(path: Path, scores: np.ndarray, label: np.ndarray, names: Sequence
     """Draw the t-SNE of attribute scores, malignant nodules red and benign ones blue, as PNG.
 
     Args:
-        path: of the picture.
-        scores: (N, K) of K attributes.
+        path: path of the picture.
+        scores: (N, K) scores of K attributes.
         label: (N,) 0 benign, 1 malignant.
-        names: of the K attributes; they stand under the picture.
-        title: stands over it.
+        names: names of the K attributes, written under the picture.
+        title: title of the picture.
     """
     from matplotlib.figure import Figure  # without pyplot there is no display to ask for: always Agg
 
@@ -154,7 +154,7 @@ def draw_tsne(path: Path, scores: np.ndarray, label: np.ndarray, names: Sequence
     axes = figure.add_subplot()
     # in one call and in the table's order: neither class lies on top of the other
     axes.scatter(x, y, s=16, c=_COLOURS[label], alpha=0.65, linewidths=0)
-    for value, (name, colour) in enumerate(zip(_NAMES, _COLOURS, strict=True)):
+    for value, (name, colour) in enumerate(zip(_CLASS_NAMES, _COLOURS, strict=True)):
         axes.scatter([], [], s=24, color=colour, label=f"{name} ({(label == value).sum()})")
     axes.set_xlabel(_lines(names), fontsize=9)
     axes.set_title(title, fontsize=11)
@@ -166,5 +166,6 @@ def draw_tsne(path: Path, scores: np.ndarray, label: np.ndarray, names: Sequence
     figure.savefig(path, format="png", metadata={"Software": None})  # equal input, equal file
 
 
-def _lines(names: Sequence[str], most: int = 4) -> str:
-    return ",\n".join(", ".join(names[start : start + most]) for start in range(0, len(names), most))
+def _lines(names: Sequence[str], per_line: int = 4) -> str:
+    """Names separated by commas, a few per line."""
+    return ",\n".join(", ".join(names[start : start + per_line]) for start in range(0, len(names), per_line))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the predictions of a malignancy classifier, one nodule per line."""
+"""Predictions of a malignancy classifier: read tables with one nodule per line, score them, write the figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,11 @@ from lungcad.scores.malignancy import Predictions, compare_malignancy, score_mal
 from lungcad.scores.plots import draw_reliability
 from lungcad.tables import Row, Table, read_table, refuse_duplicates
 
+_FIGURE_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+
 
 def read_predictions(path: str | Path) -> tuple[Predictions, int]:
-    """Read a table of predictions.
+    """Read a table of predictions, one nodule per line.
 
     Columns: ``nodule_id``; ``probability`` of being malignant, in [0, 1]; the truth as ``label`` (0 benign,
     1 malignant) or else as ``mean_malignancy`` of the readers (1 to 5: below 3 benign, above malignant, 3 left out);
@@ -31,7 +33,7 @@ def read_predictions(path: str | Path) -> tuple[Predictions, int]:
         The predictions, and the number of nodules that were left out.
 
     Raises:
-        InputError: E-TABLE, where the table cannot be read, a value is out of its range, a nodule is there twice, an
+        InputError: E-TABLE, the table cannot be read, a value is out of its range, a nodule appears twice, an
             attribute has only one of its two columns, or one of the two classes is missing.
     """
     nodules, left_out = read_nodules([path])
@@ -39,17 +41,17 @@ def read_predictions(path: str | Path) -> tuple[Predictions, int]:
 
 
 def read_nodules(paths: Sequence[str | Path], attributes: Sequence[str] = ()) -> tuple[Table, int]:
-    """Read tables of predictions, such as the folds of a cross validation, as one.
+    """Read several tables of predictions, such as the folds of a cross validation, as one.
 
     Args:
-        paths: each as :func:`read_predictions` takes it.
-        attributes: of LIDC's that each table must have.
+        paths: paths of tables in the format of :func:`read_predictions`.
+        attributes: names of LIDC attributes that each table must have.
 
     Returns:
         The nodules that are benign or malignant, with the columns that all tables have; and the number of the others.
 
     Raises:
-        InputError: E-TABLE, where a table is refused, lacks an attribute, or a nodule is in two of them.
+        InputError: E-TABLE, a table is refused, lacks an attribute, or a nodule is in two of them.
     """
     if not paths:
         raise InputError("E-TABLE", "no table of predictions.", "Give a CSV file, or several separated by commas.")
@@ -65,29 +67,29 @@ def read_nodules(paths: Sequence[str | Path], attributes: Sequence[str] = ()) ->
 
 
 def read_pair(path: str | Path, baseline: str | Path) -> tuple[Predictions, Predictions]:
-    """Read two tables of predictions, of the nodules that both have, in the same order.
+    """Read two tables of predictions and keep the nodules that both have, in the same order.
 
     Raises:
-        InputError: E-TABLE, as :func:`read_predictions` does, and where the two disagree on the truth.
+        InputError: E-TABLE, as :func:`read_predictions`, or the two tables disagree on the truth.
     """
-    tables = [read_nodules([one])[0] for one in (path, baseline)]
+    tables = [read_nodules([each])[0] for each in (path, baseline)]
     rows = [{row.text("nodule_id"): row for row in table.rows} for table in tables]
     shared = [name for name in rows[0] if name in rows[1]]
     for name in shared:
         if _label(rows[0][name]) != _label(rows[1][name]):
             raise rows[1][name].refusal(f"{name} has another label in {tables[0].name}", "Score against one truth.")
-    one, other = (
-        to_predictions(replace(table, rows=tuple(own[name] for name in shared)))
-        for table, own in zip(tables, rows, strict=True)
+    predictions, other = (
+        to_predictions(replace(table, rows=tuple(by_name[name] for name in shared)))
+        for table, by_name in zip(tables, rows, strict=True)
     )
-    return one, other
+    return predictions, other
 
 
 def to_predictions(nodules: Table) -> Predictions:
-    """Take the predictions from nodules as :func:`read_nodules` gives them, or from some of their rows.
+    """Predictions from a table of :func:`read_nodules`, or from some of its rows.
 
     Raises:
-        InputError: E-TABLE, as :func:`read_predictions` does.
+        InputError: E-TABLE, as :func:`read_predictions`.
     """
     rows, names = nodules.rows, _attributes(nodules)
     label = np.array([_label(row) for row in rows], dtype=int)
@@ -104,11 +106,12 @@ def to_predictions(nodules: Table) -> Predictions:
 
 
 def _check(table: Table, attributes: Sequence[str]) -> None:
+    """Raise InputError E-TABLE if a table has no truth, lacks an attribute or has a nodule twice."""
     if not {"label", "mean_malignancy"} & set(table.columns):
         raise InputError("E-TABLE", f"{table.name}: no truth: got {', '.join(table.columns)}.",
                          "Expected a column label (0, 1) or mean_malignancy (1 to 5).")  # fmt: skip
-    known = _attributes(table)
-    missing = [name for name in attributes if name not in known]
+    present = _attributes(table)
+    missing = [name for name in attributes if name not in present]
     if missing:
         text = f"{table.name}: no scores of {', '.join(missing)}."
         raise InputError("E-TABLE", text, "Each of the eight attributes needs a column and one ending in _true.")
@@ -116,6 +119,7 @@ def _check(table: Table, attributes: Sequence[str]) -> None:
 
 
 def _refuse_shared_nodules(tables: Sequence[Table]) -> None:
+    """Raise InputError E-TABLE if a nodule is in two tables."""
     first: dict[str, Row] = {}
     for row in (row for table in tables for row in table.rows):
         name = row.text("nodule_id")
@@ -126,6 +130,7 @@ def _refuse_shared_nodules(tables: Sequence[Table]) -> None:
 
 
 def _attributes(table: Table) -> Sequence[str]:
+    """Names of the attributes that a table has; raises InputError E-TABLE for half a pair of columns."""
     names = [name for name in ATTRIBUTES if {name, f"{name}_true"} & set(table.columns)]
     for name in names:
         for column in (name, f"{name}_true"):
@@ -136,6 +141,7 @@ def _attributes(table: Table) -> Sequence[str]:
 
 
 def _label(row: Row) -> int | None:
+    """Truth of a nodule: 0 benign, 1 malignant, None for a mean malignancy of 3."""
     if "label" in row.cells:
         value = row.number("label")
         if value not in (0, 1):
@@ -145,52 +151,54 @@ def _label(row: Row) -> int | None:
 
 
 def _pair(row: Row, name: str) -> tuple[float, float]:
-    """Predicted and true; a regression may leave the scale, a reader's score cannot."""
+    """Predicted and true score of an attribute; a regression may leave the scale, a reader's score cannot."""
     return row.number(name), _within(row, f"{name}_true", 1, SCALE_ENDS[name])
 
 
 def _within(row: Row, column: str, low: float, high: float) -> float:
+    """Number in a cell, from ``low`` to ``high``; raises InputError E-TABLE for any other."""
     value = row.number(column)
     if not low <= value <= high:
         raise row.refusal(f"{column} is {value:g} (expected {low:g} to {high:g})")
     return value
 
-_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
-
 
 def score_predictions(
-    path: str | Path, *, baseline: str | Path | None = None, threshold: float = 0.5, bins: int = 10, rounds: int = 1000
-) -> dict[str, Any]:
+    path: str | Path, *, baseline: str | Path | None = None, threshold: float = 0.5, bins: int = 10,
+    bootstraps: int = 1000,
+) -> dict[str, Any]:  # fmt: skip
     """Read and score a table of predictions.
 
     Args:
-        path: as :func:`lungcad.scores.predictions.read_predictions` takes it.
-        baseline: another system's table, to compare with over the nodules that both have.
-        threshold, bins, rounds: as :func:`lungcad.scores.malignancy.score_malignancy` takes them.
+        path: path of the table, see :func:`read_predictions`.
+        baseline: another system's table, to compare with on the nodules that both have.
+        threshold, bins, bootstraps: see :func:`lungcad.scores.malignancy.score_malignancy`.
 
     Returns:
-        Its figures; ``left_out``, the number of nodules whose mean malignancy is 3; and ``baseline``, as
-        :func:`lungcad.scores.malignancy.compare_malignancy`, where there is one.
+        Figures of :func:`lungcad.scores.malignancy.score_malignancy`; ``left_out``, the number of nodules with a mean
+        malignancy of 3; and, with a baseline, ``baseline``, those of
+        :func:`lungcad.scores.malignancy.compare_malignancy`.
 
     Raises:
-        InputError: E-TABLE, where the table is refused.
+        InputError: E-TABLE, a table is refused.
     """
     predictions, left_out = read_predictions(path)
-    figures = score_malignancy(predictions, threshold=threshold, bins=bins, rounds=rounds) | {"left_out": left_out}
+    figures = score_malignancy(predictions, threshold=threshold, bins=bins, bootstraps=bootstraps)
+    figures["left_out"] = left_out
     if baseline is not None:
-        figures["baseline"] = compare_malignancy(*read_pair(path, baseline), threshold=threshold, rounds=rounds)
+        figures["baseline"] = compare_malignancy(*read_pair(path, baseline), threshold=threshold, bootstraps=bootstraps)
     return figures
 
 
 def write_scores(output_dir: str | Path, figures: Mapping[str, Any]) -> None:
-    """Write metrics.json and reliability.png; raises InputError E-OUTPUT where the folder cannot be written."""
+    """Write metrics.json and reliability.png; raises InputError E-OUTPUT if the folder cannot be written."""
     with added_files(output_dir) as folder:
         (folder / "metrics.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         draw_reliability(folder / "reliability.png", figures)
 
 
 def as_text(figures: Mapping[str, Any]) -> str:
-    """Lay out the figures to be read."""
+    """Figures as text for the terminal."""
     left_out = f" ({figures['left_out']} of mean malignancy 3 left out)" if figures["left_out"] else ""
     lines = [
         f"{figures['nodules']} nodules of {figures['patients']} patients: {figures['benign']} benign, "
@@ -199,12 +207,12 @@ def as_text(figures: Mapping[str, Any]) -> str:
         "",
     ]
     for key in ("auc", "accuracy", "sensitivity", "specificity", "balanced_accuracy"):
-        lines.append(_line(_NAMES.get(key, key), figures[key], figures[f"{key}_ci"]))
+        lines.append(_line(_FIGURE_NAMES.get(key, key), figures[key], figures[f"{key}_ci"]))
     lines.append(f"{'ECE':<18}{figures['ece']:.3f}  ({figures['ece_bins']} bins of equal width)")
     lines.append(f"{'Brier score':<18}{figures['brier']:.3f}")
     if figures["attribute_errors"]:
         lines += ["", "absolute distance error on LIDC's scales"]
-        lines += [_line(name, one["error"], one["ci"]) for name, one in figures["attribute_errors"].items()]
+        lines += [_line(name, entry["error"], entry["ci"]) for name, entry in figures["attribute_errors"].items()]
     if "baseline" in figures:
         lines += ["", *_baseline_lines(figures["baseline"])]
     return "\n".join(lines)
@@ -215,7 +223,7 @@ def _baseline_lines(both: Mapping[str, Any]) -> list[str]:
     for key in ("auc", "balanced_accuracy"):
         values = f"{both[key]:.3f} - {both[f'baseline_{key}']:.3f} = {both[f'{key}_difference']:+.3f}"
         low, high = both[f"{key}_difference_ci"]
-        lines.append(f"{_NAMES[key]:<18}{values}  ({low:+.3f} to {high:+.3f})")
+        lines.append(f"{_FIGURE_NAMES[key]:<18}{values}  ({low:+.3f} to {high:+.3f})")
     return lines
 
 

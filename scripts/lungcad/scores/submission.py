@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score a submission to LUNA16: from four tables to figures, a curve and a text to read."""
+"""Scoring of a LUNA16 submission: from four tables to figures, a FROC curve and text for the terminal."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,29 +26,29 @@ def score_submission(
     baseline: str | Path | None = None,
     more_fp_per_scan: Sequence[float] = (),
     max_marks: int = MAX_MARKS,
-    rounds: int = 1000,
+    bootstraps: int = 1000,
 ) -> tuple[dict[str, Any], Curve]:
-    """Apply LUNA16's rules (:mod:`lungcad.scores.luna16`) to its tables.
+    """Score a submission by LUNA16's rules (:mod:`lungcad.scores.luna16`).
 
     Args:
-        submission: marks, ``seriesuid,coordX,coordY,coordZ,probability``.
-        annotations: the nodules.
-        excluded: irrelevant findings; marks on them count neither way.
-        seriesuids: the scans.
-        series_map: ``short_id,seriesuid``, where the submission holds short ids.
-        score_column: of the submission, that ranks its marks.
+        submission: table of marks, ``seriesuid,coordX,coordY,coordZ,probability``.
+        annotations: table of nodules.
+        excluded: table of irrelevant findings; marks on them count neither way.
+        seriesuids: list of scans.
+        series_map: table ``short_id,seriesuid``, where the submission holds short ids.
+        score_column: column of the submission that ranks its marks.
         baseline: another system's submission, ranked by ``probability``, to compare with.
-        more_fp_per_scan: operating points besides LUNA16's seven.
-        max_marks: per scan; 0 lets all count.
-        rounds: of the bootstrap over scans.
+        more_fp_per_scan: false positive rates of operating points besides LUNA16's seven.
+        max_marks: largest number of marks per scan that count; 0 lets all count.
+        bootstraps: number of bootstrap draws of scans.
 
     Returns:
-        As :func:`lungcad.scores.detection.score_detection`, with the numbers of marks: ``marks`` in the submission,
-        ``marks_over_limit`` among them that do not count, ``marks_per_scan`` of those that do; and ``baseline``, as
-        :func:`lungcad.scores.detection.compare_detection`, where there is one.
+        Figures and curve of :func:`lungcad.scores.detection.score_detection`. The figures also have ``marks``, the
+        number in the submission, ``marks_over_limit``, those that do not count, and ``marks_per_scan`` of those that
+        do; and, with a baseline, ``baseline``, those of :func:`lungcad.scores.detection.compare_detection`.
 
     Raises:
-        InputError: E-TABLE, where a table is refused or no scan in the list has a nodule.
+        InputError: E-TABLE, a table is refused or no scan in the list has a nodule.
     """
     series = read_series(seriesuids)
     nodules, left_out = read_spheres(annotations, series)
@@ -57,17 +57,17 @@ def score_submission(
         raise InputError("E-TABLE", text, "Give annotations and a list of series that belong together.")
     irrelevant, _ = read_spheres(excluded, series)
 
-    def scored(every: Mapping[str, Marks]) -> tuple[dict[str, Marks], list[ScoredScan]]:
-        marks = {uid: best_marks(own, max_marks) for uid, own in every.items()}
-        return marks, score_scans(series, nodules, irrelevant, marks)
+    def match(table: Mapping[str, Marks]) -> tuple[dict[str, Marks], list[ScoredScan]]:
+        counted = {uid: best_marks(marks, max_marks) for uid, marks in table.items()}
+        return counted, score_scans(series, nodules, irrelevant, counted)
 
-    every = read_marks(submission, series, series_map, score_column)
-    marks, scans = scored(every)
-    figures, curve = score_detection(scans, more_fp_per_scan, rounds)
+    submitted = read_marks(submission, series, series_map, score_column)
+    counted, scans = match(submitted)
+    figures, curve = score_detection(scans, more_fp_per_scan, bootstraps)
     if baseline is not None:
-        other = scored(read_marks(baseline, series, series_map))[1]
-        figures["baseline"] = compare_detection(scans, other, rounds)
-    total, kept = (sum(len(own.scores) for own in table.values()) for table in (every, marks))
+        other = match(read_marks(baseline, series, series_map))[1]
+        figures["baseline"] = compare_detection(scans, other, bootstraps)
+    total, kept = (sum(len(marks.scores) for marks in table.values()) for table in (submitted, counted))
     counts = {
         "marks": total, "marks_over_limit": total - kept, "marks_per_scan": kept / len(series),
         "annotations_left_out": left_out,
@@ -76,7 +76,7 @@ def score_submission(
 
 
 def write_scores(output_dir: str | Path, figures: Mapping[str, Any], curve: Curve) -> None:
-    """Write metrics.json, froc.csv and froc.png; raises InputError E-OUTPUT where the folder cannot be written."""
+    """Write metrics.json, froc.csv and froc.png; raises InputError E-OUTPUT if the folder cannot be written."""
     with added_files(output_dir) as folder:
         (folder / "metrics.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         write_curve_csv(folder / "froc.csv", curve)
@@ -84,7 +84,7 @@ def write_scores(output_dir: str | Path, figures: Mapping[str, Any], curve: Curv
 
 
 def as_text(figures: Mapping[str, Any]) -> str:
-    """Lay out the figures to be read."""
+    """Figures as text for the terminal."""
     low, high = figures["cpm_ci"]
     lines = [
         f"{figures['scans']} scans, {figures['nodules']} nodules: {figures['hits']} hit, {figures['missed']} missed; "
@@ -111,20 +111,20 @@ def _baseline_line(baseline: Mapping[str, Any]) -> str:
 
 
 def _operating_table(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line per false positive rate; the sensitivity by diameter is that at the threshold."""
+    """Lines of a table with one row per false positive rate; the sensitivity by diameter is that at the threshold."""
     ranges = list(points[0]["found_by_diameter"])
     lines = [f"FP/scan  sensitivity  95 % interval   threshold{''.join(f'{name:>10}' for name in ranges)}"]
     for point in points:
         rate = Fraction(point["fp_per_scan"])
         low, high = point["sensitivity_ci"]
         threshold = "-" if point["threshold"] is None else f"{point['threshold']:.6g}"
-        parts = "".join(f"{_part(*found):>10}" for found in point["found_by_diameter"].values())
+        parts = "".join(f"{_share(*found):>10}" for found in point["found_by_diameter"].values())
         name = str(rate) if rate.denominator <= 8 else f"{float(rate):g}"
         lines.append(f"{name:>7}  {point['sensitivity']:11.3f}  {low:.3f} to {high:.3f}{threshold:>12}{parts}")
     return lines
 
 
-def _part(found: int, total: int) -> str:
+def _share(found: int, total: int) -> str:
     return f"{found / total:.3f}" if total else "-"
 
 

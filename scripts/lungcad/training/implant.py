@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from lungcad.scan.patch import cut
+from lungcad.scan.patch import cut_patch
 from lungcad.training.cases import Sphere
 from lungcad.training.placement import VESSEL_HU, Places
 
@@ -182,7 +182,7 @@ def control_tissue(places: Places, avoid: list[Sphere], like: Tissue, rng: np.ra
         place = places.find(like.diameter_mm, avoid, rng)
         if place is None:
             return None
-        hu = cut(places.hu, place, (nx, ny, nz), 0).astype(np.float32)
+        hu = cut_patch(places.hu, place, (nx, ny, nz), 0).astype(np.float32)
         native = ndimage.zoom(hu, np.array(shape) / (nx, ny, nz), order=1)  # as coarse as the nodule's own voxels
         if like.diameter_mm > CUT_VESSEL_MM or not (native > VESSEL_HU)[like.mask].any():
             return Tissue(native, like.mask, spacing, like.center.copy(), like.diameter_mm, "control")

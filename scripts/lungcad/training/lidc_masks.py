@@ -8,9 +8,9 @@ import numpy as np
 from scipy import ndimage
 
 from lungcad.geometry import scaled_affine, to_index, to_world
-from lungcad.lidc.clustering import cluster
+from lungcad.lidc.clustering import cluster_readings
 from lungcad.lidc.readings import LidcScan, Reading
-from lungcad.lidc.size import inside
+from lungcad.lidc.size import enclosed_pixels
 
 AGREEING = 3
 """Readers; a voxel that as many outline is nodule. Of nodules with fewer readers all must agree."""
@@ -44,7 +44,7 @@ def outlined_nodules(scan: LidcScan, affine: np.ndarray, agreeing: int = AGREEIN
         agreeing: readers that must outline a voxel.
     """
     nodules = []
-    for number, group in enumerate(cluster(scan), start=1):
+    for number, group in enumerate(cluster_readings(scan), start=1):
         voxels = [_voxels(reading, affine) for reading in group]
         every = np.concatenate(voxels)
         if not len(every):  # outlines that enclose no pixel
@@ -66,7 +66,7 @@ def _voxels(reading: Reading, affine: np.ndarray) -> np.ndarray:
     """Voxels (N, 3) inside a reader's outlines and outside the exclusions, each once."""
     parts: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for contour in reading.contours:
-        pixels = inside(contour.points)
+        pixels = enclosed_pixels(contour.points)
         number = round((contour.z_mm - affine[2, 3]) / affine[2, 2])
         parts[contour.inclusion].append(np.column_stack([pixels, np.full(len(pixels), number)]))
     included = np.unique(np.concatenate([np.zeros((0, 3), int), *parts[True]]), axis=0)

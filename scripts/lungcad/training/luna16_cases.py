@@ -15,7 +15,7 @@ from lungcad.lidc.readings import LidcScan
 from lungcad.lidc.sources import read_scans
 from lungcad.reading.volume_file import read_volume
 from lungcad.scan.blanking import blanked_grid
-from lungcad.scan.patch import cut
+from lungcad.scan.patch import cut_patch
 from lungcad.scan.scan import Scan
 from lungcad.scores.luna16 import read_spheres
 from lungcad.training.cases import Case, Sphere
@@ -112,7 +112,8 @@ def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere]
     if readings is not None:
         _outline(case, nodules, outlined_nodules(readings, volume.affine), volume.affine, larger.affine)
     for nodule in case.nodules:
-        if not cut(lungs, nodule.index, (i, j, k), False).any():  # kept: what the mask misses is missed, and must count
+        # kept: what the mask misses is missed, and must count
+        if not cut_patch(lungs, nodule.index, (i, j, k), False).any():
             logger.warning("series %s: a nodule lies more than %g mm outside the lung mask", path.stem, margin_mm)
     return case
 

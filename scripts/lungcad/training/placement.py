@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lungcad.scan.patch import cut
+from lungcad.scan.patch import cut_patch
 from lungcad.training.cases import Sphere
 
 VESSEL_HU = -650.0
@@ -86,11 +86,11 @@ class Places:
         low, high = (0.5, 0.95) if kind == "wall" else (0.95, 1.01)
         for _ in range(TRIES):
             place = self._beside_vessel(diameter_mm, rng) if kind == "vessel" else rng.integers(self.mask.shape)
-            if place is None or not cut(self.mask, place, (1, 1, 1), False).all():
+            if place is None or not cut_patch(self.mask, place, (1, 1, 1), False).all():
                 continue
-            if not low <= cut(self.mask, place, (side,) * 3, False)[ball].mean() < high:
+            if not low <= cut_patch(self.mask, place, (side,) * 3, False)[ball].mean() < high:
                 continue
-            if cut(self.hu, place, (side,) * 3, 0)[ball].mean() > (WALL_HU if kind == "wall" else VESSEL_HU):
+            if cut_patch(self.hu, place, (side,) * 3, 0)[ball].mean() > (WALL_HU if kind == "wall" else VESSEL_HU):
                 continue
             gap = [np.linalg.norm(place - t.index) - (t.diameter_mm + diameter_mm) / 2 for t in taken]
             if not gap or min(gap) > self.placement.clearance_mm:
@@ -102,8 +102,8 @@ class Places:
         if not len(self.dense):
             return None
         vessel = np.array(np.unravel_index(rng.choice(self.dense), self.mask.shape))
-        deep = cut(self.mask, vessel, (DEPTH_VOXELS,) * 3, False).all()
-        if not deep or cut(self.hu, vessel, (3, 3, 3), 0).mean() < VESSEL_HU:  # one bright voxel is noise
+        deep = cut_patch(self.mask, vessel, (DEPTH_VOXELS,) * 3, False).all()
+        if not deep or cut_patch(self.hu, vessel, (3, 3, 3), 0).mean() < VESSEL_HU:  # one bright voxel is noise
             return None
         direction = rng.standard_normal(3)
         reach = diameter_mm / 2 + rng.uniform(0, 1.5)

@@ -23,7 +23,7 @@ from lungcad.geometry import to_world
 from lungcad.results.nodules_csv import LUNA16_COLUMNS
 from lungcad.results.nodules_json import reported_score
 from lungcad.scores.detection import score_detection, score_without_nodules
-from lungcad.scores.froc import ScoredScan, match
+from lungcad.scores.froc import ScoredScan, match_marks
 from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.evaluation import read_candidates
@@ -141,7 +141,7 @@ def summarise(
         scan, error = _scored(found, nodules.get(name, np.zeros((0, 4))), excluded.get(name, np.zeros((0, 4))))
         scans.append(scan)
         errors.append(error)
-    if not any(len(scan.hits) for scan in scans):
+    if not any(len(scan.best_scores) for scan in scans):
         return score_without_nodules(scans) | _error_figures(np.zeros((0, 2)))
     return score_detection(scans)[0] | _error_figures(np.concatenate(errors))
 
@@ -150,7 +150,7 @@ def _scored(findings: Sequence[Finding], nodules: np.ndarray, excluded: np.ndarr
     """One scan matched, and (N, 2) errors of centre and diameter in mm of the nodules found, NaN where unknown."""
     marks = centers_of(findings)
     scores = np.array([f.score for f in findings], dtype=float)
-    scan, best = match(nodules, excluded, marks, scores)
+    scan, best = match_marks(nodules, excluded, marks, scores)
     found = best >= 0
     diameters = np.array([f.diameter_mm for f in findings], dtype=float)  # None becomes NaN
     centre = np.linalg.norm(marks[best[found]] - nodules[found, :3], axis=1)

@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lungcad.scan.blanking import BLANK_HU
-from lungcad.scan.patch import cut, patch_center
+from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere
 
 
@@ -64,7 +64,7 @@ def view(
         warp_share: how often a view is warped.
     """
     if not warp_share or rng.random() >= warp_share:
-        return View(cut(case.hu, place, size, BLANK_HU), patch_center(place, size), np.eye(3), 1.0)
+        return View(cut_patch(case.hu, place, size, BLANK_HU), patch_center(place, size), np.eye(3), 1.0)
     spacing, scale = np.array(case.spacing_mm), rng.uniform(0.9, 1.1)
     turn, axis, tilt = rng.uniform(0, 360), rng.uniform(0, 360), rng.uniform(-20, 20)
     rotation = Rotation.from_euler("zxz", (turn - axis, tilt, axis), degrees=True).as_matrix()

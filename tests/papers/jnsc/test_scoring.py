@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ignite.engine import Engine
 
-from lungcad.chain.results_table import results
+from lungcad.chain.results_table import results_markdown
 from lungcad.finding import Finding, FindingMask
 from lungcad.geometry import scaled_affine
 from lungcad.papers.jnsc.scoring import JointScorer, dice, joint_figures, nodule_rows, read_rows
@@ -100,7 +100,7 @@ def test_malignancy_is_told_as_score_malignancy_reads_it(tmp_path: Path) -> None
     own = dict(zip([finding.center_lps_mm for finding in findings], masks, strict=True))
     scorer.add({"case": case, "findings": list(findings), "masks": own}, {})
     scorer.write()
-    figures = score_predictions(tmp_path / "malignancy.csv", rounds=20)
+    figures = score_predictions(tmp_path / "malignancy.csv", bootstraps=20)
     of_found = json.loads((tmp_path / "joint.json").read_text())["malignancy_of_found"]
     assert (figures["nodules"], figures["benign"], figures["auc"], figures["balanced_accuracy"]) == (2, 1, 1.0, 0.5)
     assert all(figures[key] == of_found[key] for key in ("nodules", "patients", "auc", "balanced_accuracy"))
@@ -123,7 +123,7 @@ def test_a_scored_folder_holds_rows_that_are_read_back(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "joint.json").read_text())
     assert (figures["data"], figures["nodules"], figures["found"], figures["mean_dice"]) == ("a test", 2, 1, 1.0)
     assert json.loads((tmp_path / "metrics.json").read_text())["nodules"] == 3
-    text = results({"joint_test": [tmp_path], "without": [tmp_path]})
+    text = results_markdown({"joint_test": [tmp_path], "without": [tmp_path]})
     assert "| joint test | 2 | 1 | 1.000 (1.000 to 1.000) | 0 % (0 to 0) |" in text
     assert text.startswith("| scored | scans |")  # the detection's table
     rows = read_rows([tmp_path, tmp_path])

@@ -101,7 +101,7 @@ def told(text: str) -> dict[str, list[float]]:
 def test_command_tells_temperatures_and_cross_fitted_figures(
     folds: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script.tell(*folds)
+    script.main(*folds)
     text = capsys.readouterr().out
     everything = read_logits(folds)
     assert f"T fitted on all files: {fit_temperature(everything):.3f} (3000 nodules)" in text
@@ -114,14 +114,14 @@ def test_command_tells_temperatures_and_cross_fitted_figures(
 
 
 def test_command_with_one_file_fits_only(folds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    script.tell(folds[0])
+    script.main(folds[0])
     assert list(told(capsys.readouterr().out)) == ["T = 1"]
 
 
 def test_command_applies_the_others_temperature(folds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    script.tell(*folds, apply_to=folds[2])
+    script.main(*folds, apply_to=folds[2])
     with_it = capsys.readouterr().out
-    script.tell(*folds[:2], apply_to=folds[2])
+    script.main(*folds[:2], apply_to=folds[2])
     assert capsys.readouterr().out == with_it  # the file itself is not fitted on
     temperature = fit_temperature(read_logits(folds[:2]))
     held_out = read_logits(folds[2:])
@@ -131,9 +131,9 @@ def test_command_applies_the_others_temperature(folds: list[str], capsys: pytest
 
 def test_command_refuses_what_it_cannot_fit_on(folds: list[str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no table of predictions to fit on"):
-        script.tell(folds[0], apply_to=folds[0])
+        script.main(folds[0], apply_to=folds[0])
     copy = tmp_path / "copy.csv"
     copy.write_bytes(Path(folds[0]).read_bytes())
     for call in ({"apply_to": str(copy)}, {}):
         with pytest.raises(InputError, match=r"stands in 0\.csv, line 2 already"):
-            script.tell(folds[0], *([] if call else [str(copy)]), **call)
+            script.main(folds[0], *([] if call else [str(copy)]), **call)

@@ -32,12 +32,12 @@ MEANS = (103.939, 116.779, 123.68)
     ],
 )
 def test_slices_of_a_sphere(center: float, radius: float, count: int, expected: list[int]) -> None:
-    assert enclosing_slices(center, radius, count, most=99) == expected
+    assert enclosing_slices(center, radius, count, max_slices=99) == expected
 
 
 def test_too_many_slices_are_thinned_out_evenly_from_the_first_to_the_last() -> None:
-    assert enclosing_slices(10.0, 10.0, 21, most=5) == [0, 5, 10, 15, 20]
-    assert enclosing_slices(10.0, 10.0, 21, most=21) == list(range(21))
+    assert enclosing_slices(10.0, 10.0, 21, max_slices=5) == [0, 5, 10, 15, 20]
+    assert enclosing_slices(10.0, 10.0, 21, max_slices=21) == list(range(21))
     for count, most in product(range(3, 40), range(2, 20)):
         slices = enclosing_slices((count - 1) / 2, count, count, most)
         assert len(slices) == min(count, most)
@@ -47,7 +47,7 @@ def test_too_many_slices_are_thinned_out_evenly_from_the_first_to_the_last() -> 
 
 
 def test_a_single_slice_is_the_one_through_the_centre() -> None:
-    assert enclosing_slices(12.3, 8.0, 40, most=1) == [12]
+    assert enclosing_slices(12.3, 8.0, 40, max_slices=1) == [12]
 
 
 def coverage(size: tuple[int, int], center: tuple[float, float], diameter_px: tuple[float, float]) -> Tensor:
@@ -167,12 +167,12 @@ def stored(hu: np.ndarray, order: tuple[int, ...], signs: tuple[int, ...]) -> Sc
 def test_axial_slices_are_the_same_however_the_scan_was_stored(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
     hu = np.random.default_rng(0).normal(-400, 300, SHAPE).astype(np.float32)
     center = to_world(oblique(), [3.2, 5.1, 6.4])
-    slices, place, pixel_mm = stored(hu, order, signs).axial_slices(center, 11.0, most=99)
+    slices, place, pixel_mm = stored(hu, order, signs).axial_slices(center, 11.0, max_slices=99)
     # 5.5 mm are 2.2 slices: from 4.2 to 8.6, foot to head; rows to the back, columns to the left
     np.testing.assert_array_equal(slices.numpy(), hu[:, :, 5:9].transpose(2, 1, 0))
     np.testing.assert_allclose(place, (5.1, 3.2))
     np.testing.assert_allclose(pixel_mm, (0.8, 0.7))
-    thinned, _, _ = stored(hu, order, signs).axial_slices(center, 11.0, most=2)
+    thinned, _, _ = stored(hu, order, signs).axial_slices(center, 11.0, max_slices=2)
     np.testing.assert_array_equal(thinned.numpy(), hu[:, :, [5, 8]].transpose(2, 1, 0))
 
 
@@ -180,7 +180,8 @@ def test_axial_slices_are_the_same_however_the_scan_was_stored(order: tuple[int,
 def test_the_centre_is_where_the_voxel_is(signs: tuple[int, ...]) -> None:
     hu = np.full(SHAPE, -1000, dtype=np.float32)
     hu[4, 7, 5] = 300
-    slices, (row, column), _ = stored(hu, (0, 1, 2), signs).axial_slices(to_world(oblique(), [4, 7, 5]), 1.0, most=9)
+    center = to_world(oblique(), [4, 7, 5])
+    slices, (row, column), _ = stored(hu, (0, 1, 2), signs).axial_slices(center, 1.0, max_slices=9)
     assert slices.shape == (1, SHAPE[1], SHAPE[0])
     assert slices[0, round(row), round(column)] == 300
     assert (row, column) == pytest.approx((7, 4))

@@ -14,7 +14,7 @@ from monai.engines import SupervisedEvaluator
 from sklearn.metrics import roc_auc_score
 
 import train
-from lungcad.chain.results_table import results
+from lungcad.chain.results_table import results_markdown
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.papers.inferers import CropInferer
@@ -144,10 +144,10 @@ def test_pooled_folds_are_one_table(tmp_path: Path) -> None:
 
 def test_the_script_chooses_by_what_the_folders_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scored = {"net": [fold(tmp_path / "runs" / "net")]}
-    assert results(scored) == malignancy_results(scored)
+    assert results_markdown(scored) == malignancy_results(scored)
     (tmp_path / "cases" / "subset0").mkdir(parents=True)
     (tmp_path / "cases" / "subset0" / LEFT_OUT).write_text("1.2.3: too thick\n")
-    train._tell(scored, tmp_path / "runs" / "results.md", tmp_path / "cases")
+    train._write_results(scored, tmp_path / "runs" / "results.md", tmp_path / "cases")
     text = (tmp_path / "runs" / "results.md").read_text()
     assert text.startswith(malignancy_results(scored)) and text.endswith("1.2.3: too thick\n")
     assert text in capsys.readouterr().out

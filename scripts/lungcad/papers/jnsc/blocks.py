@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lungcad.errors import InputError
 from lungcad.papers.jnsc.labels import MalignancyLabels
-from lungcad.scan.patch import cut
+from lungcad.scan.patch import cut_patch
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.sampling import RandomSamples, cells_within, scaled
 from lungcad.training.views import PlaneTurn, middle_of, view
@@ -96,7 +96,7 @@ class ScanBlocks(RandomSamples):
             place = rng.integers(case.lungs.shape)
             while not case.lungs[tuple(place)]:
                 place = rng.integers(case.lungs.shape)
-            if case.masks is None or not cut(case.masks, place, self.size, 0).any():
+            if case.masks is None or not cut_patch(case.masks, place, self.size, 0).any():
                 break
         return place.astype(float)
 

@@ -18,9 +18,9 @@ from lungcad.atomic import added_files
 from lungcad.finding import Finding, FindingMask, centers_of
 from lungcad.geometry import sphere_diameter, to_index
 from lungcad.lidc.labels import benign_or_malignant
-from lungcad.scan.patch import cut
+from lungcad.scan.patch import cut_patch
 from lungcad.scores.malignancy import Predictions, score_malignancy
-from lungcad.tables import read_table, row, with_interval
+from lungcad.tables import markdown_row, read_table, with_interval
 from lungcad.training.cases import Case
 from lungcad.training.scoring import CaseScorer
 
@@ -99,7 +99,7 @@ def dice(true: np.ndarray, mask: FindingMask, to_mm: np.ndarray) -> float:
     """
     first = np.rint(to_index(to_mm, mask.affine[:3, 3])).astype(int)
     x, y, z = mask.mask.shape
-    there = cut(true, first + (np.array(mask.mask.shape) - 1) / 2, (x, y, z), False)
+    there = cut_patch(true, first + (np.array(mask.mask.shape) - 1) / 2, (x, y, z), False)
     return float(2 * (there & mask.mask).sum() / (true.sum() + mask.mask.sum()))
 
 
@@ -207,7 +207,7 @@ def joint_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     found, everything = figures["malignancy_of_found"], figures["malignancy_undetected_benign"]
-    return row(
+    return markdown_row(
         name.replace("_", " "), figures["nodules"], figures["found"],
         _figure(figures, "mean_dice", ".3f"), _figure(figures, "mean_volume_error_percent", ".0f", " %"),
         _figure(figures, "mean_diameter_error_mm", ".2f", " mm"),

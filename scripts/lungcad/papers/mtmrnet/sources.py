@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from lungcad.errors import InputError
 from lungcad.geometry import enclosing_slices
-from lungcad.lidc.clustering import cluster
+from lungcad.lidc.clustering import cluster_readings
 from lungcad.lidc.images import find_images
 from lungcad.lidc.nodules import LidcNodule, consensus
 from lungcad.lidc.readings import LidcScan, Reading
@@ -52,7 +52,7 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
         except InputError as refusal:
             logger.warning("left out: series %s: %s", scan.series_uid, refusal)
             continue
-        for number, group in enumerate(cluster(scan), start=1):
+        for number, group in enumerate(cluster_readings(scan), start=1):
             yield _nodule(volume, scan, group, consensus(scan, number, group))
 
 

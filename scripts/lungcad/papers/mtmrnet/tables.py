@@ -15,7 +15,7 @@ from lungcad.finding import ATTRIBUTES
 from lungcad.papers.mtmrnet.scoring import ScoredNodules, numbers, of_readers, scored_nodules
 from lungcad.scores.malignancy import Predictions, area_under_curve, bootstrap, score_malignancy
 from lungcad.scores.predictions import to_predictions
-from lungcad.tables import Table, row, with_interval
+from lungcad.tables import Table, markdown_row, with_interval
 
 SHARES = ("accuracy", "sensitivity", "specificity")
 DIAMETER = "diameter alone"
@@ -70,14 +70,15 @@ def _rows(nodules: ScoredNodules) -> dict[str, list[str]]:
     readers = f"{nodules.least_readers} or more"
     counts = [readers, str(figures[first]["nodules"]), str(figures[first]["patients"])]
 
-    classified = [row(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
-    classified.append(row(DIAMETER, *counts, *["-"] * 3, with_interval(*aucs[DIAMETER], ".3f"), "-"))
+    classified = [markdown_row(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
+    classified.append(markdown_row(DIAMETER, *counts, *["-"] * 3, with_interval(*aucs[DIAMETER], ".3f"), "-"))
     compared = [
-        row(first, other, readers, with_interval(*aucs[f"less {other}"], "+.3f")) for other in (*others, DIAMETER)
+        markdown_row(first, other, readers, with_interval(*aucs[f"less {other}"], "+.3f"))
+        for other in (*others, DIAMETER)
     ]
-    rated = [row(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
-    rated.append(row("constant", *counts[:2], *_constant_cells(predictions[first])))
-    rated.append(row("between readers", readers, *_reader_cells(nodules.nodules)))
+    rated = [markdown_row(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
+    rated.append(markdown_row("constant", *counts[:2], *_constant_cells(predictions[first])))
+    rated.append(markdown_row("between readers", readers, *_reader_cells(nodules.nodules)))
     return {CLASSIFICATION: classified, DIFFERENCES: compared, ERRORS: rated}
 
 
@@ -92,8 +93,8 @@ def _paper() -> dict[str, list[str]]:
         "IB": ("0.90", "0.09", "0.21", "0.91", "0.81", "0.84", "0.76", "0.054"),
     }
     return {
-        CLASSIFICATION: [row(f"paper: {name}", *["-"] * 3, *cells, "-") for name, cells in classified.items()],
-        ERRORS: [row(f"paper: {name}", "-", "-", *cells) for name, cells in rated.items()],
+        CLASSIFICATION: [markdown_row(f"paper: {name}", *["-"] * 3, *cells, "-") for name, cells in classified.items()],
+        ERRORS: [markdown_row(f"paper: {name}", "-", "-", *cells) for name, cells in rated.items()],
     }
 
 

@@ -16,7 +16,7 @@ from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.reading.volume_file import read_volume
 from lungcad.scan.blanking import blanked_grid
-from lungcad.scan.lungs import FINE_MM, LungMask, block_means, enclosed
+from lungcad.scan.lungs import FINE_MM, LungMask, block_means, inside_body
 from lungcad.scan.scan import Scan
 from lungcad.training.cases import Case, Sphere
 
@@ -157,7 +157,7 @@ class BodyScan(Scan):
         """The body's mask, computed once."""
         hu, affine = block_means(self.volume, FINE_MM)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        mask = enclosed(hu, spacing, PART)
+        mask = inside_body(hu, spacing, PART)
         if not mask.any():
             text = f"no body in the volume: values from {hu.min():.0f} to {hu.max():.0f} at 2 mm (expected HU)."
             raise InputError("E-HU-RANGE", text, "Give a CT volume in HU that shows a body.")
