@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one exception for input that the program refuses: a stable code, what is wrong, what to do."""
 
+from lungcad.printable import printable
+
 
 class InputError(ValueError):
     """Bad input, told to the user in one line and with exit code 2.
@@ -12,6 +14,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:
+        message, advice = printable(message), printable(advice)  # both quote tags and names of files
         super().__init__(code, message, advice)
         self.code = code
         self.message = message

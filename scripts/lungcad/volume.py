@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lungcad.printable import printable
+
 LOWEST_HU = -1024.0
 """Of every volume; padding becomes this, and what lies beyond a volume has it."""
 MAX_HU = 32767.0
@@ -25,7 +27,7 @@ class Notice(str):
 
     def __new__(cls, code: str, text: str = "") -> "Notice":
         """Join code and text; both stay readable from the string."""
-        notice = super().__new__(cls, f"{code} {text}".rstrip())
+        notice = super().__new__(cls, f"{code} {printable(text)}".rstrip())
         notice.code = code
         return notice
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that makes foreign text printable: tags and file names come from anywhere, also from an attacker.
+
+Escape sequences would steer the terminal, line breaks forge lines of a log, and invisible characters reverse what a
+reader sees. Every refusal, notice and tag that the intake hands on passes through here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+MAX_CHARACTERS = 2000
+
+
+def printable(text: object, limit: int = MAX_CHARACTERS) -> str:
+    """Return text as one line of printable characters.
+
+    Args:
+        text: anything; ``str`` of it is used.
+        limit: characters kept.
+
+    Returns:
+        the text with every control, format, private and surrogate character and every kind of white space replaced
+        by one space; ends stripped.
+    """
+    whole = str(text)[: 4 * limit]
+    return " ".join("".join(c if c.isprintable() else " " for c in whole).split())[:limit]
+
+
+def names_person(text: str, names: Iterable[str], ids: Iterable[str]) -> bool:
+    """Whether a text holds a part of a person's name or of an identifier.
+
+    Args:
+        text: such as a SeriesDescription.
+        names: values of PatientName; their parts of three letters and more are looked for anywhere, shorter ones and
+            beginnings of four letters as words.
+        ids: values such as PatientID; looked for without punctuation, also their runs of four digits and more.
+    """
+    words = _words(text)
+    joined = "".join(words)
+    parts = {part for name in names for part in _words(name)}
+    if any(part in joined if len(part) > 2 else part in words for part in parts if len(part) > 1):
+        return True
+    if any(len(word) > 3 and part.startswith(word) for word in words for part in parts if not word.isdigit()):
+        return True
+    for identifier in ids:
+        flat = "".join(_words(identifier))
+        runs = [run for run in re.findall(r"\d+", identifier) if len(run) > 3]
+        if (len(flat) > 2 and flat in joined) or any(run in text for run in runs):
+            return True
+    return False
+
+
+def _words(text: str) -> list[str]:
+    """Words of letters and digits, without case and accents."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c)))
+
+
+HARMLESS = frozenset(
+    "a b c ct cta copy d dat data dcm dicom e export f file frame i im ima image images img instance link mr n no part "
+    "raw s scan se ser series sl slice st study t tmp v vol x z".split()
+)
+
+
+def file_label(name: str) -> str:
+    """A file's name where it consists of numbers and words that name nobody, else ``a file (name not shown)``.
+
+    Folders and files are often named after patients.
+    """
+    words = re.findall(r"[^\W\d_]+", printable(name).casefold())
+    return printable(name, 80) if all(word in HARMLESS for word in words) else "a file (name not shown)"
