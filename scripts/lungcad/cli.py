@@ -15,9 +15,10 @@ from fire.decorators import SetParseFns
 
 from lungcad import __version__
 from lungcad.bundle.launch import check_override_values, parse_flags
+from lungcad.bundle.values import PLUMBING
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.options import switch
+from lungcad.options import true_or_false
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID] [--KEY VALUE ...]
@@ -62,15 +63,16 @@ class Commands:
             debug: show tracebacks.
             overrides: further keys of the bundle's configs/inference.json.
         """
-        from lungcad.bundle.registry import bundle_root, config_keys
+        from lungcad.bundle.registry import bundle_root, read_config
 
         root = bundle_root(bundle)
         values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
-        known = {*config_keys(root)} - {*values, "bundle_root"}
+        hidden = {*values, *PLUMBING, "bundle_root"}
+        known = {key: value for key, value in read_config(root).items() if key not in hidden}
         if series_uid is not None:
             overrides["series_uid"] = series_uid
         check_override_values(overrides, known)
-        if switch("debug", debug) and "debug" in known:
+        if true_or_false("debug", debug) and "debug" in known:
             overrides["debug"] = True
 
         from lungcad.bundle.launch import run_bundle
@@ -89,7 +91,7 @@ class Commands:
         from lungcad.dicom import list_series
 
         series = list_series(folder)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json([dataclasses.asdict(one) for one in series])
             return
         rows = [
@@ -111,7 +113,7 @@ class Commands:
         from lungcad.bundle.registry import list_bundles
 
         bundles = list_bundles()
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(bundles)
             return
         rows = [
@@ -132,7 +134,7 @@ class Commands:
         from lungcad.bundle.registry import describe
 
         metadata = describe(bundle)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(metadata)
             return
         wanted = (
@@ -169,16 +171,16 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
-        from lungcad.options import positive_numbers, whole
+        from lungcad.options import positive_numbers, whole_number
         from lungcad.scores.submission import as_text, score_submission, write_scores
 
         figures, curve = score_submission(
             submission, annotations, excluded, seriesuids, series_map=series_map, score_column=score_column,
             baseline=baseline, more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan),
-            max_marks=whole("max_marks", max_marks, 0), rounds=whole("bootstraps", bootstraps, 1),
+            max_marks=whole_number("max_marks", max_marks, 0), rounds=whole_number("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, froc.csv, froc.png")
@@ -201,15 +203,15 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
-        from lungcad.options import probability, whole
+        from lungcad.options import probability, whole_number
         from lungcad.scores.predictions import as_text, score_predictions, write_scores
 
         figures = score_predictions(
             predictions, baseline=baseline, threshold=probability("threshold", threshold),
-            bins=whole("bins", bins, 1), rounds=whole("bootstraps", bootstraps, 1),
+            bins=whole_number("bins", bins, 1), rounds=whole_number("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, reliability.png")
@@ -229,7 +231,7 @@ class Commands:
 
         paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
         figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(figures)
         else:
             names = "relatedness.json, relatedness.md, tsne_discarded.png, tsne_all.png"
