@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from monai.transforms import MapTransform, Transform
 
-from lungcad.options import check_operating_point, switch
+from lungcad.atomic import check_output, remove_left_overs
+from lungcad.options import check_operating_point, thresholds_by_name
 from lungcad.results.result import Result
-from lungcad.results.write import FILES, WRITERS, write
+from lungcad.results.write import RESULT_FILES, write, writers_for
 
 
 class LoadCandidatesd(MapTransform):
     """Read ``findings`` of the scan's series from the path of a nodules.json or .csv."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace nothing but ``findings``."""
+        """Return the case with ``findings`` read."""
         from lungcad.results.candidates import read_findings
 
         d = dict(data)
@@ -36,22 +37,25 @@ class WriteFindingsd(Transform):
         operating_point: name of the threshold in use.
         thresholds: lowest reported probability by name.
         device: where the network ran.
-        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
+        dicom_results: write DICOM objects too, where the input is DICOM (:func:`lungcad.results.write.writers_for`).
 
     Raises:
-        InputError: E-CONFIG, ``dicom_results`` is neither true nor false, or there is no such operating point.
+        InputError: E-OUTPUT, nothing can be written there; E-CONFIG, ``dicom_results`` is another word, or there is no
+            such operating point.
     """
 
     def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
                  device: torch.device, dicom_results: bool | str = False):  # fmt: skip
-        check_operating_point(operating_point, thresholds)
+        check_operating_point(operating_point, thresholds_by_name("thresholds", thresholds))
+        check_output(output_dir)
         self.output_dir, self.meta, self.device = output_dir, meta, str(device)
         self.operating_point, self.thresholds = operating_point, dict(thresholds)
-        self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
+        self.writers = writers_for(dicom_results)
 
     def __call__(self, data: dict[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write, and hand the case on as it is."""
+        """Write the result, and return the case as it is."""
         scan, name = data["scan"], self.meta["name"]
+        remove_left_overs(self.output_dir, RESULT_FILES)
         volume = replace(scan.volume, warnings=list(scan.warnings))
         write(Result(
             volume, data["findings"], self.thresholds, self.operating_point, {name: self.meta["version"]}, self.device,
