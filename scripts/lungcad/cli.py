@@ -255,6 +255,11 @@ def _dispatch(arguments: list[str]) -> None:
         near = difflib.get_close_matches(arguments[0], commands, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Run lungcad without arguments for help."
         raise InputError("E-USAGE", f"unknown command: {arguments[0]} (expected {', '.join(commands)}).", hint)
+    if arguments[0] == "run" and {"-h", "--help"} & set(arguments):
+        from lungcad.bundle.run_help import run_help
+
+        print(run_help(parse_flags(arguments).get("bundle", "lung_nodule_cad")))
+        return
     if {"-h", "--help"} & set(arguments):
         arguments = [arguments[0], "--", "--help"]  # the form that fire answers with exit code 0
     fire.Fire(Commands(), command=arguments, name="lungcad")

@@ -13,7 +13,9 @@ from dicom_phantom import field_error_hu, field_hu
 from scipy.spatial.transform import Rotation
 
 from lungcad.errors import InputError
+from lungcad.reading import read
 from lungcad.reading.volume_file import read_volume
+from lungcad.volume import Volume
 
 
 def write(
@@ -450,3 +452,24 @@ def test_the_case_without_a_compressed_size(shared: Path, tmp_path: Path) -> Non
         read_volume(folder / "truth.mha").hu,
         np.maximum(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "truth.mha"))).transpose(2, 1, 0), -1024),
     )
+
+
+def test_a_folder_of_volume_files_is_told_to_give_one(tmp_path: Path) -> None:
+    write(tmp_path / "a.mhd")
+    with pytest.raises(InputError, match=r"E-NO-DICOM.*volume files \(\.mhd\): give one"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "published"), [("Doe_Jane", "volume-05490c79"), ("1.2.840.99.1", "1.2.840.99.1")])
+def test_a_files_name_is_no_identity_to_publish(tmp_path: Path, name: str, published: str) -> None:
+    volume = read_volume(write(tmp_path / f"{name}.mhd"))
+    assert (volume.series_uid, volume.public_uid, volume.description) == (name, published, published)
+    asked = read_volume(write(tmp_path / f"{name}.mhd"), series_uid="case 7")
+    assert (asked.series_uid, asked.public_uid) == ("case 7", "case 7")
+
+
+def test_int16_arrays_are_read(tmp_path: Path) -> None:
+    values = np.full((12, 10, 9), -1000, np.int16)
+    volume = read(values, np.diag([-1, -1, 2, 1]))
+    assert volume.hu.dtype == np.float32 and (volume.hu == -1000).all()
+    assert Volume(values, np.eye(4), "a").hu.dtype == np.float32

@@ -41,7 +41,8 @@ def check_axes(name: str, place: np.ndarray) -> None:
 
 
 def judged_volume(
-    hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str, notices: Sequence[Notice] = ()
+    hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str, notices: Sequence[Notice] = (),
+    published: str = "",
 ) -> Volume:
     """Volume of voxels and their place, if they can be a chest CT in HU.
 
@@ -50,6 +51,7 @@ def judged_volume(
         affine: (4, 4) index to LPS mm.
         options: ``max_spacing_mm`` and ``min_slices`` count.
         name: stands for a series UID, and for a description.
+        published: stands for the name in results; empty for the name itself.
         notices: found in reading, for the volume's warnings.
 
     Raises:
@@ -72,4 +74,6 @@ def judged_volume(
         raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
     found = [*notices, *describe_grid(affine, hu.shape), *no_air(air_hu(hu[::4, ::4]))]
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
-    return Volume(hu=hu, affine=affine, series_uid=name, description=name, warnings=found)
+    return Volume(
+        hu=hu, affine=affine, series_uid=name, description=published or name, warnings=found, published_uid=published
+    )

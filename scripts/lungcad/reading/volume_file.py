@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volume files that are not DICOM (LUNA16's .mhd, .mha, .nii, .nii.gz, .nrrd), and the one door for any input."""
 
+import hashlib
 import os
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -61,22 +63,50 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None, **l
 
     Args:
         path: where it lies.
-        series_uid: as for :func:`lungcad.dicom.read_series`; no meaning for a volume file.
+        series_uid: as for :func:`lungcad.dicom.read_series`; for a volume file the name of its results.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
     Raises:
         InputError: refused; ``code`` says why.
     """
-    volume = read_volume_file(path, **leniency) if is_volume_file(path) else read_series(path, series_uid, **leniency)
+    if is_volume_file(path):
+        volume = read_volume_file(path, series_uid, **leniency)
+    else:
+        try:
+            volume = read_series(path, series_uid, **leniency)
+        except InputError as error:
+            raise _with_advice(error, Path(path)) from error
     volume.origin = Origin(Path(path), leniency)
     return volume
 
 
-def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
+def _with_advice(error: InputError, path: Path) -> InputError:
+    """Refusal of a folder without DICOM, with what to do where it holds volume files."""
+    if error.code != "E-NO-DICOM" or not os.path.isdir(path):
+        return error
+    suffixes = sorted({suffix for name in os.listdir(path) if (suffix := volume_suffix(name))})
+    advice = f"It holds volume files ({', '.join(suffixes)}): give one of them." if suffixes else error.advice
+    return InputError(error.code, error.message, advice)
+
+
+def published_name(name: str) -> str:
+    """Name of a volume file as results may show it: a UID, else a checksum, since files are named after patients.
+
+    Example:
+        >>> published_name("1.3.6.1.4.1.14519.5.2.1"), published_name("Doe_Jane")
+        ('1.3.6.1.4.1.14519.5.2.1', 'volume-05490c79')
+    """
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){4,}", name) and len(name) <= 64:
+        return name
+    return f"volume-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def read_volume_file(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
     """Read a volume file in HU: the header is judged, and the voxels are taken from where it says.
 
     Args:
         path: a file with one of SUFFIXES.
+        series_uid: name of the results; None for the file's name, which only the results' folder shows.
         **leniency: ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes`` count here.
 
     Returns:
@@ -102,4 +132,5 @@ def read_volume_file(path: str | os.PathLike[str], **leniency: Any) -> Volume:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InputError("E-CORRUPT", f"{label} cannot be read: {reason}.", "Copy the file again.") from error
     name = file.name[: len(file.name) - len(volume_suffix(file))]
-    return judged_volume(hu, header.place, options, name, (*header.notices, *left_over))
+    notices, published = (*header.notices, *left_over), series_uid or published_name(name)
+    return judged_volume(hu, header.place, options, series_uid or name, notices, published)

@@ -23,8 +23,9 @@ class LoadCandidatesd(MapTransform):
         from lungcad.results.candidates import read_findings
 
         d = dict(data)
+        volume = d["scan"].volume
         for key in self.keys:
-            d["findings"] = read_findings(Path(d[key]), d["scan"].volume.series_uid)
+            d["findings"] = read_findings(Path(d[key]), volume.series_uid, volume.public_uid)
         return d
 
 
