@@ -16,7 +16,7 @@ from lungcad.bundle.manifest import sha256_of
 from lungcad.bundle.registry import bundle_root, list_bundles
 from lungcad.checks import hash_key, verify
 from lungcad.console import guarded
-from lungcad.options import switch
+from lungcad.options import true_or_false
 
 
 def write_sha256(root: Path) -> None:
@@ -66,9 +66,9 @@ def main(*bundles: str, schema: str | None = None, inference: bool = True, write
     copy = schema or os.environ.get("LUNGCAD_META_SCHEMA") or (beside if beside.is_file() else None)
     failed = 0
     with quiet(), tempfile.TemporaryDirectory() as work:
-        series, candidates = write_small_series(Path(work)) if switch("inference", inference) else (None, None)
+        series, candidates = write_small_series(Path(work)) if true_or_false("inference", inference) else (None, None)
         for root in roots:
-            if switch("write_hash", write_hash):
+            if true_or_false("write_hash", write_hash):
                 write_sha256(root)
             failed += len(verify(root, Path(copy) if copy else None, Path(work), series, candidates))
     print(f"{len(roots)} bundles, {failed} failed checks")

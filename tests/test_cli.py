@@ -99,6 +99,9 @@ def test_run_hands_over_paths_as_text_and_further_keys(
         (["run", "in", "out", "--series_uid", "1.2"], "unknown option --series_uid"),
         (["run", "in", "out", "--bundle_root", "x"], "unknown option --bundle_root"),
         (["run", "in", "out", "--dataset_dir", "other"], "unknown option --dataset_dir"),
+        (["run", "in", "out", "--run", "[]"], "unknown option --run"),
+        (["run", "in", "out", "--initialize", "[]"], "unknown option --initialize"),
+        (["run", "in", "out", "--threshold", r"'\x24__import__(1)'"], "expression"),
         (["run", "in", "out", "--debug", "maybe"], "expected true or false"),
         (["list", "--json", "maybe"], "expected true or false"),
         (["describe", "nothing"], "error[E-BUNDLE]"),
@@ -152,3 +155,15 @@ def test_inspect_of_nothing_is_bad_input(tmp_path: Path, capsys: pytest.CaptureF
 def test_inspects_a_real_series(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["inspect", str(shared / "data" / "ct" / "LIDC-IDRI-0001")])
     assert "CT" in (row := capsys.readouterr().out.splitlines()[1]) and row.endswith("0.70 x 0.70 x 2.50  usable")
+
+
+def test_help_of_run_is_a_plain_page_with_the_chains_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["run", "--help"])
+    page = capsys.readouterr().out
+    for key in ("--detector", "--reducer", "--characteriser", "--operating_point", "--leniency", "--dicom_results"):
+        assert key in page
+    assert "FIRE" not in page and "GROUP" not in page and "--run" not in page and "_target_" not in page
+    assert max(map(len, page.splitlines())) <= 100 and "volume file in HU" in page
+    cli.main(["run", "--bundle", "lung_nodule_malignancy_mtmrnet", "--help"])
+    assert "--temperature" in capsys.readouterr().out
+    _fails(2, "run", "--help", "--bundle", "nothing")

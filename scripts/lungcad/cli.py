@@ -15,9 +15,10 @@ from fire.decorators import SetParseFns
 
 from lungcad import __version__
 from lungcad.bundle.launch import check_override_values, parse_flags
+from lungcad.bundle.values import PLUMBING
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.options import switch
+from lungcad.options import true_or_false
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
@@ -65,11 +66,12 @@ class Commands:
             debug: show tracebacks.
             overrides: further keys of the bundle's configs/inference.json.
         """
-        from lungcad.bundle.registry import bundle_root, config_keys
+        from lungcad.bundle.registry import bundle_root, read_config
 
         root = bundle_root(bundle)
         values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
-        known = {*config_keys(root)} - {*values, "bundle_root"}
+        hidden = {*values, *PLUMBING, "bundle_root"}
+        known = {key: value for key, value in read_config(root).items() if key not in hidden}
         if series_uid is not None:
             overrides["series_uid"] = series_uid
         if acquisition is not None:
@@ -77,7 +79,7 @@ class Commands:
         check_override_values(overrides, known)
         if choose is not None:
             overrides["series_uid"] = _best_series(input_path, choose, overrides)
-        if switch("debug", debug) and "debug" in known:
+        if true_or_false("debug", debug) and "debug" in known:
             overrides["debug"] = True
 
         from lungcad.bundle.launch import run_bundle
@@ -97,7 +99,7 @@ class Commands:
         from lungcad.dicom import list_series
 
         series = list_series(folder, **_leniency(leniency))
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json([dataclasses.asdict(one) for one in series])
             return
         rows = [
@@ -121,7 +123,7 @@ class Commands:
         from lungcad.bundle.registry import list_bundles
 
         bundles = list_bundles()
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(bundles)
             return
         rows = [
@@ -142,7 +144,7 @@ class Commands:
         from lungcad.bundle.registry import describe
 
         metadata = describe(bundle)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(metadata)
             return
         wanted = (
@@ -179,16 +181,16 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
-        from lungcad.options import positive_numbers, whole
+        from lungcad.options import positive_numbers, whole_number
         from lungcad.scores.submission import as_text, score_submission, write_scores
 
         figures, curve = score_submission(
             submission, annotations, excluded, seriesuids, series_map=series_map, score_column=score_column,
             baseline=baseline, more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan),
-            max_marks=whole("max_marks", max_marks, 0), bootstraps=whole("bootstraps", bootstraps, 1),
+            max_marks=whole_number("max_marks", max_marks, 0), bootstraps=whole_number("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, froc.csv, froc.png")
@@ -211,15 +213,15 @@ class Commands:
             json: print JSON.
             debug: show tracebacks.
         """
-        from lungcad.options import probability, whole
+        from lungcad.options import probability, whole_number
         from lungcad.scores.predictions import as_text, score_predictions, write_scores
 
         figures = score_predictions(
             predictions, baseline=baseline, threshold=probability("threshold", threshold),
-            bins=whole("bins", bins, 1), bootstraps=whole("bootstraps", bootstraps, 1),
+            bins=whole_number("bins", bins, 1), bootstraps=whole_number("bootstraps", bootstraps, 1),
         )  # fmt: skip
         write_scores(output_dir, figures)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, reliability.png")
@@ -239,7 +241,7 @@ class Commands:
 
         paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
         figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)
-        if switch("json", json):
+        if true_or_false("json", json):
             _print_json(figures)
         else:
             names = "relatedness.json, relatedness.md, tsne_discarded.png, tsne_all.png"
@@ -263,6 +265,11 @@ def _dispatch(arguments: list[str]) -> None:
         near = difflib.get_close_matches(arguments[0], commands, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Run lungcad without arguments for help."
         raise InputError("E-USAGE", f"unknown command: {arguments[0]} (expected {', '.join(commands)}).", hint)
+    if arguments[0] == "run" and {"-h", "--help"} & set(arguments):
+        from lungcad.bundle.run_help import run_help
+
+        print(run_help(parse_flags(arguments).get("bundle", "lung_nodule_cad")))
+        return
     if {"-h", "--help"} & set(arguments):
         arguments = [arguments[0], "--", "--help"]  # the form that fire answers with exit code 0
     fire.Fire(Commands(), command=arguments, name="lungcad")

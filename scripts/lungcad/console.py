@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user sees while a run goes on: one-line errors with exit codes, stage times, a table of findings.
+"""Terminal output of a run: one-line errors with exit codes, stage times, a table of findings.
 
 Results go to stdout, everything else to stderr. Nothing here prints a path that was read: folders are often named
 after patients.
@@ -7,7 +7,9 @@ after patients.
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,27 +17,68 @@ from typing import Any, TypeVar
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
+from lungcad.printable import printable
 from lungcad.volume import Volume
 
 T = TypeVar("T")
 
-EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_TERMINATED = 1, 2, 130, 141, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM as an exception, so that what was begun is taken back as for Ctrl-C."""
 
 
 def guarded(function: Callable[..., T], *args: Any, debug: bool | str = False) -> T:
     """Call ``function(*args)``; let a failure end the process with one line on stderr.
 
     Bad input (an :class:`InputError`, also one that a library has wrapped in its own exception) exits with 2, any
-    other exception, a bug, with 1. With ``debug`` (True, or ``"true"`` as from a command line) the traceback
+    other exception, a bug, with 1; Ctrl-C with 130, SIGTERM with 143, and output that nobody reads any more
+    (``lungcad inspect | head``) with 141. With ``debug`` (True, or ``"true"`` as from a command line) the traceback
     comes first.
     """
+    print_any_text()
+    terminate_like_interrupt()
     try:
-        return function(*args)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        result = function(*args)
+        sys.stdout.flush()
+        return result
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        raise SystemExit(EXIT_NO_READER) from None
+    except (KeyboardInterrupt, Terminated) as end:
+        raise SystemExit(_tell_end(end)) from None
     except Exception as error:
         raise SystemExit(tell_error(error, debug)) from error
+
+
+def print_any_text() -> None:
+    """Let a terminal that knows ASCII only show other characters as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def terminate_like_interrupt() -> None:
+    """Turn SIGTERM into :class:`Terminated` in this process, not in those that it forks."""
+    owner = os.getpid()
+
+    def handle(number: int, _: Any) -> None:
+        if os.getpid() == owner:
+            raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    free = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if free:
+        signal.signal(signal.SIGTERM, handle)
+
+
+def _tell_end(end: BaseException) -> int:
+    """Print why a process ends that was stopped from outside; return the exit code."""
+    interrupted = isinstance(end, KeyboardInterrupt)
+    print("interrupted" if interrupted else "terminated", file=sys.stderr)
+    return EXIT_INTERRUPTED if interrupted else EXIT_TERMINATED
 
 
 def tell_error(error: BaseException, debug: bool | str = False) -> int:
@@ -48,7 +91,7 @@ def tell_error(error: BaseException, debug: bool | str = False) -> int:
         return EXIT_BAD_INPUT
     while error.__cause__ is not None:  # MONAI wraps what went wrong in what it was about to evaluate
         error = error.__cause__
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    what = printable(f"{type(error).__name__}: {error}", 300)
     print(f"internal error {what}; run with --debug true for the traceback", file=sys.stderr)
     return EXIT_BUG
 
@@ -56,15 +99,19 @@ def tell_error(error: BaseException, debug: bool | str = False) -> int:
 def one_line_errors(debug: bool | str = False) -> None:
     """Let every failure of this process end it as :func:`guarded` does, wherever in MONAI it is raised.
 
-    The first line of a bundle's ``initialize``: what a config refers to is built outside any call that could guard it.
+    Called first in a bundle's ``run``: what a config refers to is built outside any call that could guard it.
     """
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else tell_error(error, debug)
-        sys.stdout.flush()
+        stopped = isinstance(error, KeyboardInterrupt | Terminated)
+        code = _tell_end(error) if stopped else tell_error(error, debug)
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)  # an exception hook cannot choose the exit code otherwise
 
+    print_any_text()
+    terminate_like_interrupt()
     sys.excepthook = hook
 
 
@@ -102,7 +149,7 @@ class StageClock:
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator["StageClock"]:
-        """Time a stage; what its body sets as ``note`` stands in its line. A stage that fails prints nothing."""
+        """Time a stage; ``note``, if its body sets it, stands in its line. A stage that fails prints nothing."""
         self.note = ""
         start = time.perf_counter()
         yield self
@@ -112,7 +159,7 @@ class StageClock:
 
 
 def bar(steps: Iterable[T], name: str, unit: str) -> Iterable[T]:
-    """Iterate with a progress bar that vanishes at the end; none where stderr is not a terminal."""
+    """Iterable with a progress bar that vanishes at the end; none where stderr is not a terminal."""
     from tqdm import tqdm
 
     iterated: Iterable[T] = tqdm(steps, desc=name, unit=unit, file=sys.stderr, leave=False, disable=None)
@@ -120,7 +167,7 @@ def bar(steps: Iterable[T], name: str, unit: str) -> Iterable[T]:
 
 
 def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, output: str) -> str:
-    """Tell what runs on what, in five lines.
+    """Describe what runs on which scan, in five lines.
 
     Args:
         volume: the series that was read.
@@ -135,7 +182,7 @@ def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, out
         "lungcad": f"{__version__}  (research use only, not a medical device)",
         "bundles": ", ".join(f"{name} {version}" for name, version in bundles.items()),
         "device": device,
-        "series": f"{volume.description or volume.series_uid}, {volume.hu.shape[2]} slices, "
+        "series": f"{printable(volume.description or volume.series_uid, 100)}, {volume.hu.shape[2]} slices, "
         f"{x:.2f} x {y:.2f} x {z:.2f} mm",
         "output": output,
     }
@@ -143,7 +190,7 @@ def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, out
 
 
 def findings_table(findings: Sequence[Finding], summary: str) -> str:
-    """Align findings under a line of column names; an unknown value is a dash. ``summary`` is the first line.
+    """Table of findings under a line of column names and the summary; an unknown value is a dash.
 
     Malignancy has a column where any finding has one.
     """

@@ -1,32 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values given on the command line: what fire made of them, checked."""
+"""Checks of values given on the command line, after fire has read them."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from lungcad.errors import InputError
+from lungcad.printable import printable
 
 
-def whole(name: str, value: Any, least: int) -> int:
+def whole_number(name: str, value: Any, least: int) -> int:
     """Whole number of at least ``least``; raises InputError E-USAGE for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError("E-USAGE", f"--{name} is {value} (expected a whole number from {least}).")
     return value
 
 
-def switch(name: str, value: Any) -> bool:
-    """A config's key that is true or false, in any case; raises InputError E-CONFIG for any other word."""
+def true_or_false(name: str, value: Any) -> bool:
+    """Value of a config's key that is true or false, in any case; raises InputError E-CONFIG for any other word."""
     word = str(value).lower()
     if word not in ("true", "false"):
-        raise InputError("E-CONFIG", f"{name} is {value} (expected true or false).")
+        raise InputError("E-CONFIG", f"{name} is {printable(value, 80)} (expected true or false).")
     return word == "true"
 
 
+def text_or_none(name: str, value: Any) -> str | None:
+    """Value of a config's key that is a word or null; raises InputError E-CONFIG for lists, numbers and switches."""
+    if value is not None and not isinstance(value, str):
+        raise InputError("E-CONFIG", f"{name} is {printable(value, 80)} (expected text).")
+    return value
+
+
+def options_by_name(name: str, value: Any) -> Mapping[str, Any]:
+    """Value of a config's key that is a set of options; null is none; raises InputError E-CONFIG for anything else."""
+    if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
+        example = "Such as \"{'max_spacing_mm': 7}\"."
+        raise InputError("E-CONFIG", f"{name} is {printable(value, 80)} (expected options by name).", example)
+    return value or {}
+
+
+def thresholds_by_name(name: str, value: Any) -> Mapping[str, float]:
+    """Least probabilities by name of the operating point; raises InputError E-CONFIG for anything else."""
+    for point, threshold in options_by_name(name, value).items():
+        if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+            text = f"{name} of {printable(point, 40)} is {printable(threshold, 80)} (expected a number from 0 to 1)."
+            raise InputError("E-CONFIG", text)
+    return value or {}
+
+
 def check_operating_point(name: str, thresholds: Mapping[str, float]) -> None:
-    """Raise InputError E-CONFIG where no threshold has that name."""
-    if name not in thresholds:
-        raise InputError("E-CONFIG", f"unknown operating point: {name} (expected {', '.join(thresholds)}).")
+    """Refuse a name that no threshold has; raises InputError E-CONFIG."""
+    if not isinstance(name, str) or name not in thresholds:
+        known = ", ".join(thresholds)
+        raise InputError("E-CONFIG", f"unknown operating point: {printable(name, 80)} (expected {known}).")
 
 
 def probability(name: str, value: Any) -> float:

@@ -140,6 +140,9 @@ def _lines(path: str | Path, name: str) -> list[tuple[int, list[str]]]:
         raise InputError("E-TABLE", f"{name}: not readable: {error.strerror or error}.", "Give a CSV file.") from error
     except (UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
         raise InputError("E-TABLE", f"{name}: not a table: {error}.", "Give a CSV file in UTF-8.") from error
+    if ";" in header and "," not in header and "\t" not in header:
+        raise InputError("E-TABLE", f"{name}: cells are separated by ; (expected commas or tabs).",
+                         "Export it with commas and decimal points.")  # fmt: skip
     if not lines:
         raise InputError("E-TABLE", f"{name} is empty (expected at least a header).", "Is this the right file?")
     return lines

@@ -74,6 +74,7 @@ class Volume:
         description: text about the series that may be printed; never a patient's name or id.
         warnings: warnings and notes about faults that were accepted.
         origin: source that it was read from; None for an array.
+        published_uid: name that stands for ``series_uid`` in results; empty where that may be published itself.
     """
 
     hu: np.ndarray
@@ -86,6 +87,15 @@ class Volume:
     description: str = ""
     warnings: list[Notice] = field(default_factory=list)
     origin: Origin | None = field(default=None, repr=False, compare=False)
+    published_uid: str = ""
+
+    def __post_init__(self) -> None:
+        self.hu = np.asarray(self.hu, dtype=np.float32)  # everything behind counts on it
+
+    @property
+    def public_uid(self) -> str:
+        """Name of the series in results: its UID, or what stands for a file's name."""
+        return self.published_uid or self.series_uid
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

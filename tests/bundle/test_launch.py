@@ -8,7 +8,13 @@ import pytest
 from small_cases import ROOT
 
 from lungcad import InputError
-from lungcad.bundle.launch import MONAI_ARGUMENTS, check_command_line, check_override_values, parse_flags
+from lungcad.bundle.launch import (
+    MONAI_ARGUMENTS,
+    check_command_line,
+    check_override_values,
+    check_references,
+    parse_flags,
+)
 from lungcad.console import find_input_error
 
 KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
@@ -58,6 +64,10 @@ def test_names_the_nearest_key() -> None:
         ["--_meta_", "1"],
         ["--output_dir", "$print(1)"],
         ["--output_dir", "@dataset_dir"],
+        ["--device", r"'\x24__import__(\'os\')'"],
+        ["--device", r"['\x24import os']"],
+        ["--device", r"{'\x5ftarget_': 'os.system'}"],
+        ["--device", r"('a', {'b': ['\u0024x']})"],
     ],
 )
 def test_refuses_code(argv: list[str]) -> None:
@@ -139,3 +149,74 @@ def test_names_reach_the_bundle_as_they_are_or_not_at_all(
 def test_flags_pair_up_as_fire_does() -> None:
     argv = ["run", "--a", "1", "--b=2=3", "--c", "--d-e", "-5", "-f", "x", "--", "--g"]
     assert parse_flags(argv) == {"a": "1", "b": "2=3", "c": "True", "d_e": "-5", "f": "x"}
+
+
+def test_a_folder_with_a_percent_sign_is_no_code() -> None:
+    check_override_values({"dataset_dir": "50 % dose", "output_dir": "a, $5 (b)"}, KEYS)
+
+
+CONFIG = {
+    "run": ["$check_command_line()"], "initialize": [], "threshold": 0.5, "debug": False, "spacing_mm": [1.0, 1.0, 1.0],
+    "leniency": {}, "operating_point": "balanced", "series_uid": None, "device": "$torch.device('cpu')",
+    "network_def": {"_target_": "Net"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("run", "[]"), ("initialize", "['a']"), ("threshold", "[]"), ("threshold", "high"), ("threshold", "True"),
+        ("leniency", "7"), ("leniency", "[]"), ("spacing_mm", "1"), ("operating_point", "[]"), ("debug", "{}"),
+        ("operating_point", {"a": 1}), ("debug", 3.5),
+    ],
+)  # fmt: skip
+def test_values_of_another_kind_are_refused(key: str, value: object) -> None:
+    with pytest.raises(InputError, match="E-CONFIG"):
+        check_override_values({key: value}, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("threshold", "1"), ("threshold", 0.25), ("leniency", "{'max_spacing_mm': 7}"), ("spacing_mm", "[2, 2, 2]"),
+        ("operating_point", "sensitive"), ("debug", "true"), ("debug", True), ("series_uid", "1.2.3"),
+        ("device", "cuda:1"), ("leniency", "None"),
+    ],
+)  # fmt: skip
+def test_values_of_the_configs_kind_pass(key: str, value: object) -> None:
+    check_override_values({key: value}, CONFIG)
+
+
+def test_a_training_config_alone_is_told_what_is_missing() -> None:
+    for configs in sorted((ROOT / "bundles").glob("*/configs")):
+        inference = json.loads((configs / "inference.json").read_text())
+        check_references(inference)
+        if (configs / "train.json").is_file():
+            training = json.loads((configs / "train.json").read_text())
+            check_references(inference | training)
+            with pytest.raises(InputError, match=r"E-CONFIG.*network_def.*inference\.json"):
+                check_references(training)
+
+
+@pytest.mark.slow
+def test_monais_load_is_told_what_is_missing_and_works_with_the_other_config() -> None:
+    import monai.bundle
+
+    name, folder = "lung_nodule_detection_dou2017", str(ROOT / "bundles")
+    with pytest.raises(RuntimeError) as caught:
+        monai.bundle.load(name, bundle_dir=folder)
+    refusal = find_input_error(caught.value)
+    assert refusal is not None and "workflow_type='inference'" in refusal.advice
+    assert monai.bundle.load(name, bundle_dir=folder, workflow_type="inference") is not None
+
+
+def test_a_missing_bundle_root_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json"
+    argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", str(config), "--dataset_dir", "x"]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"bundle_root is \..*Add --bundle_root .*lung_nodule_cad"):
+        check_command_line()
+    monkeypatch.setattr(sys, "argv", [*argv, "--bundle_root", str(config.parents[1])])
+    check_command_line()

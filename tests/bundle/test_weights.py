@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,16 @@ def test_a_training_starts_from_weights_but_for_what_is_to_be_fresh(weights: Pat
         initialised(new, str(weights), CPU)
     with pytest.raises(RuntimeError):
         initialised(new, str(weights), CPU, partial=True)  # the file lacks nothing, it has other shapes
+
+
+def test_weights_that_expand_in_memory_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, path)
+    with pytest.raises(InputError, match=r"E-WEIGHTS.*exhaust memory"):
+        load_state(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data/0", bytes(1 << 24))
+    with pytest.raises(InputError, match=r"E-WEIGHTS.*exhaust memory"):
+        load_state(path)
+    torch.save({"a": torch.ones(1000, dtype=torch.float16)}, path)
+    assert load_state(path)["a"].sum() == 1000

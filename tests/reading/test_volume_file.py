@@ -2,6 +2,7 @@
 """Volume files that are not DICOM."""
 
 import gzip
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from dicom_phantom import field_error_hu, field_hu
 from scipy.spatial.transform import Rotation
 
 from lungcad.errors import InputError
+from lungcad.reading import read
 from lungcad.reading.volume_file import read_volume
+from lungcad.volume import Volume
 
 
 def write(
@@ -319,3 +322,154 @@ def test_real_nifti(shared: Path) -> None:
     volume = read_volume(shared / "data" / "lungs" / "LCTSC-Test-S1-101.nii.gz")
     assert volume.spacing_mm == pytest.approx((1.0, 1.0, 1.0), abs=1e-3)
     assert volume.hu.min() >= -1024 and volume.hu.shape[2] > 100
+
+
+def with_pixels(path: Path, values: np.ndarray, compressed: bool = False) -> Path:
+    image = sitk.GetImageFromArray(values.transpose(2, 1, 0))
+    image.SetSpacing((0.8, 0.8, 1.5))
+    sitk.WriteImage(image, str(path), useCompression=compressed)
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("name", ["a.mhd", "a.mha", "a.nrrd", "a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])
+def test_every_pixel_type_reads_as_itk_reads_it(tmp_path: Path, name: str, kind: str, compressed: bool) -> None:
+    limits = (-100, 100) if kind[1] == "1" else (-1000, 1500)
+    low = 0 if kind[0] == "u" else limits[0]
+    values = np.random.default_rng(1).integers(low, limits[1], (12, 10, 9)).astype(kind)
+    path = with_pixels(tmp_path / name, values, compressed)
+    assert np.array_equal(read_volume(path).hu, np.asarray(values, np.float32))
+
+
+@pytest.mark.parametrize(("old", "new"), [("endian: little", "endian: big"), ("OrderMSB = False", "OrderMSB = True")])
+def test_big_endian(tmp_path: Path, old: str, new: str) -> None:
+    values = np.random.default_rng(1).integers(-1000, 1500, (12, 10, 9)).astype("i2")
+    path = with_pixels(tmp_path / ("a.nrrd" if "endian" in old else "a.mha"), values.byteswap())
+    assert np.array_equal(read_volume(edited(path, old, new)).hu, values.astype(np.float32))
+
+
+def test_a_nifti_rescale_is_applied(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 2500, (12, 10, 9)).astype("i2")
+    path = with_pixels(tmp_path / "a.nii", values)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([0.5, -1000], "<f4").tobytes()
+    path.write_bytes(content)
+    assert np.array_equal(read_volume(path).hu, (values * 0.5 - 1000).astype(np.float32))
+    content[112:120] = np.array([np.nan, np.nan], "<f4").tobytes()  # as nibabel writes where there is none
+    path.write_bytes(content)
+    assert np.array_equal(read_volume(path).hu, values.astype(np.float32))
+    content[112:120] = np.array([1, np.inf], "<f4").tobytes()
+    path.write_bytes(content)
+    assert refused_as(path) == "E-TAG-VALUE"
+
+
+@pytest.mark.parametrize("size", ["1", "99999999", None])
+def test_compressed_pixels_need_no_stated_length(tmp_path: Path, size: str | None) -> None:
+    path = write(tmp_path / "a.mha", compressed=True)
+    content = path.read_bytes()
+    start = content.index(b"CompressedDataSize")
+    line = content[start : content.index(b"\n", start) + 1]
+    stated = b"" if size is None else f"CompressedDataSize = {size}\n".encode()
+    path.write_bytes(content.replace(line, stated))
+    assert field_error_hu(read_volume(path)) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("ElementDataFile = LOCAL", "ElementDataFile\t= ../../secret.raw\nElementDataFile = LOCAL", "E-ARCHIVE"),
+        ("ElementDataFile = LOCAL", "HeaderSize = 5\nElementDataFile = LOCAL", "E-TAG-VALUE"),
+        ("DimSize = 30", "DimSize = 31", "E-CORRUPT"),
+        ("DimSize = 30", "DimSize = 29", "E-CORRUPT"),
+        ("DimSize = 30 36 20", "DimSize = 900000 36 20", "E-CORRUPT"),
+        ("DimSize = 30 36 20", "DimSize = 999999 999999 999999", "E-SIZE"),
+        ("DimSize = 30", "DimSize = 1e1", "E-TAG-VALUE"),
+        ("DimSize = 30", "DimSize = 99999999999999999999", "E-TAG-VALUE"),
+        ("DimSize = 30 36 20", "DimSize = 30 36 20\nDimSize = 20 36 30", "E-TAG-VALUE"),
+        ("ElementType = MET_FLOAT", "ElementType = MET_FLOAT_ARRAY", "E-NOT-CT"),
+        ("BinaryDataByteOrderMSB = False", "BinaryDataByteOrderMSB = Folse", "E-TAG-VALUE"),
+        ("BinaryData = True", "BinaryData = False", "E-TAG-VALUE"),
+        ("ElementSpacing = 0", "ElementSpacing = 1e9", "E-TAG-VALUE"),
+        ("Offset = -", "Offset = -9e9", "E-TAG-VALUE"),
+        ("NDims = 3", "NDims = 3\nElementToIntensityFunctionSlope = 2", "E-TAG-VALUE"),
+    ],
+)
+def test_headers_that_readers_take_differently_are_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
+    assert refused_as(edited(write(tmp_path / "a.mha"), old, new)) == code
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd"])
+def test_a_small_file_never_expands_to_gigabytes(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, compressed=True)
+    content = path.read_bytes()
+    content = content.replace(b"30 36 20", b"1000 1000 1000")
+    path.write_bytes(content[:1300])
+    assert refused_as(path) == "E-SIZE"
+
+
+def test_what_a_header_leaves_open_is_said(tmp_path: Path) -> None:
+    path = edited(write(tmp_path / "a.mha"), "BinaryDataByteOrderMSB = False\n", "")
+    volume = read_volume(edited(path, "TransformMatrix", "Comment"))
+    assert [notice.code for notice in volume.warnings if notice.code == "W-HEADER"] == ["W-HEADER"]
+    assert field_error_hu(volume) < 0.01
+
+
+@pytest.mark.parametrize(("end", "code"), [(b"", ""), (bytes(7), "W-HEADER"), (bytes(4 * 36 * 20), "E-CORRUPT")])
+def test_bytes_behind_the_pixels(tmp_path: Path, end: bytes, code: str) -> None:
+    path = write(tmp_path / "a.nii")
+    path.write_bytes(path.read_bytes() + end)
+    if code == "E-CORRUPT":
+        assert refused_as(path) == code
+    else:
+        volume = read_volume(path)
+        assert field_error_hu(volume) < 0.01
+        assert {n.code for n in volume.warnings if n.code == "W-HEADER"} == {code} - {""}
+
+
+def test_pixels_at_the_end_of_a_file_of_their_own(tmp_path: Path) -> None:
+    path = edited(write(tmp_path / "a.mhd"), "NDims = 3", "NDims = 3\nHeaderSize = -1")
+    (tmp_path / "a.raw").write_bytes(b"words before" + (tmp_path / "a.raw").read_bytes())
+    assert field_error_hu(read_volume(path)) < 0.01
+
+
+def test_no_name_of_a_file_is_told_in_a_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "Doe_Jane.nii"
+    path.write_text("no image")
+    with pytest.raises(InputError) as caught:
+        read_volume(path)
+    assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.shared_data
+def test_the_case_without_a_compressed_size(shared: Path, tmp_path: Path) -> None:
+    with tarfile.open(shared / "data" / "cases" / "folders.tar.xz") as archive:
+        for name in ("v", "truth"):
+            archive.extract(f"folders/mha_no_compressed_size/{name}.mha", tmp_path, filter="data")
+    folder = tmp_path / "folders" / "mha_no_compressed_size"
+    assert np.array_equal(read_volume(folder / "v.mha").hu, read_volume(folder / "truth.mha").hu)
+    assert np.array_equal(
+        read_volume(folder / "truth.mha").hu,
+        np.maximum(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "truth.mha"))).transpose(2, 1, 0), -1024),
+    )
+
+
+def test_a_folder_of_volume_files_is_told_to_give_one(tmp_path: Path) -> None:
+    write(tmp_path / "a.mhd")
+    with pytest.raises(InputError, match=r"E-NO-DICOM.*volume files \(\.mhd\): give one"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "published"), [("Doe_Jane", "volume-05490c79"), ("1.2.840.99.1", "1.2.840.99.1")])
+def test_a_files_name_is_no_identity_to_publish(tmp_path: Path, name: str, published: str) -> None:
+    volume = read_volume(write(tmp_path / f"{name}.mhd"))
+    assert (volume.series_uid, volume.public_uid, volume.description) == (name, published, published)
+    asked = read_volume(write(tmp_path / f"{name}.mhd"), series_uid="case 7")
+    assert (asked.series_uid, asked.public_uid) == ("case 7", "case 7")
+
+
+def test_int16_arrays_are_read(tmp_path: Path) -> None:
+    values = np.full((12, 10, 9), -1000, np.int16)
+    volume = read(values, np.diag([-1, -1, 2, 1]))
+    assert volume.hu.dtype == np.float32 and (volume.hu == -1000).all()
+    assert Volume(values, np.eye(4), "a").hu.dtype == np.float32

@@ -140,12 +140,12 @@ def test_failure_midway_leaves_nothing_where_nothing_was(tmp_path: Path, monkeyp
 
 def test_new_result_replaces_the_earlier_one_as_a_whole(tmp_path: Path) -> None:
     def more(folder: Path, result: Result) -> None:
-        (folder / "sr.dcm").write_text(result.summary)
+        (folder / "nodules.sr.dcm").write_text(result.summary)
 
     folder = write_results(tmp_path, ball_volume(), some_findings(), **RUN, also=[more])
-    assert json.loads((folder / "nodules.json").read_text())["summary"] == (folder / "sr.dcm").read_text()
+    assert json.loads((folder / "nodules.json").read_text())["summary"] == (folder / "nodules.sr.dcm").read_text()
     folder = write_results(tmp_path, ball_volume(), [], **RUN)
-    assert read_findings(folder / "nodules.json") == [] and not (folder / "sr.dcm").exists()
+    assert read_findings(folder / "nodules.json") == [] and not (folder / "nodules.sr.dcm").exists()
 
 
 def test_never_replaces_a_folder_of_somebody_else(tmp_path: Path) -> None:

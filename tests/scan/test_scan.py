@@ -139,3 +139,25 @@ def test_looks_at_volumes_that_torch_cannot() -> None:
     other = Scan(Volume(hu, affine, "view"))
     center = to_world(affine, [20, 18, 11])
     torch.testing.assert_close(other.crop(center, (7, 7, 7), (1, 1, 1)), plain.crop(center, (7, 7, 7), (1, 1, 1)))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (-1, -1, -1)])
+def test_the_same_scan_is_the_same_however_it_is_stored(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    from lungcad.phantom import SIZES, make_phantom
+    from lungcad.volume import Volume
+
+    hu, affine, _ = make_phantom(**SIZES["small"])
+    hu = np.asarray(hu, np.float32)[:-1, :, 1:]  # no whole number of blocks
+    stored, turned = hu.transpose(order), affine[:, [*order, 3]].copy()
+    for axis, sign in enumerate(signs):
+        if sign < 0:
+            stored = np.flip(stored, axis)
+            turned[:3, 3] += turned[:3, axis] * (stored.shape[axis] - 1)
+            turned[:3, axis] *= -1
+    as_made, other = Scan(Volume(hu, affine, "a")), Scan(Volume(np.ascontiguousarray(stored), turned, "a"))
+    assert np.array_equal(as_made.lungs.mask, other.lungs.mask)
+    assert np.allclose(as_made.lungs.affine, other.lungs.affine, atol=1e-9)
+    one, two = as_made.grid((1.5, 1.5, 2.0)), other.grid((1.5, 1.5, 2.0))
+    assert one.hu.shape == two.hu.shape and (one.hu - two.hu).abs().max() < 0.01
+    assert bool((one.lungs == two.lungs).all())

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch of a bundle, and the check of command-line overrides: only existing keys, only plain values.
+"""Checks of what a command line changes in a bundle's config: only keys that exist, only plain values of their kind.
 
 ``python -m monai.bundle run`` takes any ``--key value``: a misspelt key is silently ignored, and a value that begins
 with ``$`` is evaluated as Python. For a program that hospitals point at data, both are refused.
 """
 
 import difflib
+import json
 import logging.config
 import re
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.manifest import check_pack
+from lungcad.bundle.values import carries_code, check_kind
 from lungcad.console import one_line_errors
 from lungcad.errors import InputError
 
@@ -24,21 +26,21 @@ MONAI_ARGUMENTS = (
 )  # fmt: skip
 """Arguments of ``monai.bundle.run`` and its ConfigWorkflow (MONAI 1.6), besides a config's keys."""
 
-_EXPRESSION = re.compile(r"""(^|[\[\](){},:=\s'"])[$%]|^@""")
-"""Marks of an expression: ``$`` (Python) or ``%`` (a piece of another file) where a string begins, also within a list
-or dict; ``@`` (another key) where the value begins."""
+MONAI_PROGRAM = ("monai", "bundle", "__main__.py")
+"""End of the path of the program ``python -m monai.bundle``."""
 
 _ONE_NAME = re.compile(r"(dataset|output|run|bundles)_dir|bundle_root")
 """Keys that hold a single name."""
 
 _NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from|series_uid")
-"""Keys that hold a name, a list of names or None."""
+"""Keys that hold one name; and keys that may also hold a list of names, or None."""
 
 
 def check_command_line() -> None:
     """Check a command line of ``python -m monai.bundle run``: no altered pack, no unknown override, none with code.
 
-    This is the first line of a bundle's ``run``. From here on a failure ends the process with one line.
+    The first line of a bundle's ``run``, or of a training's ``initialize``. From here on a failure ends the process
+    with one line.
 
     It stands in ``run``, not in ``initialize``, because MONAI puts the bundle's folder, where a packed bundle has its
     lungcad, on Python's path between the two. It refers to nothing in the config, because a reference would evaluate
@@ -50,16 +52,20 @@ def check_command_line() -> None:
         InputError: E-CONFIG; E-WEIGHTS.
     """
     program = Path(sys.argv[0]).parts[-3:]
-    flags = parse_flags(sys.argv[1:]) if program == ("monai", "bundle", "__main__.py") else {}
-    one_line_errors(flags.get("debug", False))
+    flags = parse_flags(sys.argv[1:]) if program == MONAI_PROGRAM else {}
+    if program == MONAI_PROGRAM:
+        one_line_errors(flags.get("debug", False))
     _silence_optional_decoder()
     files = config_files(flags.get("config_file", "[]"))
     check_pack(bundle_of(file) for file in files)
     if files:
         from monai.bundle import ConfigParser
 
-        check_override_values(flags, {*ConfigParser.load_config_files(files), *MONAI_ARGUMENTS})
+        config = ConfigParser.load_config_files(files)
         _check_names(flags)
+        check_override_values(flags, dict.fromkeys(MONAI_ARGUMENTS) | config)
+        check_bundle_root(flags, config, files)
+    check_references(_config_in_use())
 
 
 def config_files(config_file: str) -> list[str]:
@@ -76,31 +82,34 @@ def bundle_of(config_file: str) -> Path:
     return folder.parent if folder.name == "configs" else folder
 
 
-def check_override_values(overrides: Mapping[str, Any], config_keys: Iterable[str]) -> None:
+def check_override_values(overrides: Mapping[str, Any], config: Mapping[str, Any] | Iterable[str]) -> None:
     """Refuse ``--key value`` pairs that the config does not know, that carry code or that MONAI would alter.
 
     Args:
         overrides: values by key.
-        config_keys: keys that may be given, such as the config's top-level keys. A nested id (``detect::threshold`` or
-            ``detect#threshold``) is accepted where its first part is.
+        config: keys that may be given, such as the config's top level; with its values, a value of another kind is
+            refused too. A nested id (``detect::threshold`` or ``detect#threshold``) is known where its first part is.
 
     Raises:
         InputError: E-CONFIG.
     """
-    allowed = {key for key in config_keys if not key.startswith("_")}
+    config = config if isinstance(config, Mapping) else dict.fromkeys(config)
+    allowed = {key for key in config if not key.startswith("_")}
     for key, value in overrides.items():
         parts = re.split(r"::|#", key.removeprefix("+"))
         if parts[0] not in allowed:
             near = difflib.get_close_matches(parts[0], sorted(allowed), n=1, cutoff=0.5)
             hint = f"Did you mean --{near[0]}?" if near else f"Known: {', '.join(sorted(allowed))}."
             raise InputError("E-CONFIG", f"unknown option --{key} (expected a key of the bundle's config).", hint)
-        plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
         check_hash(key, value)
-        if not plain_id or _EXPRESSION.search(str(value)) or "_target_" in str(value):
+        plain_id = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", part) for part in parts)
+        if not plain_id or carries_code(value):
             raise InputError(
                 "E-CONFIG", f"--{key} carries an expression (expected a plain value).",
                 "Put expressions into a config file of your own and add it to --config_file.",
             )  # fmt: skip
+        if len(parts) == 1:
+            check_kind(key, value, config[parts[0]])
 
 
 def check_hash(key: str, value: Any) -> None:
@@ -146,6 +155,41 @@ def _silence_optional_decoder() -> None:
     """Keep MONAI from warning that a GPU decoder for DICOM is not installed: our own reader needs none."""
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+def check_bundle_root(flags: Mapping[str, str], config: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Refuse a bundle's config without the folder of the bundle, where its weights lie.
+
+    Raises:
+        InputError: E-CONFIG, with the option to add.
+    """
+    bundle, root = bundle_of(files[0]), str(flags.get("bundle_root", config.get("bundle_root", "")))
+    if (bundle / "configs" / "metadata.json").is_file() and root and not (Path(root) / "configs").is_dir():
+        text = f"bundle_root is {root}, where there is no bundle (expected the folder above configs)."
+        raise InputError("E-CONFIG", text, f"Add --bundle_root {bundle}.")
+
+
+def check_references(config: Mapping[str, Any]) -> None:
+    """Refuse a config that refers to keys which it does not have, such as a train.json without its inference.json.
+
+    Raises:
+        InputError: E-CONFIG, with the keys.
+    """
+    needed = dict.fromkeys(re.findall(r"@([A-Za-z]\w*)", json.dumps(dict(config), default=str)))
+    if missing := [key for key in needed if key not in config]:
+        text = f"the config has no {', '.join(missing)} (expected: it lies over the bundle's inference.json)."
+        advice = "Give --config_file \"['configs/inference.json','configs/train.json']\", or workflow_type='inference'."
+        raise InputError("E-CONFIG", text, f"{advice[:-1]} to monai.bundle.load.")
+
+
+def _config_in_use() -> Mapping[str, Any]:
+    """Config of MONAI's workflow that is evaluating us; empty without one. No argument may refer to it."""
+    from monai.bundle import ConfigWorkflow
+
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if isinstance(workflow := frame.f_locals.get("self"), ConfigWorkflow):
+            return dict(workflow.parser.config)
+    return {}
 
 
 def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:

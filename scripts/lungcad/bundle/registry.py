@@ -124,9 +124,14 @@ def describe(name: str, folder: str | Path | None = None) -> dict[str, Any]:
     return read_metadata(bundle_root(name, folder))
 
 
+def read_config(root: Path) -> dict[str, Any]:
+    """Return a bundle's inference.json; InputError E-BUNDLE if it is no JSON."""
+    return _json(root / "configs" / "inference.json")
+
+
 def config_keys(root: Path) -> list[str]:
     """Top-level keys of a bundle's inference.json."""
-    return list(_json(root / "configs" / "inference.json"))
+    return list(read_config(root))
 
 
 def _short(name: str | None) -> str:
@@ -144,7 +149,7 @@ def _metadata(root: Path) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         what = f"{path.parents[1].name}/configs/{path.name}: {error}."
         raise InputError("E-BUNDLE", what, "Restore the file from the repository.") from error
     return document

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading of weights: data from outside, checked before they are used."""
 
+import contextlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from torch import nn
 from lungcad.bundle.manifest import sha256_of
 from lungcad.errors import InputError
 
+MOST_PER_BYTE = 4
+"""Bytes of values for each byte of the file, above which it is no honest one; tensors may share their values."""
 _ADVICE = "Get the bundle's models/model.pt again."
 
 
@@ -28,18 +32,32 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, torch.T
         raise InputError("E-WEIGHTS", f"no weights at {path.parent.name}/{path.name}.", _ADVICE)
     if sha256 is not None and sha256_of(path) != sha256:
         raise InputError("E-WEIGHTS", f"weights altered: {path.name} has not the SHA-256 of metadata.json.", _ADVICE)
+    _refuse_packed(path)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         plain = all(isinstance(value, torch.Tensor) for value in state.values())
+        values = sum(value.numel() * value.element_size() for value in state.values()) if plain else 0
     except Exception as error:
         what = f"{path.name} is no plain state dict: {type(error).__name__}."
         raise InputError("E-WEIGHTS", what, _ADVICE) from error
     if not plain:
         raise InputError("E-WEIGHTS", f"{path.name} holds more than tensors.", _ADVICE)
+    if values > MOST_PER_BYTE * path.stat().st_size:
+        what = f"{path.name} holds {values} bytes of values in {path.stat().st_size} bytes."
+        raise InputError("E-WEIGHTS", what, "Do not use this file: it is made to exhaust memory.")
     broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if broken:
         raise InputError("E-WEIGHTS", f"weights not finite: {broken[0]} and {len(broken) - 1} more.", _ADVICE)
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: PyTorch stores weights as they are."""
+    if zipfile.is_zipfile(path):
+        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_PER_BYTE * path.stat().st_size:
+                what = f"{path.name} unpacks to far more than its {path.stat().st_size} bytes."
+                raise InputError("E-WEIGHTS", what, "Do not use this file: it is made to exhaust memory.")
 
 
 def with_weights(network: nn.Module, path: str, device: torch.device, sha256: str | None = None) -> nn.Module:

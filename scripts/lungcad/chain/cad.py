@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lungcad.atomic import check_output, check_replaceable, remove_left_overs
 from lungcad.chain.chain import Chain
 from lungcad.console import StageClock, findings_table, header_lines
 from lungcad.dicom.lost import changes, folder_state
-from lungcad.options import switch
+from lungcad.options import options_by_name, text_or_none
 from lungcad.reading.volume_file import read_volume
-from lungcad.results.write import FILES, WRITERS, write
+from lungcad.results.write import MARK, RESULT_FILES, result_folder, write, writers_for
 from lungcad.scan.scan import Scan
 
 
@@ -25,19 +26,20 @@ class NoduleCAD:
         series_uid: SeriesInstanceUID, where there are several series.
         acquisition: label of one acquisition, where the series holds several.
         leniency: options of :func:`lungcad.dicom.read_series`.
-        dicom_results: write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
+        dicom_results: write DICOM objects too, where the input is DICOM (:func:`lungcad.results.write.writers_for`).
 
     Raises:
-        InputError: E-CONFIG, a switch that is neither true nor false.
+        InputError: E-CONFIG, ``dicom_results`` is another word.
     """
 
     def __init__(self, chain: Chain, dataset_dir: str, output_dir: str, series_uid: str | None = None,
                  acquisition: Any = None, leniency: Mapping[str, Any] | None = None,
                  dicom_results: bool | str = False):  # fmt: skip
         self.chain, self.dataset_dir, self.output_dir = chain, dataset_dir, output_dir
-        self.series_uid, self.acquisition = series_uid, None if acquisition is None else str(acquisition)
-        self.leniency = leniency or {}
-        self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
+        self.series_uid = text_or_none("series_uid", series_uid)
+        self.acquisition = None if acquisition is None else str(acquisition)
+        self.leniency = options_by_name("leniency", leniency)
+        self.writers = writers_for(dicom_results)
 
     def run(self) -> Path:
         """Load the chain, read the scan, find nodules, write the results.
@@ -49,6 +51,8 @@ class NoduleCAD:
             InputError: whatever loading, reading, the stages and writing refuse.
         """
         clock, chain = StageClock(), self.chain
+        check_output(self.output_dir)
+        remove_left_overs(self.output_dir, RESULT_FILES)
         with clock("load") as line:
             line.note = f"{len(chain.stages)} bundles"
         thresholds = chain.thresholds
@@ -56,6 +60,7 @@ class NoduleCAD:
         with clock("read") as line:
             volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
             line.note = f"{volume.hu.shape[2]} slices"
+        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
         scan = Scan(volume)
         with clock("lungs") as line:
             line.note = f"{scan.lungs.volume_ml:.0f} ml"

@@ -16,7 +16,7 @@ from lungcad.console import StageClock
 from lungcad.cpu import tune_allocator
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.options import check_operating_point
+from lungcad.options import check_operating_point, options_by_name, text_or_none, thresholds_by_name
 from lungcad.results.result import Result
 from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
@@ -73,15 +73,16 @@ class Chain:
         load_stage: Callable[[Path, torch.device, Mapping[str, Any], str], BundleStage] | None = None,
     ):  # fmt: skip
         self.root = Path(root) if root else bundle_root(CHAIN, bundles_dir)
-        self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-        self.operating_point, self._thresholds = operating_point, thresholds
+        self.device = _device(device)
+        self.operating_point, self._thresholds = operating_point, thresholds_by_name("thresholds", thresholds)
         self._of_pairs = {"thresholds_of": thresholds_of, "overrides_of": overrides_of}
-        self._overrides, self._load_stage = stage_overrides or {}, load_stage or BundleStage
+        self._overrides = options_by_name("stage_overrides", stage_overrides)
+        self._load_stage = load_stage or BundleStage
         self._names = dict(zip(ORDER, (detector, reducer, characteriser), strict=True))
         if unknown := set(self._overrides) - set(ORDER):
             raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
         folder = bundles_dir or stages_folder(self.root)
-        roots = {stage: stage_bundle(stage, name, folder) for stage, name in self._names.items()}
+        roots = {stage: stage_bundle(stage, text_or_none(stage, name), folder) for stage, name in self._names.items()}
         self.bundles = {stage: bundle for stage, bundle in roots.items() if bundle}
         """Folder of the bundle by name of the stage."""
         if "detect" not in self.bundles:
@@ -97,7 +98,8 @@ class Chain:
         tune_allocator()
         stages: dict[str, BundleStage] = {}
         for name, root in self.bundles.items():
-            overrides = self._overrides_of_pair(name) | dict(self._overrides.get(name) or {})
+            given = options_by_name(f"stage_overrides of {name}", self._overrides.get(name))
+            overrides = self._overrides_of_pair(name) | dict(given)
             if name == "characterise" and "sensitive" in (thresholds := self._thresholds_of(stages)):
                 overrides = {"least_probability": thresholds["sensitive"]} | overrides
             stages[name] = self._load_stage(root, self.device, overrides, name)
@@ -182,3 +184,19 @@ class Chain:
         if pairs is None:
             pairs = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))[key]
         return pairs.get(pair_name(self._names["detect"], self._names["reduce"]))
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    """Device by name; the first GPU if there is one, else the CPU, for None.
+
+    Raises:
+        InputError: E-CONFIG, there is no device of that name.
+    """
+    found = torch.cuda.is_available()
+    try:
+        chosen = torch.device(device or ("cuda:0" if found else "cpu"))
+    except (RuntimeError, TypeError) as error:
+        raise InputError("E-CONFIG", f"device is {device} (expected such as cpu or cuda:0).") from error
+    if chosen.type == "cuda" and not found:
+        raise InputError("E-CONFIG", f"device is {device}, but there is no GPU (expected cpu).")
+    return chosen

@@ -6,6 +6,7 @@ import re
 from urllib.error import URLError
 
 from monai.bundle import verify_metadata
+from monai.utils import OptionalImportError
 
 from lungcad.checks.bundle import Bundle, SkipCheck
 
@@ -20,6 +21,8 @@ def check_metadata(bundle: Bundle) -> str:
     copy = bundle.schema or bundle.work / "schema.json"
     try:
         verify_metadata(meta_file=str(bundle.config("metadata")), filepath=str(copy), hash_val=SCHEMA_MD5)
+    except OptionalImportError as error:
+        raise SkipCheck("needs jsonschema: pip install jsonschema") from error
     except (URLError, OSError) as error:
         raise SkipCheck(f"no network for {url} ({error}); give a copy with --schema") from error
     return "copy of the schema" if bundle.schema else url

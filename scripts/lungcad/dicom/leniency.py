@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lungcad.errors import InputError
-from lungcad.options import switch
+from lungcad.options import true_or_false
 
 GIB = 1024**3
 
@@ -48,7 +48,7 @@ class Leniency:
         checked: dict[str, Any] = {}
         for name, value in options.items():
             if isinstance(getattr(cls, name), bool):
-                checked[name] = switch(name, value)
+                checked[name] = true_or_false(name, value)
             elif isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
                 checked[name] = value
             else:

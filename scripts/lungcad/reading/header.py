@@ -1,75 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the formats have in common: the header as it is kept, and how it is refused."""
+"""Header of a volume file as this package keeps it, and the refusals that the formats share."""
 
-import gzip
-import os
-import zlib
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lungcad.errors import InputError
+from lungcad.printable import file_label, printable
+from lungcad.volume import Notice
 
-CHUNK_BYTES = 1 << 16
+MAX_VOXELS_ALONG_AXIS = 1 << 20
+"""Longest axis that a header may state; anything above is a damaged number."""
 
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """The header of a volume file.
+    """Header of a volume file: where its pixels are, what they are, and where they lie in the patient.
 
     Attributes:
-        image_io: ITK's reader of the format, so that none reads a file whose header was read as another's.
         place: (4, 4) affine, index to LPS mm.
-        data: the file with the pixels.
-        start: where the pixels, or the stream that holds them, begin in it, in bytes.
-        packing: of that stream, ``gzip``, ``zlib`` or empty.
+        size: voxels along the three axes, the fastest first.
+        pixel: type and byte order of a voxel.
+        data: file with the pixels.
+        start: first byte of the pixels, or of the stream that holds them; -1 for pixels at the file's very end.
+        packing: compression of that stream: ``gzip``, ``zlib`` or empty.
         lead: bytes of the unpacked stream before the pixels.
-        voxel_bytes: None where it is that of the pixel type, and ITK itself notices that a file is too short.
+        slope, intercept: HU = slope * voxel + intercept.
+        notices: what the header leaves to the format's defaults.
     """
 
-    image_io: str
     place: np.ndarray
+    size: tuple[int, int, int]
+    pixel: np.dtype
     data: Path
     start: int
     packing: str
     lead: int = 0
-    voxel_bytes: int | None = None
+    slope: float = 1.0
+    intercept: float = 0.0
+    notices: tuple[Notice, ...] = ()
 
-    def unpacked(self) -> Iterator[int]:
-        """Lengths of the pieces of the stream, to its end, where its checksum is.
+    @property
+    def voxels(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.size)
 
-        Raises:
-            EOFError, OSError, zlib.error: it ends early or is damaged.
-        """
-        with self.data.open("rb") as opened:
-            opened.seek(self.start)
-            if self.packing == "gzip":
-                with gzip.GzipFile(fileobj=opened) as stream:
-                    yield from map(len, iter(lambda: stream.read(CHUNK_BYTES), b""))
-            elif self.packing == "zlib":
-                yield from map(len, _inflated(iter(lambda: opened.read(CHUNK_BYTES), b"")))
-            else:
-                yield opened.seek(0, os.SEEK_END) - self.start
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return self.voxels * self.pixel.itemsize
 
 
 def missing(file: Path, what: str) -> InputError:
-    """E-TAG-MISSING, to be raised."""
-    text = f"{file.name} does not say where its voxels lie: no {what} in the header."
-    return InputError("E-TAG-MISSING", text, "Write the file again with spacing, origin and orientation.")
+    """Refusal E-TAG-MISSING of a header without a field, to be raised."""
+    text = f"{file_label(file.name)} does not say where its voxels lie or what they are: no {what} in the header."
+    return InputError("E-TAG-MISSING", text, "Write the file again with spacing, origin, orientation and byte order.")
 
 
 def wrong(file: Path, what: str) -> InputError:
-    """E-TAG-VALUE, to be raised."""
-    return InputError("E-TAG-VALUE", f"{file.name} cannot be placed: {what}.", "Repair the file's header.")
+    """Refusal E-TAG-VALUE of a header with an impossible value, to be raised."""
+    text = f"{file_label(file.name)} cannot be placed or read: {printable(what, 200)}."
+    return InputError("E-TAG-VALUE", text, "Repair the file's header.")
 
 
-def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Of a zlib stream, or gzip, which MetaIO takes as well."""
-    stream = zlib.decompressobj(wbits=47)
-    for piece in pieces:
-        yield stream.decompress(piece)
-        if stream.eof:
-            return
-    raise EOFError("the compressed data end early")
+def no_grey_volume(what: str) -> InputError:
+    """Refusal E-NOT-CT of pixels that are not one grey volume, to be raised."""
+    return InputError("E-NOT-CT", f"Not one grey 3D image: {printable(what, 200)}.", "Give a CT volume in HU.")
+
+
+def defaults_notice(fields: list[str]) -> tuple[Notice, ...]:
+    """Notice W-HEADER that names the fields a header does not state; none where it states all."""
+    if not fields:
+        return ()
+    return (Notice("W-HEADER", f"The file's header does not state {', '.join(fields)}."),)
+
+
+def three_axes(file: Path, axes: list[int]) -> tuple[int, int, int]:
+    """Size of a volume from the lengths of its axes, of which those behind the third must be 1.
+
+    Raises:
+        InputError: E-NOT-CT, E-TAG-VALUE.
+    """
+    if any(not 1 <= length <= MAX_VOXELS_ALONG_AXIS for length in axes):
+        raise wrong(file, f"its size is {axes} (expected from 1 to {MAX_VOXELS_ALONG_AXIS})")
+    if len(axes) < 3 or any(length != 1 for length in axes[3:]):
+        raise no_grey_volume(f"size {axes}")
+    x, y, z = axes[:3]
+    return x, y, z

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The validated intake as a MONAI image reader, for ``LoadImaged`` in bundle configs.
+"""Validated intake as a MONAI image reader, for ``LoadImaged`` in bundle configs.
 
 ``LoadImage`` tries its own readers when the named one raises in ``read``, and ITKReader or PydicomReader would then
 return a refused series, wrong. So ``read`` never raises: it hands the refusal on, and ``get_data``, which
@@ -22,7 +22,7 @@ from lungcad.volume import Origin, Volume
 
 
 class CTSeriesReader(ImageReader):
-    """Reads what :func:`lungcad.reading.volume_file.read_volume` reads.
+    """Reader of everything that :func:`lungcad.reading.volume_file.read_volume` reads.
 
     Args:
         series_uid: SeriesInstanceUID, where a folder holds several series.
@@ -62,8 +62,8 @@ class CTSeriesReader(ImageReader):
         """Return the array (X, Y, Z) float32 HU and its metadata.
 
         ``affine`` is RAS as everywhere in MONAI. Further keys: ``space``, ``spatial_shape``,
-        ``original_channel_dim``, ``series_uid``, ``sop_instance_uids``, ``instance_numbers``, ``study_uid``,
-        ``frame_of_reference_uid``, ``description``, ``warnings`` (strings that begin with their code),
+        ``original_channel_dim``, ``series_uid``, ``published_uid``, ``sop_instance_uids``, ``instance_numbers``,
+        ``study_uid``, ``frame_of_reference_uid``, ``description``, ``warnings`` (strings that begin with their code),
         ``origin`` (path and leniency; empty where unknown).
 
         Raises:
@@ -79,6 +79,7 @@ class CTSeriesReader(ImageReader):
             "spatial_shape": np.array(img.hu.shape),
             "original_channel_dim": float("nan"),  # MONAI's word for "there is no channel axis"
             "series_uid": img.series_uid,
+            "published_uid": img.published_uid,
             "sop_instance_uids": img.sop_instance_uids,
             "instance_numbers": img.instance_numbers,
             "study_uid": img.study_uid,
@@ -104,4 +105,5 @@ def to_volume(image: MetaTensor) -> Volume:
         meta["description"],
         list(meta["warnings"]),
         Origin(Path(meta["origin"]["path"]), meta["origin"]["leniency"]) if meta["origin"] else None,
+        meta["published_uid"],
     )

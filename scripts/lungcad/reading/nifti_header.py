@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The header of NIfTI-1 (.nii, .nii.gz), byte by byte: niftilib repairs odd values before ITK tells them."""
+"""Header of NIfTI-1 (.nii, .nii.gz), byte by byte and without repairs of odd values."""
 
 import gzip
 from pathlib import Path
@@ -8,20 +8,27 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, swap_lps_ras
-from lungcad.reading.header import VolumeHeader, missing, wrong
+from lungcad.printable import file_label
+from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
 
 GZIP_MAGIC = b"\x1f\x8b"
 FIELDS = np.dtype({
-    "names": ["size", "bitpix", "pixdim", "vox_offset", "codes", "quatern", "qoffset", "srow", "magic"],
-    "formats": ["i4", "i2", "(4,)f4", "f4", "(2,)i2", "(3,)f4", "(3,)f4", "(3,4)f4", "S4"],
-    "offsets": [0, 72, 76, 108, 252, 256, 268, 280, 344],
+    "names": ["size", "dim", "datatype", "bitpix", "pixdim", "vox_offset", "slope", "intercept", "units", "codes",
+              "quatern", "qoffset", "srow", "magic"],
+    "formats": ["i4", "(8,)i2", "i2", "i2", "(4,)f4", "f4", "f4", "f4", "u1", "(2,)i2", "(3,)f4", "(3,)f4", "(3,4)f4",
+                "S4"],
+    "offsets": [0, 40, 70, 72, 76, 108, 112, 116, 123, 252, 256, 268, 280, 344],
     "itemsize": 348,
 })  # fmt: skip
-"""Of nifti1.h, what is looked at here."""
+"""Fields of nifti1.h that are looked at here."""
+PIXELS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+"""Pixel type by datatype; the others are colour, complex or longer than a double."""
 SCANNER = 1
 """Code of a form that leads to the scanner's coordinates."""
 FORM_TOLERANCE_MM = 5e-3
 """Largest difference of a step or the origin between two such forms: quaternions in single precision."""
+SPACE_UNITS, UNKNOWN_OR_MM = 0x07, (0, 2)
+"""Bits of xyzt_units that hold the unit of space, and their values for no unit and mm."""
 
 
 def read_nifti(file: Path) -> VolumeHeader:
@@ -33,25 +40,68 @@ def read_nifti(file: Path) -> VolumeHeader:
         packing = "gzip" if opened.read(2) == GZIP_MAGIC else ""
     with gzip.open(file) if packing else file.open("rb") as opened:
         content = opened.read(FIELDS.itemsize).ljust(FIELDS.itemsize, b"\0")
-    orders = (np.frombuffer(content, FIELDS.newbyteorder(order))[0] for order in ("<", ">"))
-    header = next((one for one in orders if one["size"] == FIELDS.itemsize and one["magic"] == b"n+1"), None)
+    both = [np.frombuffer(content, FIELDS.newbyteorder(order))[0] for order in ("<", ">")]
+    header = next((one for one in both if one["size"] == FIELDS.itemsize and one["magic"] == b"n+1"), None)
     if header is None:
-        raise InputError("E-CORRUPT", f"{file.name} has no NIfTI-1 header.", "Write it as NIfTI-1, or copy it again.")
+        text = f"{file_label(file.name)} has no NIfTI-1 header."
+        raise InputError("E-CORRUPT", text, "Write it as NIfTI-1, or copy it again.")
+    place, lead = _place(file, header), header["vox_offset"]
+    if not (352 <= lead < 2**31 and lead == int(lead)):
+        raise wrong(file, f"vox_offset is {lead:g} (expected a whole number from 352)")
+    if int(header["units"]) & SPACE_UNITS not in UNKNOWN_OR_MM:
+        raise wrong(file, f"xyzt_units is {header['units']} (expected mm)")
+    size, pixel = _size(file, header), _pixel(file, header).newbyteorder("<" if header is both[0] else ">")
+    slope, intercept = _rescale(file, header)
+    return VolumeHeader(place, size, pixel, file, 0, packing, int(lead), slope, intercept)
+
+
+def _place(file: Path, header: np.void) -> np.ndarray:
+    """(4, 4) index to LPS mm, from the forms that the header states."""
     forms = [_quaternion_form(header), np.vstack([header["srow"], [0, 0, 0, 1]])]
     stated = [(code, swap_lps_ras(form)) for code, form in zip(header["codes"], forms, strict=True) if code > 0]
     if not stated:
         raise missing(file, "qform_code or sform_code above 0")
     places = [place for code, place in stated if code == SCANNER] or [stated[-1][1]]
-    spacing, lead = header["pixdim"][1:], header["vox_offset"]
-    if not (np.isfinite(places).all() and np.isfinite(spacing).all() and spacing.min() > 0 and 352 <= lead < 2**31):
-        raise wrong(file, f"pixdim is {spacing}, vox_offset {lead:g}, or a form is not finite")
+    spacing = header["pixdim"][1:]
+    if not (np.isfinite(places).all() and np.isfinite(spacing).all() and spacing.min() > 0):
+        raise wrong(file, f"pixdim is {spacing}, or a form is not finite")
     if np.abs(places[0] - places[-1]).max() > FORM_TOLERANCE_MM:
         raise wrong(file, "its qform and sform disagree")
-    return VolumeHeader("NiftiImageIO", places[-1], file, 0, packing, int(lead), int(header["bitpix"]) // 8)
+    steps = np.linalg.norm(places[-1][:3, :3], axis=0)
+    if np.abs(steps - spacing).max() > FORM_TOLERANCE_MM:
+        raise wrong(file, f"pixdim is {spacing}, but its form has steps of {steps} mm")
+    return places[-1]
+
+
+def _size(file: Path, header: np.void) -> tuple[int, int, int]:
+    count = int(header["dim"][0])
+    if not 1 <= count <= 7:
+        raise wrong(file, f"dim[0] is {count} (expected from 1 to 7)")
+    return three_axes(file, header["dim"][1 : count + 1].tolist())
+
+
+def _pixel(file: Path, header: np.void) -> np.dtype:
+    code = int(header["datatype"])
+    if code not in PIXELS:
+        raise no_grey_volume(f"datatype {code}")
+    pixel = np.dtype(PIXELS[code])
+    if header["bitpix"] != 8 * pixel.itemsize:
+        raise wrong(file, f"bitpix is {header['bitpix']} for datatype {code} (expected {8 * pixel.itemsize})")
+    return pixel
+
+
+def _rescale(file: Path, header: np.void) -> tuple[float, float]:
+    """Slope and intercept; a slope of 0 means that there are none, and so does nibabel's NaN."""
+    slope, intercept = float(header["slope"]), float(header["intercept"])
+    if slope == 0 or np.isnan(slope):
+        return 1.0, 0.0
+    if not np.isfinite([slope, intercept]).all():
+        raise wrong(file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers)")
+    return slope, intercept
 
 
 def _quaternion_form(header: np.void) -> np.ndarray:
-    """NIfTI's method 2: a turn by the unit quaternion (a, b, c, d), the third axis reversed where pixdim[0] < 0."""
+    """(4, 4) of NIfTI's method 2: a turn by the quaternion (a, b, c, d), the third axis reversed at pixdim[0] < 0."""
     from scipy.spatial.transform import Rotation
 
     if not np.isfinite(header["quatern"]).all():

@@ -1,27 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for volumes that are not DICOM: right angles, enough slices, values that can be HU."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
-from lungcad.volume import LOWEST_HU, MAX_HU, Volume, air_hu, warn_without_air
+from lungcad.volume import LOWEST_HU, MAX_HU, Notice, Volume, air_hu, warn_without_air
+
+SPACING_MM = (0.05, 100.0)
+"""Spacing of voxels that a chest CT can have; the rules on slices come after."""
+FARTHEST_MM = 1e5
+"""Farthest first voxel from the scanner's origin."""
 
 
 def check_axes(name: str, place: np.ndarray) -> None:
-    """Refuse axes that are not at right angles, as for DICOM; ITK ignores that, or takes the file for damaged.
+    """Refuse steps and places that no scanner has, and axes that are not at right angles, as for DICOM.
 
     Args:
         name: what the axes belong to, for the message.
         place: (4, 4) index to LPS mm.
 
     Raises:
-        InputError: E-TAG-VALUE (an axis without length), E-GEOM-TILT.
+        InputError: E-TAG-VALUE (a step or an origin out of bounds), E-GEOM-TILT.
     """
     steps = np.linalg.norm(place[:3, :3], axis=0)
-    if not steps.min() > 0:
-        raise InputError("E-TAG-VALUE", f"Spacing of {name} is {steps} (expected above 0).", "Repair the header.")
+    if not (steps.min() >= SPACING_MM[0] and steps.max() <= SPACING_MM[1]):
+        text = f"Spacing of {name} is {steps} mm (expected from {SPACING_MM[0]} to {SPACING_MM[1]:g})."
+        raise InputError("E-TAG-VALUE", text, "Repair the header.")
+    if np.abs(place[:3, 3]).max() > FARTHEST_MM:
+        text = f"The origin of {name} is {place[:3, 3]} mm (expected within {FARTHEST_MM:g})."
+        raise InputError("E-TAG-VALUE", text, "Repair the header.")
     units = place[:3, :3] / steps
     skew = float(np.degrees(np.arcsin(np.abs(units.T @ units - np.eye(3)).max().clip(max=1))))
     if skew > TILT_DEGREES:
@@ -29,7 +40,10 @@ def check_axes(name: str, place: np.ndarray) -> None:
         raise InputError("E-GEOM-TILT", text, "Give a volume that was resampled to right angles, or the DICOM series.")
 
 
-def judged_volume(hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str) -> Volume:
+def judged_volume(
+    hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str, notices: Sequence[Notice] = (),
+    published: str = "",
+) -> Volume:
     """Volume of voxels and their place, if they can be a chest CT in HU.
 
     Args:
@@ -37,6 +51,8 @@ def judged_volume(hu: np.ndarray, affine: np.ndarray, options: Leniency, name: s
         affine: (4, 4) index to LPS mm.
         options: ``max_spacing_mm`` and ``min_slices`` count.
         name: stands for a series UID, and for a description.
+        published: stands for the name in results; empty for the name itself.
+        notices: found in reading, for the volume's warnings.
 
     Raises:
         InputError: E-FEW-SLICES, E-SPACING-THICK, E-HU-RANGE.
@@ -56,6 +72,8 @@ def judged_volume(hu: np.ndarray, affine: np.ndarray, options: Leniency, name: s
     if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
         text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
         raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
-    notices = describe_grid(affine, hu.shape) + warn_without_air(air_hu(hu[::4, ::4]))
+    found = [*notices, *describe_grid(affine, hu.shape), *warn_without_air(air_hu(hu[::4, ::4]))]
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
-    return Volume(hu=hu, affine=affine, series_uid=name, description=name, warnings=notices)
+    return Volume(
+        hu=hu, affine=affine, series_uid=name, description=published or name, warnings=found, published_uid=published
+    )

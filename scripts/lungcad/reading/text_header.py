@@ -1,123 +1,174 @@
 # SPDX-License-Identifier: Apache-2.0
 """Headers in words: MetaImage (.mhd, .mha) and NRRD (.nrrd, .nhdr)."""
 
-import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, swap_lps_ras
-from lungcad.reading.header import VolumeHeader, missing, wrong
+from lungcad.printable import file_label
+from lungcad.reading.header import VolumeHeader, defaults_notice, no_grey_volume, three_axes, wrong
+from lungcad.reading.text_fields import (
+    Fields,
+    data_file,
+    fields_of,
+    header_lines,
+    numbers,
+    stated,
+    vectors,
+    whole_numbers,
+)
 
-HEADER_BYTES = 1 << 20
-"""Of a text header; it must end within so many."""
 UNIT_TOLERANCE = 2e-3
 """Largest error of a direction's length, as of DICOM's cosines: headers round to three decimals."""
 SPACES = {
     "left-posterior-superior": np.eye(4), "right-anterior-superior": swap_lps_ras(np.eye(4)),
     "left-anterior-superior": np.diag([1.0, -1.0, 1.0, 1.0]),
 }  # fmt: skip
-"""NRRD's, to LPS; ITK takes every other for LPS."""
+"""NRRD's spaces, to LPS."""
 SHORT = {"lps": "left-posterior-superior", "ras": "right-anterior-superior", "las": "left-anterior-superior"}
+META_PIXELS = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}  # fmt: skip
+"""MetaImage's pixel types; its long has four bytes everywhere."""
+NRRD_PIXELS = {
+    word: code
+    for code, words in {
+        "i1": "signed char,int8,int8_t", "u1": "uchar,unsigned char,uint8,uint8_t",
+        "i2": "short,short int,signed short,signed short int,int16,int16_t",
+        "u2": "ushort,unsigned short,unsigned short int,uint16,uint16_t", "i4": "int,signed int,int32,int32_t",
+        "u4": "uint,unsigned int,uint32,uint32_t",
+        "i8": "longlong,long long,long long int,signed long long,signed long long int,int64,int64_t",
+        "u8": "ulonglong,unsigned long long,unsigned long long int,uint64,uint64_t", "f4": "float", "f8": "double",
+    }.items()
+    for word in words.split(",")
+}  # fmt: skip
+"""NRRD's pixel types by each of their names."""
+SPACING, ORIGIN = ["ElementSpacing", "ElementSize"], ["Offset", "Position", "Origin"]
+DIRECTION = ["TransformMatrix", "Rotation", "Orientation"]
+BYTE_ORDER = ["BinaryDataByteOrderMSB", "ElementByteOrderMSB"]
+META_FIELDS = (
+    *SPACING, *ORIGIN, *DIRECTION, *BYTE_ORDER, "NDims", "DimSize", "ElementType", "ElementDataFile", "HeaderSize",
+    "CompressedData", "BinaryData", "ObjectType", "ElementNumberOfChannels", "ElementToIntensityFunctionSlope",
+    "ElementToIntensityFunctionOffset",
+)  # fmt: skip
+NRRD_FIELDS = (
+    "type", "dimension", "space", "sizes", "spacedirections", "spaceorigin", "spaceunits", "endian", "encoding",
+    "datafile", "byteskip", "lineskip",
+)  # fmt: skip
 
 
 def read_meta_image(file: Path) -> VolumeHeader:
     """Read a MetaImage header; raises as :func:`lungcad.reading.volume_file.read_volume_header`."""
-    lines, end = _lines(file, last="ElementDataFile *[=:]")
-    pairs = [re.split("[=:]", line, maxsplit=1) for line in lines]
-    fields = {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
-    if "ElementDataFile" not in fields:
-        raise InputError("E-CORRUPT", f"{file.name} has no MetaImage header.", "Copy the file again.")
-    axes = int(_numbers(file, fields, ["NDims"], 1)[0])
+    lines, end = header_lines(file, last=r"ElementDataFile\s*[=:]")
+    split = [re.split("[=:]", line, maxsplit=1) for line in lines]
+    pairs = [(pair[0].strip(), pair[1].strip()) for pair in split if len(pair) == 2]
+    if not pairs or pairs[-1][0] != "ElementDataFile":
+        raise InputError("E-CORRUPT", f"{file_label(file.name)} has no MetaImage header.", "Copy the file again.")
+    data = data_file(file, pairs[-1][1])
+    fields = fields_of(file, pairs, META_FIELDS)
+    (axes,) = whole_numbers(file, fields, "NDims", 1)
     if axes not in (3, 4):
-        raise InputError("E-NOT-CT", f"Not one grey 3D image: {axes} axes.", "Give a CT volume in HU.")
-    spacing = _numbers(file, fields, ["ElementSpacing", "ElementSize"], axes)
-    origin = _numbers(file, fields, ["Offset", "Position", "Origin"], axes)
+        raise no_grey_volume(f"{axes} axes")
+    size = three_axes(file, whole_numbers(file, fields, "DimSize", axes))
+    spacing = numbers(file, fields, [next((name for name in SPACING if name in fields), SPACING[0])], axes)
+    origin = numbers(file, fields, ORIGIN, axes)
     rows = np.eye(axes)  # each the direction of an axis; the format's default
-    if turned := [name for name in ("TransformMatrix", "Rotation", "Orientation") if name in fields]:
-        rows = np.reshape(_numbers(file, fields, turned, axes * axes), (axes, axes))
+    if any(name in fields for name in DIRECTION):
+        rows = np.reshape(numbers(file, fields, DIRECTION, axes * axes), (axes, axes))
     if spacing.min() <= 0:
         raise wrong(file, f"its spacing is {spacing} (expected above 0)")
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() > UNIT_TOLERANCE:
-        raise wrong(file, f"{turned[0]} is {fields[turned[0]]} (expected unit vectors)")
-    data = _data_file(file, fields["ElementDataFile"])
-    packing = "zlib" if fields.get("CompressedData", "")[:1] in ("T", "t", "1") else ""
+        raise wrong(file, f"its axes are {rows.tolist()} (expected unit vectors)")
+    packing = "zlib" if _yes(file, fields, ["CompressedData"], False) else ""
+    start = _meta_start(file, fields, packing, end if data == file else 0)
+    assumed = [" or ".join(names) for names in (DIRECTION, BYTE_ORDER) if not any(name in fields for name in names)]
     place = affine_of(rows[:3, :3].T * spacing[:3], origin[:3])
-    return VolumeHeader("MetaImageIO", place, data, end if data == file else 0, packing)
+    pixel = _meta_pixel(file, fields)
+    return VolumeHeader(place, size, pixel, data, start, packing, notices=defaults_notice(assumed))
+
+
+def _meta_pixel(file: Path, fields: Fields) -> np.dtype:
+    """Type and byte order of a voxel; little endian where the header does not say."""
+    name = stated(file, fields, ["ElementType"])
+    channels = fields.get("ElementNumberOfChannels", "1")
+    if name not in META_PIXELS or channels != "1":
+        raise no_grey_volume(f"ElementType {name}, {channels} component(s)")
+    for field, neutral in (("ElementToIntensityFunctionSlope", 1), ("ElementToIntensityFunctionOffset", 0)):
+        if field in fields and numbers(file, fields, [field], 1)[0] != neutral:
+            raise wrong(file, f"{field} is {fields[field]} (expected {neutral}: readers disagree on any other)")
+    if not _yes(file, fields, ["BinaryData"], True) or fields.get("ObjectType", "Image") != "Image":
+        raise wrong(file, "its pixels are written as text, or it is no image (expected BinaryData = True)")
+    return np.dtype(META_PIXELS[name]).newbyteorder(">" if _yes(file, fields, BYTE_ORDER, False) else "<")
+
+
+def _meta_start(file: Path, fields: Fields, packing: str, end: int) -> int:
+    """First byte of the pixels; HeaderSize counts bytes before them in a file of their own, -1 from its end."""
+    skip = whole_numbers(file, fields, "HeaderSize", 1)[0] if "HeaderSize" in fields else 0
+    if skip < -1 or (skip == -1 and packing) or (skip > 0 and end):
+        raise wrong(file, f"HeaderSize is {skip} (expected 0)")
+    return -1 if skip == -1 else max(skip, end)
+
+
+def _yes(file: Path, fields: Fields, names: list[str], default: bool) -> bool:
+    """Whether a field says True, 1 or T; ``default`` where it is not there."""
+    if not any(name in fields for name in names):
+        return default
+    word = stated(file, fields, names).lower()
+    if word not in ("true", "t", "1", "false", "f", "0"):
+        raise wrong(file, f"{' or '.join(names)} is {word} (expected True or False)")
+    return word in ("true", "t", "1")
 
 
 def read_nrrd(file: Path) -> VolumeHeader:
     """Read an NRRD header; raises as :func:`lungcad.reading.volume_file.read_volume_header`."""
-    lines, end = _lines(file, last="$")
-    pairs = [line.partition(": ") for line in lines]  # key/value pairs have := and are no fields
-    fields = {name.lower().replace(" ", ""): value.strip() for name, _, value in pairs}
-    space = _field(file, fields, ["space"]).lower()
+    lines, end = header_lines(file, last="$")
+    if not lines or not re.fullmatch(r"NRRD000[1-9]", lines[0]):
+        raise InputError("E-CORRUPT", f"{file_label(file.name)} has no NRRD header.", "Copy the file again.")
+    split = [line.partition(": ") for line in lines if not line.startswith("#")]  # key/value pairs have :=
+    data_of = [value.strip() for name, mark, value in split if mark and name.lower().replace(" ", "") == "datafile"]
+    data = data_file(file, data_of[-1] if data_of else "LOCAL")
+    pairs = [(name.lower().replace(" ", ""), value.strip()) for name, mark, value in split if mark]
+    fields = fields_of(file, pairs, NRRD_FIELDS)
+    space = stated(file, fields, ["space"]).lower()
     to_lps = SPACES.get(SHORT.get(space, space))
     if to_lps is None:
         raise wrong(file, f"its space is {space} (expected {' or '.join(SPACES)})")
     if set(fields.get("spaceunits", "mm").replace('"', " ").split()) != {"mm"}:
         raise wrong(file, f"its space units are {fields['spaceunits']} (expected mm)")
-    columns = _vectors(file, _field(file, fields, ["space directions"]), 3)
-    (origin,) = _vectors(file, _field(file, fields, ["space origin"]), 1)
-    data = _data_file(file, fields.get("datafile", "LOCAL"))
-    packing = "gzip" if fields.get("encoding", "").lower() in ("gz", "gzip") else ""
-    place = to_lps @ affine_of(columns.T, origin)
-    return VolumeHeader("NrrdImageIO", place, data, end if data == file else 0, packing)
+    columns = vectors(file, stated(file, fields, ["spacedirections"]), 3)
+    (origin,) = vectors(file, stated(file, fields, ["spaceorigin"]), 1)
+    (axes,) = whole_numbers(file, fields, "dimension", 1)
+    size = three_axes(file, whole_numbers(file, fields, "sizes", axes))
+    packing, start = _nrrd_packing(file, fields, end if data == file else 0)
+    return VolumeHeader(to_lps @ affine_of(columns.T, origin), size, _nrrd_pixel(file, fields), data, start, packing)
 
 
-def _lines(file: Path, last: str) -> tuple[list[str], int]:
-    """Lines of a header, without blanks around them, up to one that begins as ``last`` or the file's end; its bytes."""
-    lines: list[str] = []
-    with file.open("rb") as opened:
-        while line := opened.readline(HEADER_BYTES):
-            if opened.tell() > HEADER_BYTES:
-                raise InputError("E-CORRUPT", f"The header of {file.name} does not end.", "Copy the file again.")
-            lines.append(line.decode("utf-8", "surrogateescape").strip())
-            if re.match(last, lines[-1]):
-                break
-        return lines, opened.tell()
+def _nrrd_pixel(file: Path, fields: Fields) -> np.dtype:
+    name = " ".join(stated(file, fields, ["type"]).lower().split())
+    if name not in NRRD_PIXELS:
+        raise no_grey_volume(f"type {name}")
+    pixel = np.dtype(NRRD_PIXELS[name])
+    if pixel.itemsize == 1:
+        return pixel
+    order = stated(file, fields, ["endian"]).lower()
+    if order not in ("little", "big"):
+        raise wrong(file, f"endian is {order} (expected little or big)")
+    return pixel.newbyteorder("<" if order == "little" else ">")
 
 
-def _data_file(file: Path, name: str) -> Path:
-    """The file with the pixels; ITK's words for several files begin with LIST or hold a %."""
-    if name.upper() == "LOCAL":
-        return file
-    data = file.parent / name
-    several = name.startswith("LIST") or "%" in name or "\0" in name
-    if several or not Path(os.path.realpath(data)).is_relative_to(os.path.realpath(file.parent)):
-        text = f"{file.name} takes its pixels from several files or another folder."
-        raise InputError("E-ARCHIVE", text, "Write the volume as one file, or as a header and one file beside it.")
-    return data
-
-
-def _field(file: Path, fields: dict[str, str], names: Sequence[str]) -> str:
-    for name in names:
-        if (key := name.replace(" ", "")) in fields:  # NRRD takes its names with and without
-            return fields[key]
-    raise missing(file, " or ".join(names))
-
-
-def _numbers(file: Path, fields: dict[str, str], names: Sequence[str], count: int) -> np.ndarray:
-    words = _field(file, fields, names)
-    try:
-        numbers = np.array([float(word) for word in words.split()])
-    except ValueError:
-        numbers = np.zeros(0)
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise wrong(file, f"{' or '.join(names)} is '{words[:80]}' (expected {count} finite number(s))")
-    return numbers
-
-
-def _vectors(file: Path, words: str, count: int) -> np.ndarray:
-    """(count, 3) from ``(1,0,0) (0,1,0) ...``; ``none``, of an axis that is not in space, is left out."""
-    rows = [part.split(",") for part in re.findall(r"\(([^()]*)\)", words)]
-    try:
-        vectors = np.array([[float(word) for word in row] for row in rows])
-    except ValueError:
-        vectors = np.zeros(0)
-    if vectors.shape != (count, 3) or not np.isfinite(vectors).all():
-        raise wrong(file, f"'{words[:80]}' is no place in space (expected {count} vector(s) of 3 numbers)")
-    return vectors
+def _nrrd_packing(file: Path, fields: Fields, end: int) -> tuple[str, int]:
+    """Compression and first byte of the pixels; a byte skip of -1 counts from the file's end."""
+    encoding = stated(file, fields, ["encoding"]).lower()
+    packings = {"raw": "", "gz": "gzip", "gzip": "gzip"}
+    if encoding not in packings:
+        raise wrong(file, f"its encoding is {encoding} (expected raw or gzip)")
+    skips = [whole_numbers(file, fields, name, 1)[0] for name in ("lineskip", "byteskip") if name in fields]
+    at_end = fields.get("byteskip") == "-1" and not packings[encoding] and skips in ([-1], [0, -1])
+    if any(skips) and not at_end:
+        raise wrong(file, f"it skips {skips} lines or bytes (expected 0)")
+    return packings[encoding], -1 if at_end else end

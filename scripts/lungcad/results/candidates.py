@@ -10,18 +10,20 @@ from typing import Any
 
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES, Finding
+from lungcad.printable import file_label, printable
+from lungcad.results.nodules_csv import text_cell
 
 _COORDINATES = ("coordX", "coordY", "coordZ")
 _NUMBERS = ("diameter_mm", "detection_score", "nodule_probability", "malignancy_probability", "volume_mm3")
 
 
-def read_findings(path: str | Path, series_uid: str | None = None) -> list[Finding]:
+def read_findings(path: str | Path, *series_uids: str) -> list[Finding]:
     """Read a list of findings for ``--candidates``.
 
     Args:
         path: path of nodules.json (or of a JSON list of findings), or of a CSV with ``coordX, coordY, coordZ`` (LPS mm)
             and any of our other columns. In a foreign CSV ``probability`` becomes the detection score.
-        series_uid: UID of the only series to keep, since a CSV may hold many; None keeps all.
+        *series_uids: names of the only series to keep, since a CSV may hold many; None keeps all.
 
     Returns:
         Findings in the file's order; an empty list if the file says that there are none.
@@ -36,12 +38,13 @@ def read_findings(path: str | Path, series_uid: str | None = None) -> list[Findi
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             entries = _from_json(path, json.load(file)) if path.suffix == ".json" else _from_csv(path, file)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise _refusal(path, f"not readable: {error}") from error
+    except (ValueError, RecursionError, csv.Error) as error:  # also numbers and brackets without end
+        raise _refusal(path, f"not readable: {printable(error, 120)}") from error
     findings = [(_finding(path, number, entry), entry.get("seriesuid")) for number, entry in enumerate(entries, 1)]
-    kept = [finding for finding, uid in findings if series_uid is None or uid in (None, "", series_uid)]
+    wanted = {None, "", *series_uids, *map(text_cell, series_uids)}
+    kept = [finding for finding, uid in findings if not series_uids or uid in wanted]
     if findings and not kept:
-        raise _refusal(path, f"{len(findings)} findings, all of other series (expected series {series_uid})")
+        raise _refusal(path, f"{len(findings)} findings, all of other series (expected series {series_uids[-1]})")
     return kept
 
 
@@ -60,6 +63,8 @@ def _from_csv(path: Path, lines: Iterable[str]) -> list[dict[str, Any]]:
     rows = csv.DictReader(lines)
     columns = rows.fieldnames or []
     missing = [column for column in _COORDINATES if column not in columns]
+    if missing and ";" in "".join(columns):
+        raise _refusal(path, "cells are separated by ; (expected commas, and decimal points)")
     if missing:
         raise _refusal(path, f"column {', '.join(missing)} missing: got {', '.join(columns) or 'an empty file'}")
     foreign = "nodule_probability" not in columns and "detection_score" not in columns
@@ -82,15 +87,15 @@ def _finding(path: Path, number: int, entry: dict[str, Any]) -> Finding:
     def finite(name: str, value: Any) -> float:
         try:
             result = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             result = math.nan
         if not math.isfinite(result):
-            raise _refusal(path, f"finding {number}: {name} is {value!r} (expected a finite number)")
+            raise _refusal(path, f"finding {number}: {name} is {_shown(value)} (expected a finite number)")
         return result
 
     center = entry.get("center_lps_mm")
     if not isinstance(center, list | tuple) or len(center) != 3:
-        raise _refusal(path, f"finding {number}: center_lps_mm is {center!r} (expected three numbers)")
+        raise _refusal(path, f"finding {number}: center_lps_mm is {_shown(center)} (expected three numbers)")
     values: dict[str, Any] = {
         name: None if entry.get(name) is None else finite(name, entry[name]) for name in _NUMBERS
     }
@@ -98,12 +103,20 @@ def _finding(path: Path, number: int, entry: dict[str, Any]) -> Finding:
         raise _refusal(path, f"finding {number}: diameter_mm is {values['diameter_mm']:g} (expected more than 0)")
     attributes = entry.get("attributes")
     if attributes is not None and not isinstance(attributes, dict):
-        raise _refusal(path, f"finding {number}: attributes is {attributes!r} (expected names with scores)")
+        raise _refusal(path, f"finding {number}: attributes is {_shown(attributes)} (expected names with scores)")
     values["attributes"] = attributes and {name: finite(name, value) for name, value in attributes.items()}
     values["center_lps_mm"] = [finite("center_lps_mm", value) for value in center]
     return Finding.from_dict(values)
 
 
+def _shown(value: Any) -> str:
+    """Value for a message; Python refuses to write numbers of thousands of digits."""
+    try:
+        return printable(repr(value), 80)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def _refusal(path: Path, what: str) -> InputError:
     advice = "Give nodules.json, or a CSV with the columns seriesuid,coordX,coordY,coordZ in LPS mm."
-    return InputError("E-CANDIDATES", f"{path.name}: {what}.", advice)
+    return InputError("E-CANDIDATES", f"{file_label(path.name)}: {what}.", advice)

@@ -5,6 +5,7 @@ import csv
 from pathlib import Path
 
 from lungcad.finding import ATTRIBUTES
+from lungcad.printable import printable
 from lungcad.results.nodules_json import plain_values, reported_score
 from lungcad.results.result import Result
 
@@ -15,6 +16,12 @@ EXTRA_COLUMNS = (
     "diameter_mm", "detection_score", "nodule_probability", "malignancy_probability", "volume_mm3", *ATTRIBUTES,
 )  # fmt: skip
 """Columns that nodules.csv adds to LUNA16's."""
+
+
+def text_cell(text: str) -> str:
+    """Text of a cell; a spreadsheet would run what begins as a formula, so an apostrophe goes before it."""
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def write_nodules_csv(folder: Path, result: Result) -> None:
@@ -30,4 +37,4 @@ def write_nodules_csv(folder: Path, result: Result) -> None:
             entry = plain_values(finding.as_dict())
             values = entry | (entry["attributes"] or {})
             extra = [values.get(column) for column in EXTRA_COLUMNS]
-            rows.writerow([result.volume.series_uid, *entry["center_lps_mm"], reported_score(entry), *extra])
+            rows.writerow([text_cell(result.volume.public_uid), *entry["center_lps_mm"], reported_score(entry), *extra])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lungcad.geometry import to_index
+from lungcad.printable import printable
 from lungcad.results.result import Result
 from lungcad.volume import Volume
 
@@ -30,10 +31,10 @@ def nodules_document(result: Result) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "summary": result.summary,
         "series": {
-            "series_uid": volume.series_uid,
+            "series_uid": volume.public_uid,
             "study_uid": volume.study_uid or None,
             "frame_of_reference_uid": volume.frame_of_reference_uid or None,
-            "description": volume.description or None,
+            "description": printable(volume.description) or None,
             "size_vox": list(volume.hu.shape),
             "spacing_mm": plain_values(list(volume.spacing_mm)),
             "affine_lps_mm": plain_values(volume.affine.tolist()),

@@ -27,7 +27,7 @@ def run_document(result: Result) -> dict[str, Any]:
     """
     volume = result.volume
     return {
-        "inputs": {"kind": _kind(volume), "series_uid": volume.series_uid, "slices": volume.hu.shape[2]},
+        "inputs": {"kind": _kind(volume), "series_uid": volume.public_uid, "slices": volume.hu.shape[2]},
         "versions": {
             "python": platform.python_version(),
             **{name: package_version(name) for name in ("lungcad", *_PACKAGES)},

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from monai.transforms import MapTransform, Transform
 
-from lungcad.options import check_operating_point, switch
+from lungcad.atomic import check_output, remove_left_overs
+from lungcad.options import check_operating_point, thresholds_by_name
 from lungcad.results.result import Result
-from lungcad.results.write import FILES, WRITERS, write
+from lungcad.results.write import RESULT_FILES, write, writers_for
 
 
 class LoadCandidatesd(MapTransform):
@@ -22,8 +23,9 @@ class LoadCandidatesd(MapTransform):
         from lungcad.results.candidates import read_findings
 
         d = dict(data)
+        volume = d["scan"].volume
         for key in self.keys:
-            d["findings"] = read_findings(Path(d[key]), d["scan"].volume.series_uid)
+            d["findings"] = read_findings(Path(d[key]), volume.series_uid, volume.public_uid)
         return d
 
 
@@ -36,22 +38,26 @@ class WriteFindingsd(Transform):
         operating_point: name of the threshold in use.
         thresholds: lowest reported probability by name.
         device: device of the network.
-        dicom_results: whether to write DICOM objects too, where the input is DICOM (:mod:`lungcad.results.dicom`).
+        dicom_results: whether to write DICOM objects too, where the input is DICOM, see
+            :func:`lungcad.results.write.writers_for`.
 
     Raises:
-        InputError: E-CONFIG, ``dicom_results`` is neither true nor false, or there is no such operating point.
+        InputError: E-OUTPUT, nothing can be written there; E-CONFIG, ``dicom_results`` is another word, or there is no
+            such operating point.
     """
 
     def __init__(self, output_dir: str, meta: Mapping[str, Any], operating_point: str, thresholds: Mapping[str, float],
                  device: torch.device, dicom_results: bool | str = False):  # fmt: skip
-        check_operating_point(operating_point, thresholds)
+        check_operating_point(operating_point, thresholds_by_name("thresholds", thresholds))
+        check_output(output_dir)
         self.output_dir, self.meta, self.device = output_dir, meta, str(device)
         self.operating_point, self.thresholds = operating_point, dict(thresholds)
-        self.writers = WRITERS if switch("dicom_results", dicom_results) else FILES
+        self.writers = writers_for(dicom_results)
 
     def __call__(self, data: dict[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the results and return the case unchanged; raises InputError E-OUTPUT."""
         scan, name = data["scan"], self.meta["name"]
+        remove_left_overs(self.output_dir, RESULT_FILES)
         volume = replace(scan.volume, warnings=list(scan.warnings))
         write(Result(
             volume, data["findings"], self.thresholds, self.operating_point, {name: self.meta["version"]}, self.device,

@@ -72,13 +72,12 @@ def block_means(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, np.ndarr
 
     view = canonical(volume)
     step = np.maximum(np.rint(spacing_mm / view.spacing_mm), 1).astype(int)
-    hu, back = in_memory_order(view.hu)
+    # Blocks are counted in canonical order, so that the same scan has the same blocks however it is stored.
+    backwards = [axis for axis in range(3) if view.reverse[axis]]
+    hu, back = in_memory_order(view.hu.flip(backwards) if backwards else view.hu)
     blocks = [int(step[back.index(axis)]) for axis in range(3)]
     means = avg_pool3d(hu[None, None], blocks, ceil_mode=True)[0, 0].permute(back).numpy()
-    means = np.flip(means, tuple(axis for axis in range(3) if view.reverse[axis]))
-    # Blocks are counted from the volume's own first voxel, which a reversed axis has at its far end.
-    first = (step - 1) / 2 + view.reverse * (np.array(view.hu.shape) - step * np.array(means.shape))
-    return np.ascontiguousarray(means), scaled_affine(view.affine, first.tolist(), step.tolist())
+    return np.ascontiguousarray(means), scaled_affine(view.affine, ((step - 1) / 2).tolist(), step.tolist())
 
 
 def aerated_lung(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:

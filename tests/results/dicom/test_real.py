@@ -35,7 +35,7 @@ def test_objects_agree_with_nodules_json(written: Written) -> None:
     assert written.notes == [] and written.files == {REPORT_FILE, SEGMENTATION_FILE}
     for entry in written.document["findings"]:
         told = numbers(written.nodule(entry["id"]))
-        assert told["Diameter"] == (entry["diameter_mm"], "mm") and told["Volume"] == (entry["volume_mm3"], "mm3")
+        assert told["Volume"] == (round(entry["volume_mm3"]), "mm3")
         assert told["Long axis"][0] == pytest.approx(entry["diameter_mm"], abs=1.5)
         assert told["Short axis"][0] == pytest.approx(entry["diameter_mm"], abs=1.5)
         item = written.region(entry["id"]).ContentSequence[0].ReferencedSOPSequence[0]

@@ -4,6 +4,7 @@
 import logging
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ from dicom_results_case import (
 )
 from enhanced_phantom import enhanced, legacy_converted
 from highdicom.spatial import ImageToReferenceTransformer
+from pydicom.config import disable_value_validation
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from lungcad import Finding
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
-from lungcad.results.dicom.codes import attribute_code
+from lungcad.results.dicom.codes import attribute_code, malignancy_code
 from lungcad.results.words import MALIGNANCY_MEANING
 
 FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.3"
@@ -57,19 +59,29 @@ def center_of(group: Any) -> np.ndarray:
     return np.array(item.GraphicData)
 
 
-def test_every_number_is_that_of_nodules_json(written: Written) -> None:
+def test_every_number_is_that_of_nodules_json_rounded_to_what_it_means(written: Written) -> None:
     for entry in written.document["findings"][:2]:
         group = written.nodule(entry["id"])
         told = numbers(group)
-        assert told.pop("Diameter") == (entry["diameter_mm"], "mm")
-        assert told.pop("Certainty of Finding") == (pytest.approx(100 * entry["nodule_probability"], abs=1e-9), "%")
+        assert told.pop("Diameter") == (round(entry["diameter_mm"], 1), "mm")
+        assert told.pop("Certainty of Finding") == (round(100 * entry["nodule_probability"]), "%")
         if entry["volume_mm3"]:
-            assert told.pop("Volume") == (entry["volume_mm3"], "mm3")
-        if entry["malignancy_probability"]:
-            told_percent, unit = told.pop("Probability of cancer")
-            assert (told_percent / 100, unit) == (pytest.approx(entry["malignancy_probability"], abs=1e-12), "%")
+            assert told.pop("Volume") == (round(entry["volume_mm3"]), "mm3")
         assert told == {}  # nothing else, and no axis without a mask
         assert center_of(group) == pytest.approx(entry["center_lps_mm"], abs=1e-4)  # DICOM keeps points as float32
+
+
+def test_no_probability_of_cancer_and_no_full_certainty_leave_the_program(tmp_path: Path) -> None:
+    told = write_phantom(tmp_path, [Finding((1.0, 2.0, -100.0), 6.0, 0.9, 0.99999, 0.9956)])
+    assert numbers(told.nodule(1))["Certainty of Finding"] == (99.0, "%")
+    assert attributes_of(told.nodule(1)) == {"RID36042": "905"}
+    assert "cancer" not in str(told.report).lower().replace("highly suspicious for cancer", "")
+
+
+@pytest.mark.parametrize(("probability", "step"), [(0.0, "901"), (0.19, "901"), (0.2, "902"), (0.5, "903"),
+                                                   (0.79, "904"), (0.8, "905"), (1.0, "905")])  # fmt: skip
+def test_malignancy_is_one_of_lidcs_five_steps(probability: float, step: str) -> None:
+    assert malignancy_code(probability).value == step
 
 
 def test_numbers_fit_the_16_characters_of_a_decimal_string(tmp_path: Path) -> None:
@@ -79,7 +91,7 @@ def test_numbers_fit_the_16_characters_of_a_decimal_string(tmp_path: Path) -> No
         str(item.MeasuredValueSequence[0]["NumericValue"].value.original_string)
         for item in told.nodule(1)[0].ContentSequence if item.ValueType == "NUM"
     ]  # fmt: skip
-    assert texts == ["6.666667", "66.6667", "30.0"]
+    assert texts == ["6.7", "67.0"]
 
 
 def test_unknown_is_left_out(written: Written) -> None:
@@ -111,7 +123,7 @@ def test_finding_site_and_algorithm_are_coded(written: Written) -> None:
 
 def test_attributes_have_the_codes_of_lidcs_own_readings(written: Written) -> None:
     assert attributes_of(written.nodule(1)) == {
-        "C45992": "105", "200": "C12471", "C3672": "373068000", "400": "004",
+        "RID36042": "905", "C45992": "105", "200": "C12471", "C3672": "373068000", "400": "004",
         "C25563": "RID5707", "C62175": "002", "C28749": "701", "C41144": "RID50151",
     }  # fmt: skip
     schemes = {item.CodingSchemeDesignator for item in written.report.CodingSchemeIdentificationSequence}
@@ -229,6 +241,70 @@ def test_patient_and_study_are_copied_and_the_rest_is_new(tmp_path: Path) -> Non
         assert one.ContentQualification == "RESEARCH"
     series = {one.SeriesInstanceUID for one in [source, *objects]}
     assert len(series) == 3 and len({one.SOPInstanceUID for one in [source, *objects]}) == 3
+    assert [one.SeriesDescription for one in objects] == [
+        "Lung nodules, lung_nodule_cad 0.2.0", "Lung nodule masks, lung_nodule_cad 0.2.0"
+    ]  # fmt: skip
+    assert objects[1].ContentCreatorName == "lungcad"
+
+
+def without_times(path: Path) -> pydicom.Dataset:
+    dataset = pydicom.dcmread(path)
+    for keyword in ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate",
+                    "SeriesTime", "ContributingEquipmentSequence"):  # fmt: skip
+        dataset.pop(keyword, None)
+    return dataset
+
+
+def test_a_retry_makes_the_same_objects_and_another_result_others(tmp_path: Path) -> None:
+    series = save(make_series(), tmp_path / "series")
+    masks = {FIRST.center_lps_mm: ball_mask(FIRST.center_lps_mm, [3] * 3, np.eye(4))}
+    first, again = write(series, tmp_path / "1", masks=masks), write(series, tmp_path / "2", masks=masks)
+    for file in (REPORT_FILE, SEGMENTATION_FILE):
+        assert without_times(first.folder / file) == without_times(again.folder / file)
+    moved = replace(FIRST, center_lps_mm=(1.25, -4.5, -101.0))
+    other = write(series, tmp_path / "3", [moved, *FINDINGS[1:]])
+    assert other.report.SOPInstanceUID != first.report.SOPInstanceUID
+    assert other.nodule(2).tracking_uid == first.nodule(2).tracking_uid
+    assert other.nodule(1).tracking_uid != first.nodule(1).tracking_uid
+    larger = {FIRST.center_lps_mm: ball_mask(FIRST.center_lps_mm, [4] * 3, np.eye(4))}
+    assert write(series, tmp_path / "4", masks=larger).report.SOPInstanceUID != first.report.SOPInstanceUID
+
+
+def test_other_weights_make_other_objects(tmp_path: Path) -> None:
+    result = result_of(save(make_series(), tmp_path / "series"))
+    uids = set()
+    for number, weights in enumerate(({}, {"a": "1"}, {"a": "2"}, {"a": "2"})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert write_dicom_results(folder, replace(result, weights_sha256=weights)) == []
+        uids.add(pydicom.dcmread(folder / REPORT_FILE).SOPInstanceUID)
+    assert len(uids) == 3
+
+
+def test_invalid_optional_tags_of_the_source_are_left_out(tmp_path: Path) -> None:
+    def spoil(slices: list) -> None:
+        for one in slices:
+            with disable_value_validation():
+                one.PatientAge, one.SmokingStatus = "74", "sometimes, he said"
+                one.PatientID = "x" * 70
+                one.StudyDescription = "Thorax"
+
+    told = write_phantom(tmp_path, change=spoil)
+    report = pydicom.dcmread(told.folder / REPORT_FILE)
+    assert not {"PatientAge", "SmokingStatus"} & set(report.dir())
+    assert report.PatientID == "x" * 70 and report.StudyDescription == "Thorax"
+
+
+def test_a_comprehensive_sr_for_archives_that_take_no_other(tmp_path: Path) -> None:
+    result = result_of(save(make_series(), tmp_path / "series"))
+    (tmp_path / "out").mkdir()
+    assert write_dicom_results(tmp_path / "out", result, comprehensive=True) == []
+    report = pydicom.dcmread(tmp_path / "out" / REPORT_FILE)
+    assert report.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.33" and "SCOORD3D" not in str(report)
+    if shutil.which("dciodvfy"):
+        command = ["dciodvfy", "-new", str(tmp_path / "out" / REPORT_FILE)]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "Error" not in said.stdout + said.stderr
 
 
 @pytest.mark.parametrize(
@@ -393,7 +469,8 @@ def test_dcmqi_reads_the_same_numbers(tmp_path: Path) -> None:
     assert read["observerContext"]["DeviceObserverName"] == "lung_nodule_cad"
     assert len(read["imageLibrary"]) == 20
     groups = [one for one in read["Measurements"] if one["measurementItems"]]
-    assert [one["TrackingIdentifier"] for one in groups] == ["nodule 1", "nodule 2", "nodule 4"]
+    assert [one["TrackingIdentifier"] for one in groups] == ["nodule 1", "nodule 1", "nodule 2", "nodule 4"]
+    del groups[1]  # the circle of nodule 1
     for number, theirs in zip((1, 2, 4), groups, strict=True):
         ours = told.nodule(number)
         assert theirs["TrackingUniqueIdentifier"] == ours.tracking_uid

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The coded words of the DICOM results: what is found, what is measured, and LIDC-IDRI's attributes.
+"""Coded words of the DICOM results: what is found, what is measured, and LIDC-IDRI's attributes.
 
 Attributes carry the codes with which LIDC-IDRI's own readings were published in DICOM (Fedorov et al., Medical Physics
 2020, doi 10.1002/mp.14445), so that both can be asked alike. 99LIDCQIICR is that publication's private scheme.
@@ -25,7 +25,15 @@ LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 VOLUME = Code("118565006", "SCT", "Volume")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
-CANCER = Code("111047", "DCM", "Probability of cancer")
+MALIGNANCY = Code("RID36042", "RADLEX", "Malignancy")
+MALIGNANCY_STEPS = {
+    1: Code("901", LIDC_SCHEME, "1 out of 5 (Highly Unlikely for Cancer)"),
+    2: Code("902", LIDC_SCHEME, "2 out of 5 (Moderately Unlikely for Cancer)"),
+    3: Code("903", LIDC_SCHEME, "3 out of 5 (Indeterminate Likelihood)"),
+    4: Code("904", LIDC_SCHEME, "4 out of 5 (Moderately Suspicious for Cancer)"),
+    5: Code("905", LIDC_SCHEME, "5 out of 5 (Highly Suspicious for Cancer)"),
+}
+"""LIDC-IDRI's five steps of a reader's opinion; no probability of cancer leaves the program."""
 CENTER = Code("111010", "DCM", "Center")
 COMMENT = Code("121106", "DCM", "Comment")
 
@@ -104,6 +112,16 @@ def attribute_code(name: str, score: float) -> tuple[Code, Code]:
     return _CONCEPTS[name], _STEPS[name][scale.usual] if known else UNDETERMINED
 
 
+def malignancy_code(probability: float) -> Code:
+    """Step of LIDC's five, by fifths of the probability that readers would rate the nodule above 3.
+
+    Example:
+        >>> malignancy_code(0.19).value, malignancy_code(0.5).value, malignancy_code(1.0).value
+        ('901', '903', '905')
+    """
+    return MALIGNANCY_STEPS[min(int(5 * probability), 4) + 1]
+
+
 def concept(code: Code) -> CodedConcept:
-    """The code as an item of a DICOM sequence."""
+    """Item of a DICOM sequence from a code."""
     return CodedConcept.from_code(code)

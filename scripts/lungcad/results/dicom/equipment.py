@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who made the objects, and what makes two objects different: the same words and fresh UIDs for each of them."""
+"""Maker of the objects: the words that name it, and the header that every object has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.enum import ContentQualificationValues
 from highdicom.sr import AlgorithmIdentification
-from pydicom.uid import generate_uid
 
 from lungcad.results.dicom.codes import NEURAL_NETWORK, concept
+from lungcad.results.dicom.uids import derived_uid
 
 MANUFACTURER = "lungcad"
 
@@ -23,42 +23,54 @@ class Algorithm:
         name, version: of the first bundle of nodules.json, the chain itself.
         settings: versions of its stages, and the operating point.
         software: version of the package.
+        weights: SHA-256 of the weights by bundle, as text.
     """
 
     name: str
     version: str
     settings: list[str]
     software: str
+    weights: str = ""
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Algorithm":
-        """Read it from nodules.json."""
+    def of(cls, document: Mapping[str, Any], weights_sha256: Mapping[str, str] | None = None) -> "Algorithm":
+        """Read the chain from nodules.json; the weights make it the very same one."""
         (name, version), *stages = document["software"]["bundles"].items()
         point = document["operating_point"]
         reported = f"reported from {document['thresholds'][point]:g} ({point})"
         settings = [f"{stage} {number}" for stage, number in stages] + [reported]
-        return cls(name, version, settings, document["software"]["lungcad"])
+        weights = ",".join(f"{bundle}={digest}" for bundle, digest in sorted((weights_sha256 or {}).items()))
+        return cls(name, version, settings, document["software"]["lungcad"], weights)
 
     @property
     def device_uid(self) -> str:
-        """The same for the same version everywhere."""
-        return str(generate_uid(entropy_srcs=[MANUFACTURER, self.name, self.version]))
+        """UID of the chain as a device: the same for the same version everywhere."""
+        return derived_uid("device", self.name, self.version)
 
     def for_report(self) -> AlgorithmIdentification:
-        """As content of a report (TID 4019)."""
+        """Return the algorithm as content of a report (TID 4019)."""
         return AlgorithmIdentification(self.name, self.version, self.settings)
 
     def for_segment(self) -> AlgorithmIdentificationSequence:
-        """As an attribute of a segment."""
+        """Return the algorithm as an attribute of a segment."""
         settings = {str(number): text for number, text in enumerate(self.settings, start=1)}
         return AlgorithmIdentificationSequence(self.name, concept(NEURAL_NETWORK), self.version, MANUFACTURER, settings)
 
 
-def object_header(algorithm: Algorithm, series_number: int, description: str) -> dict[str, Any]:
-    """Arguments that every object takes: a new series with one instance, the maker, for research only."""
+def object_header(algorithm: Algorithm, key: str, series_number: int, description: str) -> dict[str, Any]:
+    """Arguments that every object takes: a new series with one instance, the maker, for research only.
+
+    Args:
+        algorithm: the chain.
+        key: see :func:`lungcad.results.dicom.uids.object_key`; the UIDs follow from it and the series number.
+        series_number: of the new series, one for each kind of object.
+        description: of the new series, to which chain and version are added.
+    """
     return {
-        "series_instance_uid": generate_uid(prefix=None), "sop_instance_uid": generate_uid(prefix=None),
-        "series_number": series_number, "instance_number": 1, "series_description": description,
+        "series_instance_uid": derived_uid("series", str(series_number), key),
+        "sop_instance_uid": derived_uid("instance", str(series_number), key),
+        "series_number": series_number, "instance_number": 1,
+        "series_description": f"{description}, {algorithm.name} {algorithm.version}"[:64],
         "manufacturer": MANUFACTURER, "manufacturer_model_name": algorithm.name,
         "software_versions": (algorithm.version, f"lungcad {algorithm.software}"), "device_serial_number": "none",
         "content_qualification": ContentQualificationValues.RESEARCH, "specific_character_set": "ISO_IR 192",

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurement groups of the report: what is known of one nodule, and the statement that there is none.
 
-All that is known of a nodule stands in one group. Its region on the key slice is in the same group (TID 1410), or where
-there is a segment, which DICOM allows no region beside (TID 1411), in a second group that holds nothing else; both have
-the tracking UID, by which viewers join them.
+All that is known of a nodule stands in one group with its region on the key slice (TID 1410). Where it has a segment,
+which DICOM allows no region beside (TID 1411), there are two groups, each of one source: the segment with what was
+measured on it and all evaluations, and the circle on the key slice with its diameter, which another stage may have
+given. Both have the tracking UID, by which viewers join them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,14 @@ from highdicom.sr import (
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.sr.coding import Code
-from pydicom.uid import generate_uid
 
 from lungcad.finding import ATTRIBUTES
 from lungcad.results.dicom import codes
-from lungcad.results.dicom.codes import attribute_code, concept
+from lungcad.results.dicom.codes import attribute_code, concept, malignancy_code
 from lungcad.results.dicom.equipment import Algorithm
 from lungcad.results.dicom.nodules import Nodule
 from lungcad.results.dicom.source import Source
+from lungcad.results.dicom.uids import derived_uid
 from lungcad.results.nodules_json import reported_score
 from lungcad.results.words import MALIGNANCY_MEANING
 
@@ -43,23 +44,27 @@ IMAGE_CORNER = 0.5
 """DICOM's image coordinates count from the corner of the first pixel, indices from its centre (PS3.3 C.18.6.1.1)."""
 
 
-def nodule_groups(nodule: Nodule, source: Source, segmentation: Segmentation | None, algorithm: Algorithm) -> list[Any]:
-    """One group, or two where the nodule has a segment.
+def nodule_groups(
+    nodule: Nodule, source: Source, segmentation: Segmentation | None, algorithm: Algorithm, points: bool = True
+) -> list[Any]:
+    """Build one group, or two where the nodule has a segment.
 
     Args:
-        nodule: to tell about.
+        nodule: reported finding.
         source: the series, for the key slice.
         segmentation: holds the nodule's segment, if it has one.
         algorithm: that found it.
+        points: the object can hold points in space.
     """
     place = FindingSite(concept(codes.LUNG), concept(codes.SIDES[nodule.side]) if nodule.side else None)
     about: dict[str, Any] = {
         "finding_type": concept(codes.NODULE), "finding_category": concept(codes.ABNORMAL), "finding_sites": [place],
     }  # fmt: skip
+    segmented = segmentation is not None and nodule.segment is not None
+    of_circle, others = circle_measurements(nodule.entry), measurements(nodule)
     known: dict[str, Any] = about | {
         "algorithm_id": algorithm.for_report(),
-        "measurements": [Measurement(concept(name), value, concept(unit)) for name, value, unit in
-                         measurements(nodule)],
+        "measurements": _items(others if segmented else [*of_circle, *others]),
         "qualitative_evaluations": [QualitativeEvaluation(concept(name), concept(value)) for name, value in
                                     attributes(nodule.entry)],
     }  # fmt: skip
@@ -72,42 +77,57 @@ def nodule_groups(nodule: Nodule, source: Source, segmentation: Segmentation | N
                                     source_series=series)  # fmt: skip
         groups = [
             VolumetricROIMeasurementsAndQualitativeEvaluations(_tracking(nodule), referenced_segment=segment, **known),
-            PlanarROIMeasurementsAndQualitativeEvaluations(_tracking(nodule), region, **about),
+            PlanarROIMeasurementsAndQualitativeEvaluations(
+                _tracking(nodule), region, algorithm_id=algorithm.for_report(), measurements=_items(of_circle), **about
+            ),
         ]
-    groups[0][0].ContentSequence.extend(_more(nodule.entry, source))
+    groups[0][0].ContentSequence.extend(_more(nodule.entry, source, points))
     return groups
 
 
-def no_nodule_group(document: Mapping[str, Any], algorithm: Algorithm) -> MeasurementsAndQualitativeEvaluations:
+def _items(values: Iterable[tuple[Code, float, Code]]) -> list[Measurement]:
+    return [Measurement(concept(name), value, concept(unit)) for name, value, unit in values]
+
+
+def no_nodule_group(
+    document: Mapping[str, Any], algorithm: Algorithm, key: str
+) -> MeasurementsAndQualitativeEvaluations:
     """Say that everything ran and found nothing (TID 1501): silence could also mean that nothing was looked at."""
     result = QualitativeEvaluation(concept(codes.SUMMARY), concept(codes.WITHOUT_FINDINGS))
     group = MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(generate_uid(prefix=None), "no nodule"), algorithm_id=algorithm.for_report(),
+        TrackingIdentifier(derived_uid("no nodule", key), "no nodule"), algorithm_id=algorithm.for_report(),
         finding_sites=[FindingSite(concept(codes.LUNG))], qualitative_evaluations=[result],
     )  # fmt: skip
     group[0].ContentSequence.append(_comment(document["summary"]))
     return group
 
 
+def circle_measurements(entry: Mapping[str, Any]) -> list[tuple[Code, float, Code]]:
+    """Name, value and unit of the circle's diameter, to 0.1 mm; empty where it is not known."""
+    diameter = entry["diameter_mm"]
+    return [] if diameter is None else [(codes.DIAMETER, round(diameter, 1), codes.MM)]
+
+
 def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
-    """Give name, value and unit of what is known; the axes only where a mask was measured."""
-    entry = nodule.entry
-    if entry["diameter_mm"] is not None:
-        yield codes.DIAMETER, entry["diameter_mm"], codes.MM
+    """Yield name, value and unit of what else is known, rounded to 0.1 mm, 1 mm3 and 1 %.
+
+    The axes are there only where a mask was measured. No certainty is 0 or 100 %: a network is never sure.
+    """
+    entry, score = nodule.entry, reported_score(nodule.entry)
     if nodule.axes_mm is not None:
         long, short = nodule.axes_mm
-        yield codes.LONG_AXIS, round(long, 6), codes.MM
-        yield codes.SHORT_AXIS, round(short, 6), codes.MM
+        yield codes.LONG_AXIS, round(long, 1), codes.MM
+        yield codes.SHORT_AXIS, round(short, 1), codes.MM
     if entry["volume_mm3"] is not None:
-        yield codes.VOLUME, entry["volume_mm3"], codes.MM3
-    malignancy = entry["malignancy_probability"]
-    for name, probability in ((codes.CERTAINTY, reported_score(entry)), (codes.CANCER, malignancy)):
-        if probability is not None:
-            yield name, round(100 * float(probability), 4), codes.PERCENT
+        yield codes.VOLUME, float(round(entry["volume_mm3"])), codes.MM3
+    if score is not None:
+        yield codes.CERTAINTY, float(min(max(round(100 * float(score)), 1), 99)), codes.PERCENT
 
 
 def attributes(entry: Mapping[str, Any]) -> Iterator[tuple[Code, Code]]:
-    """Give concept and value of each of LIDC's attributes that is known."""
+    """Yield concept and value of readers' opinions: malignancy in five steps, and LIDC's attributes that are known."""
+    if entry["malignancy_probability"] is not None:
+        yield codes.MALIGNANCY, malignancy_code(entry["malignancy_probability"])
     scores = entry["attributes"] or {}
     for name in ATTRIBUTES:
         if scores.get(name) is not None:
@@ -132,9 +152,9 @@ def key_region(entry: Mapping[str, Any], source: Source) -> ImageRegion:
     return ImageRegion(kind, points, at)
 
 
-def _more(entry: Mapping[str, Any], source: Source) -> Iterator[Any]:
-    """What the templates have no argument for: the centre between slices, and what malignancy means here."""
-    if source.frame_of_reference_uid:
+def _more(entry: Mapping[str, Any], source: Source, points: bool) -> Iterator[Any]:
+    """Items that the templates have no argument for: the centre between slices, and the meaning of malignancy."""
+    if points and source.frame_of_reference_uid:
         yield Scoord3DContentItem(
             concept(codes.CENTER), "POINT", np.array([entry["center_lps_mm"]]), source.frame_of_reference_uid,
             relationship_type=RelationshipTypeValues.CONTAINS,

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodules that the DICOM objects tell: one list, so that report and segmentation name and number them alike."""
+"""Nodules that the DICOM objects report: one list, so that report and segmentation name and number them alike."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.uid import generate_uid
-
+from lungcad.results.dicom.equipment import Algorithm
 from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
+from lungcad.results.dicom.uids import derived_uid, finding_key
 from lungcad.results.nodules_json import nodules_document
 from lungcad.results.result import Result
 from lungcad.scan.location import side_of_body
@@ -25,6 +25,7 @@ class Nodule:
         mask: on the pixels of the series; None where no stage segmented it.
         segment: its number in the segmentation; None without a mask.
         axes_mm: long and short axis of the mask; None without one.
+        key: text that is the same for the same finding.
     """
 
     entry: Mapping[str, Any]
@@ -34,14 +35,16 @@ class Nodule:
     mask: SourceMask | None
     segment: int | None
     axes_mm: tuple[float, float] | None
+    key: str
 
 
-def reported_nodules(result: Result, source: Source) -> list[Nodule]:
+def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> list[Nodule]:
     """Take the findings at or above the operating point, as report.html does; a score that is unknown is reported.
 
     Args:
         result: findings with their masks, and the scan, to tell right from left.
         source: the series.
+        algorithm: that found them; with it, series and finding the tracking UID is always the same.
     """
     nodules: list[Nodule] = []
     segments = 0
@@ -53,8 +56,9 @@ def reported_nodules(result: Result, source: Source) -> list[Nodule]:
             mask, thin = on_source(finding.mask, source), on_thin_slices(finding.mask, source)
             axes_mm = None if thin is None else long_and_short_axis_mm(thin, source)
         segments += mask is not None
+        key = finding_key(entry, finding.mask)
         nodules.append(Nodule(
-            entry, f"nodule {entry['id']}", generate_uid(prefix=None),
-            side_of_body(result.volume, entry["center_lps_mm"]), mask, None if mask is None else segments, axes_mm,
+            entry, f"nodule {entry['id']}", derived_uid("finding", result.volume.series_uid, repr(algorithm), key),
+            side_of_body(result.volume, entry["center_lps_mm"]), mask, None if mask is None else segments, axes_mm, key,
         ))  # fmt: skip
     return nodules

@@ -9,9 +9,10 @@ from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 
 from lungcad.results.dicom.codes import ABNORMAL, LUNG, NODULE, SIDES, concept
-from lungcad.results.dicom.equipment import Algorithm, object_header
+from lungcad.results.dicom.equipment import MANUFACTURER, Algorithm, object_header
 from lungcad.results.dicom.nodules import Nodule
 from lungcad.results.dicom.source import Source
+from lungcad.results.dicom.uids import derived_uid
 
 SERIES_NUMBER = 9002
 """Far from a scanner's own, which count up from 1."""
@@ -27,13 +28,14 @@ def why_no_segmentation(source: Source, nodules: Sequence[Nodule]) -> str:
     return ""
 
 
-def make_segmentation(source: Source, nodules: Sequence[Nodule], algorithm: Algorithm) -> Segmentation:
+def make_segmentation(source: Source, nodules: Sequence[Nodule], algorithm: Algorithm, key: str) -> Segmentation:
     """Build the object from the nodules that have masks.
 
     Args:
         source: the series; see :func:`why_no_segmentation`.
         nodules: those without masks do not matter.
         algorithm: that segmented.
+        key: see :func:`lungcad.results.dicom.uids.object_key`.
     """
     segmented = [nodule for nodule in nodules if nodule.mask is not None]
     levels, pixels = stacked_masks(source, segmented)
@@ -43,12 +45,16 @@ def make_segmentation(source: Source, nodules: Sequence[Nodule], algorithm: Algo
         images, numbers = source.instances, [source.slices[level][1] or 1 for level in levels]
         frames = source.instances[0].PerFrameFunctionalGroupsSequence
         positions = [PlanePositionSequence.from_sequence(frames[n - 1].PlanePositionSequence) for n in numbers]
-    return Segmentation(
+    segmentation = Segmentation(
         source_images=images, pixel_array=pixels, segmentation_type="BINARY", plane_positions=positions,
         segment_descriptions=[_describe(nodule, algorithm) for nodule in segmented],
         content_label="NODULES", content_description="Lung nodules, for research only",
-        **object_header(algorithm, SERIES_NUMBER, "Lung nodules, segmentation"),
+        content_creator_name=MANUFACTURER, **object_header(algorithm, key, SERIES_NUMBER, "Lung nodule masks"),
     )  # fmt: skip
+    organisation = derived_uid("dimensions", key)  # highdicom draws one at random
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organisation
+    return segmentation
 
 
 def stacked_masks(source: Source, segmented: Sequence[Nodule]) -> tuple[list[int], np.ndarray]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The series that the results are about: its patient and study, its instances, and where its pixels lie.
+"""Series that the results are about: its patient and study, its instances, and where its pixels lie.
 
 The intake reads no more of a header than it needs, and no names into a volume. Here one header is read whole, for the
 patient and study; places come from the intake's own plan, so that results point to the pixels that were looked at.
@@ -16,7 +16,6 @@ from pydicom.config import RAISE, disable_value_validation
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, DS, TM, PersonName, validate_value
 
 from lungcad.dicom.discover import find_objects
@@ -28,20 +27,25 @@ from lungcad.dicom.plan import make_plan
 from lungcad.dicom.select import choose
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
+from lungcad.results.dicom.uids import derived_uid
 
 TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-"""What every object must have, if only empty (PS3.3 C.7.1.1, C.7.2.1)."""
+"""Attributes that every object must have, if only empty (PS3.3 C.7.1.1, C.7.2.1)."""
 SEXES = ("M", "F", "O")
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040)
-"""Where patient, study, series and equipment stand; odd groups are private."""
+"""Groups of patient, study, series and equipment; odd groups are private."""
 OWN = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SliceThickness", "SpacingBetweenSlices",
     "ImagePositionPatient", "ImageOrientationPatient",
 )  # fmt: skip
-"""What each instance has for itself: not taken from the first."""
+"""Attributes that each instance has for itself: not taken from the first."""
+KEPT_AS_IS = (*TYPE_2, "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SpecificCharacterSet")
+"""Attributes that identify patient and study: filed as the series is, whatever their form."""
+TEXT_KINDS = ("AE", "AS", "CS", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "UI")
+"""Value representations that are text with a form or a length."""
 _TIMES = {"DA": DA, "TM": TM}
 
 
@@ -68,7 +72,7 @@ class Source:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Between columns, rows and slices; the last along the normal."""
+        """Distance between columns, rows and slices; the last along the normal."""
         x, y = np.linalg.norm(self.affine[:3, :2], axis=0)
         normal = np.cross(self.affine[:3, 0], self.affine[:3, 1]) / (x * y)
         return float(x), float(y), float(abs(self.affine[:3, 2] @ normal))
@@ -99,7 +103,8 @@ def read_source(
         headers = list({id(piece.header): piece.header for piece in pieces}.values())
         named = {header.text("FrameOfReferenceUID") for header in headers}
         common = named.pop() if len(named) == 1 else ""
-        patient.FrameOfReferenceUID = common or generate_uid(prefix=None)
+        named_series = pieces[0].header.text("SeriesInstanceUID")
+        patient.FrameOfReferenceUID = common or derived_uid("frame of reference", named_series)
         instances = {
             id(one): _instance([p for p in pieces if p.header is one], patient, stack.affine) for one in headers
         }
@@ -115,8 +120,9 @@ def read_source(
 def patient_and_study(header: Header) -> Dataset:
     """Read an object's header whole: patient, study, series and equipment, with what must be there filled up.
 
-    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there. A patient's
-    name with a backslash stays one name: in Big5, which is found undeclared, half of a character can be one.
+    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there. What need not
+    be there and is not of the form that DICOM prescribes (an age of "74") is left out. A patient's name with a
+    backslash stays one name: in Big5, which is found undeclared, half of a character can be one.
     """
     whole = read_header(header.path, everything=True)
     assert isinstance(whole, Header)  # it was read a moment ago
@@ -126,6 +132,8 @@ def patient_and_study(header: Header) -> Dataset:
             with contextlib.suppress(Exception):  # pydicom converts on access and raises many kinds
                 element = whole.dataset[tag]
                 _check_time(dictionary_VR(tag), str(element.value or ""))
+                if keyword_for_tag(tag) not in KEPT_AS_IS:
+                    _check_form(dictionary_VR(tag), element.value)
                 known.add(element)
     for keyword in TYPE_2:
         if keyword not in known:
@@ -141,6 +149,13 @@ def _check_time(kind: str, text: str) -> None:
     if kind in _TIMES and text:
         validate_value(kind, text, RAISE)  # the form
         _TIMES[kind](text)  # the calendar
+
+
+def _check_form(kind: str, value: Any) -> None:
+    """Raise ValueError where a value has not the form or length of its kind."""
+    for part in value if isinstance(value, MultiValue) else [value]:
+        if kind in TEXT_KINDS and part not in (None, ""):
+            validate_value(kind, getattr(part, "original_string", str(part)), RAISE)
 
 
 def _instance(pieces: list[Slice], patient: Dataset, affine: np.ndarray) -> Dataset:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The findings as a Comprehensive 3D SR after TID 1500, Measurement Report (PS3.16)."""
+"""Findings as a Comprehensive 3D SR, or a Comprehensive SR, after TID 1500, Measurement Report (PS3.16)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from highdicom.seg import Segmentation
 from highdicom.sr import (
     CodeContentItem,
     Comprehensive3DSR,
+    ComprehensiveSR,
     ContainerContentItem,
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
@@ -34,32 +35,36 @@ SERIES_NUMBER = 9001
 
 def make_report(
     source: Source, document: Mapping[str, Any], nodules: Sequence[Nodule], segmentation: Segmentation | None,
-    algorithm: Algorithm,
-) -> Comprehensive3DSR:  # fmt: skip
+    algorithm: Algorithm, key: str, comprehensive: bool = False,
+) -> Comprehensive3DSR | ComprehensiveSR:  # fmt: skip
     """Build the object: complete and preliminary, verified by nobody.
 
     Args:
         source: the series.
         document: nodules.json.
-        nodules: that are reported; none is told as a result.
+        nodules: those that are reported; none is a result of its own.
         segmentation: with their masks, None where there are none.
         algorithm: that found them.
+        key: see :func:`lungcad.results.dicom.uids.object_key`.
+        comprehensive: write a Comprehensive SR, which has no points in space, for archives that take no 3D SR.
     """
     device = DeviceObserverIdentifyingAttributes(
         algorithm.device_uid, algorithm.name, MANUFACTURER, f"{algorithm.name} {algorithm.version}"
     )
-    groups = [group for one in nodules for group in nodule_groups(one, source, segmentation, algorithm)]
+    points = not comprehensive
+    groups = [group for one in nodules for group in nodule_groups(one, source, segmentation, algorithm, points)]
     report = MeasurementReport(
         ObservationContext(observer_device_context=ObserverContext(concept(dictionary.DCM.Device), device)),
-        concept(CT_CHEST), groups or [no_nodule_group(document, algorithm)],
+        concept(CT_CHEST), groups or [no_nodule_group(document, algorithm, key)],
     )  # fmt: skip
     root = report[0].ContentSequence
     root.insert(len(root) - 1, image_library(source))
     evidence = [*source.instances, *([segmentation] if segmentation is not None else [])]
-    return Comprehensive3DSR(
+    kind = ComprehensiveSR if comprehensive else Comprehensive3DSR
+    return kind(
         evidence, report[0], is_complete=True,
         coding_schemes=[CodingSchemeIdentificationItem(LIDC_SCHEME, LIDC_SCHEME_NAME)],
-        **object_header(algorithm, SERIES_NUMBER, "Lung nodules, report"),
+        **object_header(algorithm, f"{key} {kind.__name__}", SERIES_NUMBER, "Lung nodules"),
     )  # fmt: skip
 
 

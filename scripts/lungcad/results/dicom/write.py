@@ -18,13 +18,13 @@ from lungcad.results.result import Result
 REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
 
 
-def write_dicom(folder: Path, result: Result) -> None:
+def write_dicom(folder: Path, result: Result, comprehensive: bool = False) -> None:
     """Write the DICOM objects of a result into a folder, and say on stderr why one is missing.
 
     A failure takes no other format of the result with it: it is told like any other reason.
     """
     try:
-        notes = write_dicom_results(folder, result)
+        notes = write_dicom_results(folder, result, comprehensive)
     except Exception as error:  # its text could name the patient
         for name in (REPORT_FILE, SEGMENTATION_FILE):
             (folder / name).unlink(missing_ok=True)
@@ -33,11 +33,17 @@ def write_dicom(folder: Path, result: Result) -> None:
         print(f"{'dicom':<14}{note}", file=sys.stderr)
 
 
-def write_dicom_results(folder: Path, result: Result) -> list[str]:
+def write_dicom_results(folder: Path, result: Result, comprehensive: bool = False) -> list[str]:
     """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
 
     They hold the findings at or above the operating point, none as a statement. What is unknown is left out. Patient
-    and study are those of the series, whose headers are read again; series and instances are new.
+    and study are those of the series, whose headers are read again; series and instances are new, with UIDs that follow
+    from images, chain, weights and findings: a retry makes the same ones.
+
+    Args:
+        folder: gets the files.
+        result: of a DICOM series.
+        comprehensive: write a Comprehensive SR instead of a Comprehensive 3D SR.
 
     Returns:
         notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
@@ -53,6 +59,7 @@ def write_dicom_results(folder: Path, result: Result) -> list[str]:
     from lungcad.results.dicom.segmentation import make_segmentation, why_no_segmentation
     from lungcad.results.dicom.source import read_source
     from lungcad.results.dicom.structured_report import make_report
+    from lungcad.results.dicom.uids import object_key
 
     try:
         source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
@@ -61,13 +68,16 @@ def write_dicom_results(folder: Path, result: Result) -> list[str]:
     if volume.sop_instance_uids and list(volume.sop_instance_uids) != [one.SOPInstanceUID for one, _ in source.slices]:
         return ["no report and no segmentation: the series is no longer the one that was analysed"]
     document, segmentation = nodules_document(result), None
-    algorithm, nodules = Algorithm.of(document), reported_nodules(result, source)
+    algorithm = Algorithm.of(document, result.weights_sha256)
+    nodules = reported_nodules(result, source, algorithm)
+    key = object_key(source.instances, algorithm, [nodule.key for nodule in nodules])
     reason = why_no_segmentation(source, nodules)
     with disable_value_validation(), _discreet():
         if not reason:
-            segmentation = make_segmentation(source, nodules, algorithm)
+            segmentation = make_segmentation(source, nodules, algorithm, key)
             _save(segmentation, folder / SEGMENTATION_FILE)
-        _save(make_report(source, document, nodules, segmentation, algorithm), folder / REPORT_FILE)
+        report = make_report(source, document, nodules, segmentation, algorithm, key, comprehensive)
+        _save(report, folder / REPORT_FILE)
     return [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
 
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that a command line may give to a config's keys: no code, and of the kind of the config's own value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lungcad.errors import InputError
+from lungcad.printable import printable
+
+PLUMBING = ("imports", "initialize", "run", "finalize")
+"""Keys that say what is executed, not with which values."""
+CODE = ("$", "%", "@")
+"""First characters of a string that MONAI takes for Python, a piece of another file, or another key."""
+WORDS = {bool: "true or false", float: "a number", list: "a list", dict: "options by name", str: "text"}
+
+
+def carries_code(value: Any) -> bool:
+    """Whether MONAI would evaluate a value, or anything within it, or build an object from it.
+
+    Text is looked at as it stands and as fire decodes it, which resolves escapes such as that of a dollar sign.
+    """
+    return _is_code(value) or _is_code(decoded(value))
+
+
+def decoded(value: Any) -> Any:
+    """Value of an argument as fire reads it."""
+    from fire.parser import DefaultParseValue
+
+    return DefaultParseValue(value) if isinstance(value, str) else value
+
+
+def check_kind(key: str, value: Any, default: Any) -> None:
+    """Refuse a value of another kind than the config's own; null, an expression or an object there fits all kinds.
+
+    Raises:
+        InputError: E-CONFIG.
+    """
+    if key in PLUMBING and default is not None:
+        text = f"--{key} would change what is executed, not a value (expected another key)."
+        raise InputError("E-CONFIG", text, "Put it into a config file of your own and add it to --config_file.")
+    kind, given = _kind(default), decoded(value)
+    if kind is None or given is None:
+        return
+    fits = {
+        bool: isinstance(given, bool | str), float: _kind(given) is float,
+        list: isinstance(given, list | tuple | str), dict: isinstance(given, Mapping),
+        str: not isinstance(given, list | tuple | set | Mapping),
+    }  # fmt: skip
+    if not fits[kind]:
+        raise InputError("E-CONFIG", f"--{key} is {printable(value, 80)} (expected {WORDS[kind]}).")
+
+
+def _kind(value: Any) -> type | None:
+    """Kind of a config's value: one of WORDS, or None where it may be anything."""
+    if isinstance(value, bool):
+        return bool
+    if isinstance(value, int | float):
+        return float
+    if isinstance(value, str):
+        return None if value.startswith(CODE) else str
+    if isinstance(value, dict):
+        return None if "_target_" in value else dict
+    return list if isinstance(value, list) else None
+
+
+def _is_code(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_is_code(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_is_code, value))
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text.lstrip().startswith(CODE) or "_target_" in text

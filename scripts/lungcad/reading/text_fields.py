@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines and fields of headers in words, which MetaImage and NRRD share."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lungcad.errors import InputError
+from lungcad.printable import file_label
+from lungcad.reading.header import missing, wrong
+
+HEADER_BYTES = 1 << 20
+"""Largest text header."""
+
+Fields = Mapping[str, str]
+"""Values by name of the field."""
+
+
+def header_lines(file: Path, last: str) -> tuple[list[str], int]:
+    """Lines of a header without blanks around them, and the bytes that they take.
+
+    Args:
+        file: the volume file.
+        last: pattern of the line that ends the header; the file's end does so too.
+
+    Raises:
+        InputError: E-CORRUPT, the header does not end within HEADER_BYTES.
+    """
+    lines: list[str] = []
+    with file.open("rb") as opened:
+        while line := opened.readline(HEADER_BYTES):
+            if opened.tell() > HEADER_BYTES:
+                text = f"The header of {file_label(file.name)} does not end."
+                raise InputError("E-CORRUPT", text, "Copy the file again.")
+            lines.append(line.decode("utf-8", "surrogateescape").strip())
+            if re.match(last, lines[-1]):
+                break
+        return lines, opened.tell()
+
+
+def fields_of(file: Path, pairs: Iterable[tuple[str, str]], known: Iterable[str]) -> dict[str, str]:
+    """Values by name; of two fields with one name a reader could take either.
+
+    Raises:
+        InputError: E-TAG-VALUE, a name that matters stands there twice, in whatever case.
+    """
+    fields: dict[str, str] = {}
+    matters, seen = {name.casefold() for name in known}, set()
+    for name, value in pairs:
+        if (folded := name.casefold()) in matters and folded in seen:
+            raise wrong(file, f"{name} is stated twice")
+        seen.add(folded)
+        fields[name] = value
+    return fields
+
+
+def data_file(file: Path, name: str) -> Path:
+    """File with the pixels; ITK's words for several files begin with LIST or hold a %.
+
+    Raises:
+        InputError: E-ARCHIVE, several files, or one outside the header's folder.
+    """
+    if name.upper() == "LOCAL":
+        return file
+    data = file.parent / name
+    several = name.startswith("LIST") or "%" in name or "\0" in name
+    if several or not Path(os.path.realpath(data)).is_relative_to(os.path.realpath(file.parent)):
+        text = f"{file_label(file.name)} takes its pixels from several files or another folder."
+        raise InputError("E-ARCHIVE", text, "Write the volume as one file, or as a header and one file beside it.")
+    return data
+
+
+def stated(file: Path, fields: Fields, names: Sequence[str]) -> str:
+    """Value of a field that goes by several names; raises InputError E-TAG-MISSING where none is there."""
+    for name in names:
+        if name in fields:
+            return fields[name]
+    raise missing(file, " or ".join(names))
+
+
+def numbers(file: Path, fields: Fields, names: Sequence[str], count: int) -> np.ndarray:
+    """(count,) finite numbers of a field that goes by several names.
+
+    Raises:
+        InputError: E-TAG-MISSING, none of the names is there; E-TAG-VALUE, other than numbers, or two that disagree.
+    """
+    found = [fields[name] for name in names if name in fields] or [stated(file, fields, names)]
+    try:
+        values = np.array([[float(word) for word in words.split()] for words in found])
+    except ValueError:
+        values = np.zeros((1, 0))
+    if values.shape[1] != count or not np.isfinite(values).all() or (values != values[0]).any():
+        shown = " and ".join(found)[:80]
+        raise wrong(file, f"{' or '.join(names)} is '{shown}' (expected {count} finite number(s))")
+    return values[0]
+
+
+def whole_numbers(file: Path, fields: Fields, name: str, count: int | None = None) -> list[int]:
+    """Whole numbers of a field, none with more than nine digits; raises as :func:`numbers`."""
+    words = stated(file, fields, [name])
+    parts = words.split()
+    if not parts or count not in (None, len(parts)) or not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in parts):
+        raise wrong(file, f"{name} is '{words[:80]}' (expected {count or 'some'} whole number(s))")
+    return [int(part) for part in parts]
+
+
+def vectors(file: Path, words: str, count: int) -> np.ndarray:
+    """(count, 3) from ``(1,0,0) (0,1,0) ...``; ``none``, of an axis that is not in space, is left out."""
+    rows = [part.split(",") for part in re.findall(r"\(([^()]*)\)", words)]
+    try:
+        found = np.array([[float(word) for word in row] for row in rows])
+    except ValueError:
+        found = np.zeros(0)
+    if found.shape != (count, 3) or not np.isfinite(found).all():
+        raise wrong(file, f"'{words[:80]}' is no place in space (expected {count} vector(s) of 3 numbers)")
+    return found

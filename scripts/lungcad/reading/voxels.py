@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Voxels of a volume file, read and unpacked piece by piece into one array of bounded size.
+
+Nothing but this module reads the pixels, at the place and of the type that the judged header states: a library that
+parses the header once more could see another image in the same file.
+"""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from lungcad.dicom import Leniency
+from lungcad.errors import InputError
+from lungcad.reading.header import VolumeHeader
+from lungcad.volume import Notice
+
+CHUNK_BYTES = 1 << 18
+SLACK_BYTES = 1 << 20
+"""What compressed data may hold besides the image before they are taken for endless."""
+DEFLATE_RATIO = 1032
+"""Largest expansion that the deflate format allows."""
+
+
+def read_voxels(header: VolumeHeader, options: Leniency) -> tuple[np.ndarray, tuple[Notice, ...]]:
+    """Read the pixels of a volume file as HU.
+
+    Args:
+        header: judged before.
+        options: ``memory_limit_bytes`` counts.
+
+    Returns:
+        (X, Y, Z) float32, and W-HEADER where bytes are left over behind the pixels.
+
+    Raises:
+        InputError: E-SIZE, E-CORRUPT.
+        EOFError, OSError, zlib.error: the data end early or are damaged.
+    """
+    _check_size(header, options)
+    hu = np.empty(header.voxels, dtype=np.float32)
+    itemsize, waiting, skip, done, held = header.pixel.itemsize, b"", header.lead, 0, 0
+    for piece in _pieces(header):
+        held += len(piece)
+        if held > header.lead + header.pixel_bytes + SLACK_BYTES:
+            text = f"The data hold more than the {header.pixel_bytes} bytes of the header's image."
+            raise InputError("E-SIZE", text, "Do not use this file: it is damaged or made to exhaust memory.")
+        if skip:
+            skip, piece = max(skip - len(piece), 0), piece[skip:]
+        waiting += piece
+        count = min(len(waiting) // itemsize, header.voxels - done)
+        values = np.frombuffer(waiting, header.pixel, count)
+        hu[done : done + count] = _rescaled(values, header)
+        waiting, done = waiting[count * itemsize :], done + count
+    if done < header.voxels:
+        raise EOFError(f"{held} bytes (expected {header.lead + header.pixel_bytes})")
+    return hu.reshape(header.size, order="F"), _rest(header, held - header.lead - header.pixel_bytes)
+
+
+def _check_size(header: VolumeHeader, options: Leniency) -> None:
+    """Refuse an image that exceeds the memory limit, or that so small a file cannot hold."""
+    if 4 * header.voxels > options.memory_limit_bytes:
+        text = f"{' x '.join(map(str, header.size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
+        raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
+    stored = os.path.getsize(header.data)
+    if header.packing and stored * DEFLATE_RATIO + SLACK_BYTES < header.pixel_bytes:
+        text = f"{stored} bytes of compressed data cannot hold the {header.pixel_bytes} bytes of the header's image."
+        raise InputError("E-SIZE", text, "Do not use this file: it is damaged or made to exhaust memory.")
+    start = _first_byte(header, stored)
+    if not header.packing and not 0 <= start + header.lead + header.pixel_bytes <= stored:
+        raise EOFError(f"{max(stored - start - header.lead, 0)} bytes (expected {header.pixel_bytes})")
+
+
+def _first_byte(header: VolumeHeader, stored: int) -> int:
+    return stored - header.pixel_bytes if header.start < 0 else header.start
+
+
+def _pieces(header: VolumeHeader) -> Iterator[bytes]:
+    """Pieces of the unpacked stream, to its end, where its checksum is."""
+    with header.data.open("rb") as opened:
+        opened.seek(_first_byte(header, os.path.getsize(header.data)))
+        if header.packing == "gzip":
+            with gzip.GzipFile(fileobj=opened) as stream:
+                yield from iter(lambda: stream.read(CHUNK_BYTES), b"")
+        elif header.packing == "zlib":
+            yield from _inflated(iter(lambda: opened.read(CHUNK_BYTES), b""))
+        else:
+            left = os.fstat(opened.fileno()).st_size - opened.tell()
+            while left > 0 and (piece := opened.read(min(CHUNK_BYTES, left))):
+                left -= len(piece)
+                yield piece
+
+
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Pieces of a zlib stream, or gzip, which MetaIO takes as well; none longer than CHUNK_BYTES."""
+    stream = zlib.decompressobj(wbits=47)
+    for piece in pieces:
+        while piece:
+            yield stream.decompress(piece, CHUNK_BYTES)
+            piece = stream.unconsumed_tail
+        if stream.eof:
+            return
+    yield stream.flush()
+    if not stream.eof:
+        raise EOFError("the compressed data end early")
+
+
+def _rescaled(values: np.ndarray, header: VolumeHeader) -> np.ndarray:
+    """Values in HU; doubles in between, so that a slope rounds once."""
+    if (header.slope, header.intercept) == (1.0, 0.0):
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):  # values out of range are refused with all others
+        return (values.astype(np.float64) * header.slope + header.intercept).astype(np.float32)
+
+
+def _rest(header: VolumeHeader, rest: int) -> tuple[Notice, ...]:
+    """Judge bytes behind the pixels: as many as a row of slices or more mean that the size is wrong."""
+    if header.start < 0 or rest == 0:
+        return ()
+    x, y, z = header.size
+    if rest >= min(x * y, y * z, x * z) * header.pixel.itemsize:
+        text = f"The file holds {rest} bytes more than the {' x '.join(map(str, header.size))} voxels of its header."
+        raise InputError("E-CORRUPT", text, "Repair the header's size or pixel type, or copy the file again.")
+    return (Notice("W-HEADER", f"{rest} bytes behind the pixels were not read."),)
