@@ -12,7 +12,7 @@ import numpy as np
 
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fitted, fit_temperature, joined, read_logits
+from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fit, fit_temperature, join_folds, read_logits
 
 
 def tell(*predictions: str, apply_to: str | None = None) -> None:
@@ -35,8 +35,8 @@ def _tell_all(paths: list[Path]) -> None:
     figures = {"T = 1": calibration_figures(everything.label, everything.probability(1))}
     if len(paths) > 1:
         folds = [read_logits([path]) for path in paths]
-        temperatures, probabilities = zip(*cross_fitted(folds), strict=True)
-        label = joined(folds).label
+        temperatures, probabilities = zip(*cross_fit(folds), strict=True)
+        label = join_folds(folds).label
         figures["cross-fitted"] = calibration_figures(label, np.concatenate(probabilities))
         print(f"T fitted without each of the files: {', '.join(f'{one:.3f}' for one in temperatures)}")
     print(f"T fitted on all files: {fit_temperature(everything):.3f} ({len(everything.label)} nodules)\n")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of scored nodules as tables like those of MTMR-Net's paper (Liu et al. 2019, Tables II and III).
 
-The nodules of a step's folds count together, where the paper averages over folds. Besides the paper's rows there is
-what puts them into proportion: the nodules' diameter, a constant score, and how far two readers of a nodule are apart.
+The nodules of a step's folds count together; the paper averages over folds. Besides the paper's rows there are rows for
+comparison: the nodules' diameter, a constant score, and the difference between two readers of a nodule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from lungcad.finding import ATTRIBUTES
-from lungcad.papers.mtmrnet.scoring import ScoredNodules, numbers, of_readers, scored_nodules
+from lungcad.papers.mtmrnet.scoring import ScoredNodules, column_values, scored_nodules, with_readers
 from lungcad.scores.malignancy import Predictions, area_under_curve, bootstrap, score_malignancy
 from lungcad.scores.predictions import to_predictions
 from lungcad.tables import Table, row, with_interval
 
 SHARES = ("accuracy", "sensitivity", "specificity")
+"""Figures of the classification table that are percentages."""
+
 DIAMETER = "diameter alone"
+"""Name of the row that has the nodules' diameter as score."""
 
 CLASSIFICATION = """\
 Nodules of mean malignancy 3 are left out, malignant is called from 0.5 up, ECE is over ten bins; in brackets 95 %
@@ -50,38 +53,39 @@ def malignancy_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
     """Markdown tables with rows for each name.
 
     Args:
-        scored: folders with a predictions.csv by name, one per fold. The first name of the same nodules is what the
-            others are compared with.
+        scored: folders with a predictions.csv, one per fold, by name. Names that scored the same nodules are compared
+            with the first of them.
 
     Raises:
-        InputError: E-TABLE, where a table is refused or a nodule is in two folds of a step.
+        InputError: E-TABLE, a table is refused or a nodule is in two folds of a step.
     """
     parts = [*map(_rows, scored_nodules(scored)), _paper()]
     return "".join(header + "".join(line for part in parts for line in part.get(header, ())) for header in HEADERS)
 
 
 def _rows(nodules: ScoredNodules) -> dict[str, list[str]]:
-    """Rows of the tables by their headers."""
+    """Rows of the tables, by the tables' headers."""
     predictions = {step.replace("_", " "): to_predictions(table) for step, table in nodules.steps.items()}
-    figures = {step: score_malignancy(one) for step, one in predictions.items()}
+    figures = {step: score_malignancy(predicted) for step, predicted in predictions.items()}
     first, *others = predictions
-    scores = {step: one.probability for step, one in predictions.items()}
-    aucs = _aucs(predictions[first], scores | {DIAMETER: numbers(nodules.nodules, "diameter_mm")})
+    scores = {step: predicted.probability for step, predicted in predictions.items()}
+    aucs = _aucs(predictions[first], scores | {DIAMETER: column_values(nodules.nodules, "diameter_mm")})
     readers = f"{nodules.least_readers} or more"
     counts = [readers, str(figures[first]["nodules"]), str(figures[first]["patients"])]
 
-    classified = [row(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
+    classified = [row(step, *counts, *_classification_cells(values)) for step, values in figures.items()]
     classified.append(row(DIAMETER, *counts, *["-"] * 3, with_interval(*aucs[DIAMETER], ".3f"), "-"))
     compared = [
         row(first, other, readers, with_interval(*aucs[f"less {other}"], "+.3f")) for other in (*others, DIAMETER)
     ]
-    rated = [row(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
+    rated = [row(step, *counts[:2], *_error_cells(values["attribute_errors"])) for step, values in figures.items()]
     rated.append(row("constant", *counts[:2], *_constant_cells(predictions[first])))
     rated.append(row("between readers", readers, *_reader_cells(nodules.nodules)))
     return {CLASSIFICATION: classified, DIFFERENCES: compared, ERRORS: rated}
 
 
 def _paper() -> dict[str, list[str]]:
+    """Rows of the paper's Tables II and III, by the tables' headers."""
     classified = {
         "MTMR-Net (w L_reg), no ranking": ("90.1%", "90.5%", "88.5%", "0.974"),
         "MTMR-Net (w L_rank), no regression": ("90.9%", "91.2%", "91.6%", "0.961"),
@@ -98,7 +102,7 @@ def _paper() -> dict[str, list[str]]:
 
 
 def _aucs(predictions: Predictions, scores: Mapping[str, np.ndarray]) -> dict[str, tuple[float, list[float]]]:
-    """AUC of each of (N,) scores, and under ``less <name>`` by how much it is less than the first's, with intervals."""
+    """AUC of each of the scores (N,), and under ``less <name>`` the first's AUC minus it, with intervals."""
 
     def figures(weight: np.ndarray) -> dict[str, float]:
         values = {name: area_under_curve(predictions.label, score, weight) for name, score in scores.items()}
@@ -124,11 +128,11 @@ def _constant_cells(predictions: Predictions) -> list[str]:
 
 
 def _reader_cells(nodules: Table) -> list[str]:
-    """How many nodules have pairs of readers, and the mean difference over the pairs of all nodules by attribute."""
-    pairs = of_readers(nodules, 2)
+    """Number of nodules with two readers or more, and the mean difference over all pairs of readers by attribute."""
+    pairs = with_readers(nodules, 2)
     if not pairs.rows:
         return ["0", *["-"] * len(ATTRIBUTES)]
-    readers = numbers(pairs, "n_readers")
-    means = [np.average(numbers(pairs, f"{name}_between_readers"), weights=readers * (readers - 1) / 2)
+    readers = column_values(pairs, "n_readers")
+    means = [np.average(column_values(pairs, f"{name}_between_readers"), weights=readers * (readers - 1) / 2)
              for name in ATTRIBUTES]  # fmt: skip
     return [str(len(pairs.rows)), *(f"{mean:.2f}" for mean in means)]
