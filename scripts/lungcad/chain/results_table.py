@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungcad.papers.jnsc.scoring import SEGMENTATION, joint_results
+from lungcad.papers.jnsc.scoring import SEGMENTATION, jnsc_results
 from lungcad.papers.mtmrnet.scoring import PREDICTIONS
 from lungcad.papers.mtmrnet.tables import malignancy_results
 from lungcad.tables import row, with_interval
@@ -23,7 +23,7 @@ def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
     if rated:
         return malignancy_results(scored)
     joint = {name: folders for name, folders in scored.items() if (Path(folders[0]) / SEGMENTATION).exists()}
-    return results_table(scored) + (joint_results(joint) if joint else "")
+    return results_table(scored) + (jnsc_results(joint) if joint else "")
 
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
