@@ -48,8 +48,8 @@ class IndexMap:
         return np.asarray(output) * np.array(self.stride) + self.offset
 
 
-def plausible_outputs(image: Tensor, lungs: Tensor, index_map: IndexMap, air_threshold: float) -> Tensor:
-    """Outputs where a nodule can be centred: in the lungs, and not on air-filled lung.
+def searched_outputs(image: Tensor, lungs: Tensor, index_map: IndexMap, tissue_threshold: float) -> Tensor:
+    """Outputs that are searched, because a nodule can be centred there: in the lungs, and not on air-filled lung.
 
     Both are decided by the mean of the 2 x 2 x 2 voxels around the centre of the receptive field. The detection
     bundle's docs report the shares of lung and of nodules that pass.
@@ -58,7 +58,7 @@ def plausible_outputs(image: Tensor, lungs: Tensor, index_map: IndexMap, air_thr
         image: (X, Y, Z), HU or scaled.
         lungs: (X, Y, Z) bool, the lung mask.
         index_map: index map of the network.
-        air_threshold: value on the image's scale up to which a place is air-filled lung.
+        tissue_threshold: value on the image's scale that tissue exceeds; up to it a place is air-filled lung.
 
     Returns:
         (X', Y', Z') bool over the network's outputs for this volume.
@@ -70,7 +70,7 @@ def plausible_outputs(image: Tensor, lungs: Tensor, index_map: IndexMap, air_thr
         inner = volume[first[0] :, first[1] :, first[2] :].float()
         return torch.nn.functional.avg_pool3d(inner[None], 2, index_map.stride)[0, : size[0], : size[1], : size[2]]
 
-    return (center(image) > air_threshold) & (center(lungs) >= 0.5)
+    return (center(image) > tissue_threshold) & (center(lungs) >= 0.5)
 
 
 def suppress_score_volume(

@@ -22,7 +22,7 @@ from lungcad.cpu import autocast, channels_last, channels_last_network, tune_all
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
-from lungcad.papers.peaks import IndexMap, merge_spheres, plausible_outputs, suppress_score_volume
+from lungcad.papers.peaks import IndexMap, merge_spheres, searched_outputs, suppress_score_volume
 from lungcad.papers.transforms import Data
 
 PROBABILITY_MARGIN = 1e-6
@@ -36,15 +36,15 @@ class LungFCNInferer(Inferer):
     the head, four fifths of the cost, only at the outputs that a nodule can be centred on.
 
     Args:
-        air_threshold: value on the image's scale up to which a place is air-filled lung and its output is skipped, see
-            :func:`~lungcad.papers.peaks.plausible_outputs`; None computes every output.
+        tissue_threshold: value on the image's scale that tissue exceeds; outputs on air-filled lung are skipped, see
+            :func:`~lungcad.papers.peaks.searched_outputs`. None computes every output.
         tile: number of outputs per tile, x, y, z.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
     """
 
-    def __init__(self, air_threshold: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto"):
+    def __init__(self, tissue_threshold: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto"):
         super().__init__()
-        self.air_threshold, self.tile, self.precision = air_threshold, tuple(tile), precision
+        self.tissue_threshold, self.tile, self.precision = tissue_threshold, tuple(tile), precision
         self.index_map = IndexMap()
 
     @torch.inference_mode()
@@ -62,22 +62,22 @@ class LungFCNInferer(Inferer):
         tune_allocator()
         channels_last_network(network)
         image = inputs[0, 0]
-        air_threshold = -torch.inf if self.air_threshold is None else self.air_threshold
-        plausible = plausible_outputs(image, lungs, self.index_map, air_threshold)
-        score = torch.full(plausible.shape, -torch.inf, device=image.device)
-        corners = product(*(range(0, n, t) for n, t in zip(plausible.shape, self.tile, strict=True)))
+        tissue_threshold = -torch.inf if self.tissue_threshold is None else self.tissue_threshold
+        searched = searched_outputs(image, lungs, self.index_map, tissue_threshold)
+        score = torch.full(searched.shape, -torch.inf, device=image.device)
+        corners = product(*(range(0, n, t) for n, t in zip(searched.shape, self.tile, strict=True)))
         tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
-        tiles = [tile for tile in tiles if plausible[tile].any()]
+        tiles = [tile for tile in tiles if searched[tile].any()]
         for tile in bar(tiles, "detect", "tile"):
             with autocast(inputs.device, self.precision):
-                _score_tile(image, network, tile, plausible, score, self.index_map)
+                _score_tile(image, network, tile, searched, score, self.index_map)
         return score[None, None]
 
 
-def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], plausible: Tensor, score: Tensor,
+def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], searched: Tensor, score: Tensor,
                 index_map: IndexMap) -> None:  # fmt: skip
-    """Fill in ``score`` at the plausible outputs of a tile, computing only their bounding box."""
-    index = plausible[tile].nonzero()
+    """Fill in ``score`` at the searched outputs of a tile, computing only their bounding box."""
+    index = searched[tile].nonzero()
     low, high = index.amin(dim=0), index.amax(dim=0) + 1
     first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
     voxels = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))

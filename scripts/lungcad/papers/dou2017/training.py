@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lungcad.papers.dou2017.inference import encode
-from lungcad.papers.peaks import IndexMap, plausible_outputs
+from lungcad.papers.peaks import IndexMap, searched_outputs
 from lungcad.training.cases import Case
 from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled, within_radius
 from lungcad.training.views import Turn, view
@@ -30,8 +30,8 @@ class NodulePatches(RandomSamples):
         positive_share: share of the patches that are nodules; the others are negatives.
         control_share: share of the negatives that are centred on control pastes, nodule-free tissue set in like a
             nodule.
-        gate_hu: HU above which an output is plausible (:func:`~lungcad.papers.peaks.plausible_outputs`); random
-            negatives come from plausible outputs.
+        gate_hu: HU above which an output is searched (:func:`~lungcad.papers.peaks.searched_outputs`); random
+            negatives come from searched outputs.
         negatives: places (N, 3) of false candidates per case, used besides random negatives.
         random_share: share of random places among the negatives that are no controls; 1 without ``negatives``.
         localise: give targets (5,) for :class:`~lungcad.papers.dou2017.loss.HybridLoss` instead of a class.
@@ -90,8 +90,8 @@ def _cases_with_places(cases: Sequence[Case], places: Sequence[np.ndarray]) -> l
 def _random_negatives(case: Case, gate_hu: float, max_places: int = 20000) -> np.ndarray:
     """Random places (N, 3) clear of lesions among the outputs that the candidate network computes in inference."""
     index_map = IndexMap()
-    plausible = plausible_outputs(torch.from_numpy(case.hu), torch.from_numpy(case.lungs), index_map, gate_hu)
-    places = index_map.to_voxel(plausible.nonzero().numpy())
+    searched = searched_outputs(torch.from_numpy(case.hu), torch.from_numpy(case.lungs), index_map, gate_hu)
+    places = index_map.to_voxel(searched.nonzero().numpy())
     rng = np.random.default_rng(len(places))
     places = places[rng.permutation(len(places))[:max_places]]
     return places[clear_of_lesions(case, places)].astype(np.float32)

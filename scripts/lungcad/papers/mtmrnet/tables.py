@@ -73,12 +73,12 @@ def _rows(nodules: ScoredNodules) -> dict[str, list[str]]:
     readers = f"{nodules.least_readers} or more"
     counts = [readers, str(figures[first]["nodules"]), str(figures[first]["patients"])]
 
-    classified = [row(step, *counts, *_classification_cells(values)) for step, values in figures.items()]
+    classified = [row(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
     classified.append(row(DIAMETER, *counts, *["-"] * 3, with_interval(*aucs[DIAMETER], ".3f"), "-"))
     compared = [
         row(first, other, readers, with_interval(*aucs[f"less {other}"], "+.3f")) for other in (*others, DIAMETER)
     ]
-    rated = [row(step, *counts[:2], *_error_cells(values["attribute_errors"])) for step, values in figures.items()]
+    rated = [row(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
     rated.append(row("constant", *counts[:2], *_constant_cells(predictions[first])))
     rated.append(row("between readers", readers, *_reader_cells(nodules.nodules)))
     return {CLASSIFICATION: classified, DIFFERENCES: compared, ERRORS: rated}

@@ -120,27 +120,6 @@ def deeplesion_case(
     return case
 
 
-class BodyScan(Scan):
-    """Scan with a working grid over the body instead of the lungs.
-
-    Its ``lungs`` are the body with all that it encloses, lungs and bowel too: lesions of any type may be there.
-
-    Raises:
-        InputError: E-HU-RANGE, on first use of :attr:`lungs` or :meth:`grid`: there is no body.
-    """
-
-    @cached_property
-    def lungs(self) -> LungMask:
-        """Mask of the body, computed once."""
-        hu, affine = block_means(self.volume, FINE_MM)
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        mask = enclosed(hu, spacing, LIMB_SHARE)
-        if not mask.any():
-            text = f"no body in the volume: values from {hu.min():.0f} to {hu.max():.0f} at 2 mm (expected HU)."
-            raise InputError("E-HU-RANGE", text, "Give a CT volume in HU that shows a body.")
-        return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3))
-
-
 def read_lists(path: str | Path) -> dict[str, list[tuple[str, list[Sphere], list[Sphere]]]]:
     """Read DeepLesion's datalist: images with their lesions and ignored lesions, by split, centres in LPS mm.
 
@@ -174,3 +153,24 @@ def _spheres(boxes: Sequence[Sequence[float]], names: Sequence[str]) -> list[Sph
     if not np.isfinite(table).all() or (table[:, 3:] <= 0).any():
         raise ValueError("a box is not finite or has no size")
     return [Sphere(row[:3], float(row[3]), name) for row, name in zip(table, names, strict=True)]
+
+
+class BodyScan(Scan):
+    """Scan with a working grid over the body instead of the lungs.
+
+    Its ``lungs`` are the body with all that it encloses, lungs and bowel too: lesions of any type may be there.
+
+    Raises:
+        InputError: E-HU-RANGE, on first use of :attr:`lungs` or :meth:`grid`: there is no body.
+    """
+
+    @cached_property
+    def lungs(self) -> LungMask:
+        """Mask of the body, computed once."""
+        hu, affine = block_means(self.volume, FINE_MM)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        mask = enclosed(hu, spacing, LIMB_SHARE)
+        if not mask.any():
+            text = f"no body in the volume: values from {hu.min():.0f} to {hu.max():.0f} at 2 mm (expected HU)."
+            raise InputError("E-HU-RANGE", text, "Give a CT volume in HU that shows a body.")
+        return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3))
