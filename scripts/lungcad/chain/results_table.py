@@ -9,7 +9,7 @@ from lungcad.papers.jnsc.scoring import SEGMENTATION, jnsc_results
 from lungcad.papers.mtmrnet.scoring import PREDICTIONS
 from lungcad.papers.mtmrnet.tables import malignancy_results
 from lungcad.tables import row, with_interval
-from lungcad.training.scoring import pooled
+from lungcad.training.scoring import pooled_figures
 
 HEADER = (
     "| scored | scans | nodules | found (95 % CI) | false marks / scan | found by diameter | CPM (95 % CI) "
@@ -28,7 +28,7 @@ def results(scored: Mapping[str, Sequence[str | Path]]) -> str:
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
     """Markdown table with one row for each name; the scans of its scored folders count together."""
-    return HEADER + "".join(_row(name, pooled(folders)) for name, folders in scored.items())
+    return HEADER + "".join(_row(name, pooled_figures(folders)) for name, folders in scored.items())
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:

@@ -9,6 +9,9 @@ from torch.utils.data import Dataset
 
 from lungcad.training.cases import Case, Sphere
 
+CLEARANCE_MM = 6.0
+"""Least distance of a negative's centre from the surface of every nodule and every ignored lesion."""
+
 
 class RandomSamples(Dataset[Any]):
     """Dataset of random samples; each is a function of (seed, epoch, index).
@@ -31,9 +34,6 @@ class RandomSamples(Dataset[Any]):
     def rng(self, item: int) -> np.random.Generator:
         """Random generator of one sample."""
         return np.random.default_rng((self.seed, self.epoch, item))
-
-CLEARANCE_MM = 6.0
-"""Least distance of a negative's centre from the surface of every nodule and every ignored lesion."""
 
 
 def scaled(hu: np.ndarray, window_hu: Sequence[float]) -> np.ndarray:
