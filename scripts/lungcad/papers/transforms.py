@@ -42,7 +42,7 @@ class LungGridd(MapTransform):
         self.spacing_mm, self.margin_mm = spacing_mm, margin_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             scan = d.get("scan") or Scan(to_volume(d[key]))
@@ -68,7 +68,7 @@ class CandidateCropsd(MapTransform):
         self.patch_size = (x, y, z)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         index = to_index(d["grid_affine"], centers_of(d["findings"]))
         d["proposals"] = np.array([patch_center(place, self.patch_size) for place in index]).reshape(-1, 3)

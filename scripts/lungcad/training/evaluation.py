@@ -38,6 +38,7 @@ class CaseDataset(Dataset):
         return len(self.cases)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
+        """Item with ``case``, ``image``, ``lungs``, ``grid_affine`` and ``findings``, preprocessed."""
         case = self.cases[item]
         width = [(round(MARGIN_MM / size),) * 2 for size in case.spacing_mm]
         data = {

@@ -62,6 +62,7 @@ class Luna16Cases(Dataset):
         return len(self.paths) * self.versions
 
     def __getitem__(self, item: int) -> Case:
+        """Case of one version of a scan; the first versions of all scans come first."""
         version, number = divmod(item, len(self.paths))
         if version >= self.versions:
             raise IndexError(item)

@@ -172,8 +172,10 @@ def _error_figures(errors: np.ndarray) -> dict[str, float | None]:
 
 
 def _spheres_mm(case: Case, spheres: Sequence[Sphere]) -> np.ndarray:
+    """Spheres (N, 4) in mm: x, y, z, diameter."""
     return np.array([[*to_world(case.to_mm, s.index), s.diameter_mm] for s in spheres]).reshape(-1, 4)
 
 
 def _rows(spheres: Mapping[str, np.ndarray]) -> list[list[Any]]:
+    """Rows of a table of annotations: name of the scan, then the sphere."""
     return [[name, *row.tolist()] for name, rows in spheres.items() for row in rows]

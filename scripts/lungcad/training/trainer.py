@@ -185,20 +185,24 @@ class Resume:
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
+    """Random states of the CPU and, if the device is one, of the GPU."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def _set_random_state(device: torch.device, state: list[torch.Tensor]) -> None:
+    """Restore the random states of :func:`_random_state`."""
     torch.set_rng_state(state[0].cpu())
     if device.type == "cuda" and len(state) > 1:
         torch.cuda.set_rng_state(state[1].cpu(), device)
 
 
 def _loss(output: Any) -> float:
+    """Loss in the output of an engine."""
     return float(output["loss"].detach())
 
 
 def _log_epoch(engine: Engine) -> None:
+    """Log the number of an epoch and its last loss."""
     logger.info("epoch %d/%d  last loss %.4f", engine.state.epoch, engine.state.max_epochs, _loss(engine.state.output))
 
 

@@ -108,7 +108,7 @@ class ScoreVolumeToFindingsd(MapTransform):
         self.index_map = IndexMap()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             x, y, z = (size * n for size, n in zip(self.spacing_mm, self.index_map.stride, strict=True))
@@ -144,7 +144,7 @@ class DecodeHybridd(MapTransform):
         self.patch_mm = self.spacing_mm * patch_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 6)

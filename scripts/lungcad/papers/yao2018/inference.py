@@ -96,7 +96,7 @@ class ProbabilityVolumeToFindingsd(MapTransform):
         self.shift_mm, self.temperature = shift_mm, temperature
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         x, y, z = (size * n for size, n in zip(self.spacing_mm, self.index_map.stride, strict=True))
         for key in self.keys:
@@ -130,7 +130,7 @@ class AssumeDiametersd(Transform):
         self.spacing_mm, self.trial_diameters_mm = spacing_mm[0], trial_diameters_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         findings = [
             replace(f, diameter_mm=diameter)
@@ -157,7 +157,7 @@ class ClassifiedFindingsd(MapTransform):
         self.threshold = threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             probability = d[key].float().cpu().reshape(-1, 2).softmax(dim=1)[:, 1].numpy()
