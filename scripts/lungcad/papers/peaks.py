@@ -81,8 +81,8 @@ def suppress_score_volume(
 
     A candidate is the highest score within ``radius_mm`` of itself. Its place is refined by mean shift over the scores
     within ``shift_mm``, because a score volume is coarser than the voxels it came from, and over a large nodule it is
-    a plateau whose highest point may lie anywhere. Scores weigh as probabilities, and less the farther they are below
-    the peak: a sure network's probabilities are 1 far beyond a small nodule.
+    a plateau with its highest point anywhere. Scores weigh as probabilities, and less the farther they are below the
+    peak: a confident network's probabilities are 1 far beyond a small nodule.
 
     Args:
         logit: (X, Y, Z) log odds, -inf where nothing was computed. Log odds because probabilities saturate into ties.

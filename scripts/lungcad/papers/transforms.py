@@ -20,7 +20,7 @@ from lungcad.scan.patch import cut, patch_center
 from lungcad.scan.scan import Scan
 
 Data = dict[Hashable, Any]
-"""One case, by key."""
+"""Data of one case, by key."""
 
 
 class LungGridd(MapTransform):

@@ -231,7 +231,7 @@ class ImplantedCases(Dataset):
         return self.scans
 
     def __getitem__(self, scan: int) -> Case:
-        """Composite of a number."""
+        """Composite number ``scan``."""
         rng = np.random.default_rng((self.seed, scan))
         per_round = -(-len(self.nodules) // self.nodules_per_scan)
         order = np.random.default_rng((self.seed, scan // per_round)).permutation(len(self.nodules))

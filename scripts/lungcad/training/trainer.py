@@ -36,9 +36,8 @@ def make_trainer(
 
     Args:
         device: device to train on.
-        network: network to train.
+        network, optimizer: network to train, and optimiser of its parameters.
         loss: loss of an output and a label; its method ``next_epoch``, if any, is called before each epoch.
-        optimizer: optimiser of the network's parameters.
         schedule: learning rate schedule; it steps once per epoch.
         dataloader: dataloader of dictionaries with ``image`` and ``label``; its dataset's method ``set_epoch``, if any,
             is called before each epoch.

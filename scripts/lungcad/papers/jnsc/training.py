@@ -33,8 +33,8 @@ class JNSCTraining(nn.Module):
             smaller ones too.
         max_false_positives: number of false positives per block, drawn anew every time; those that a face of the block
             cuts are drawn last. Not stated in the paper.
-        overlap: least share of a region's voxels in a nodule that makes the region that nodule; a region with a smaller
-            share is left out, neither nodule nor false positive. Not stated in the paper.
+        overlap: least share of a region's voxels in a nodule that makes the region that nodule. A region with a smaller
+            share, but some voxels in it, is left out, neither nodule nor false positive. Not stated in the paper.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
 
     Shape:

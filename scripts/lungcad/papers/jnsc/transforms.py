@@ -93,7 +93,7 @@ class FindingDiametersd(Transform):
 
 
 class ClassifyFindingsd(MapTransform):
-    """Give the ``findings`` of a stage before malignancy, volume and mask; no finding is dropped.
+    """Add malignancy, volume and mask to the ``findings`` of an earlier stage; no finding is dropped.
 
     A finding without a region has no volume and no mask. Attributes of an earlier stage are removed: they belong to
     that stage's malignancy.

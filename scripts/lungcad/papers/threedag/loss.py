@@ -63,10 +63,10 @@ class RPNLoss(nn.Module):
     """Classification of all anchors plus smooth L1 distance of the positive ones' offsets.
 
     T grows from ``start`` to ``end`` with the share of the training that is done (section III.B: "a linear factor
-    increasing with iterations"; its values are not stated), so that it is the same whatever the number of cubes in a
-    step or of processes. Among the 75 000 anchors of a cube of 128 a sure false positive weighs 3e-5 T, a nodule's
-    anchor 1 / N_pos: with a few of those both are alike at a T of some thousands. The number of steps is part of the
-    state dict.
+    increasing with iterations"; its values are not stated), so that it does not depend on the number of cubes in a step
+    or of processes. Among the 75 000 anchors of a cube of side 128 a confident false positive weighs 3e-5 T, a nodule's
+    anchor 1 / N_pos; with a few positive anchors both weights are about equal at a T of some thousands. The number of
+    steps is part of the state dict.
 
     Args:
         objective: ``focal`` for :func:`adaptive_focal_loss`, ``ohem`` for :func:`hard_example_loss`.

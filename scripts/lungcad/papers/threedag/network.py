@@ -15,16 +15,16 @@ from lungcad.papers.threedag.classifier import AggregatedClassifier
 from lungcad.papers.threedag.layers import DenseBlock, bottleneck, pointwise
 
 RECEPTIVE_RADIUS = 80
-"""Greatest distance, in voxels, of an input voxel that a proposal or a level's feature depends on from its cell; a
+"""Greatest distance, in voxels, from a cell of the pyramid to an input voxel that its feature or proposal depends on; a
 multiple of 16."""
 
 FRONT_RECEPTIVE_RADIUS = 8
-"""Greatest distance, in voxels, of an input voxel that an output cell of :attr:`DensePyramid.front` depends on; a
-multiple of 4."""
+"""Greatest distance, in voxels, from an output cell of :attr:`DensePyramid.front` to an input voxel that it depends on;
+a multiple of 4."""
 
 
 class DensePyramid(nn.Module):
-    """U-Net of dense blocks whose way up is a feature pyramid (section III.A, table I).
+    """U-Net of dense blocks with a feature pyramid as its way up (section III.A, table I).
 
     Args:
         stem: width of the PreBlock, at full resolution.
@@ -107,7 +107,7 @@ class AggregatedFasterRCNN(nn.Module):
 
     Shape:
         - x: (B, 1, X, Y, Z) float, 1 mm voxels, sides that are multiples of 16; 128 in training
-        - out: (B, 5, N), channels first as MONAI's checks want them; N = sum over the levels of X Y Z / s^3 times the
+        - out: (B, 5, N), channels first as MONAI's checks require; N = sum over the levels of X Y Z / s^3 times the
           level's number of anchors
 
     Raises:

@@ -181,8 +181,8 @@ class BranchTraining(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Samples of the classifier branch from one cube.
 
-        The nodules themselves, a little displaced, come first, then proposals that hit them, both together at most a
-        quarter of the samples, then the most probable false proposals.
+        The nodules themselves, a little displaced, come first, then proposals that hit them, until a quarter of the
+        samples is filled, then the most probable false proposals.
 
         Args:
             proposals: (N, 5) output of the network for the cube.

@@ -25,7 +25,7 @@ def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> 
 
 
 class SimplifiedUNet(nn.Module):
-    """3D U-Net whose probability volume has half the resolution of its input (section 1.1.1).
+    """Simplified 3D U-Net; its probability volume has half the resolution of its input (section 1.1.1).
 
     Output (i, j, k) belongs to the input voxels 2i, 2i + 1 and so on, so its centre is (2i + 0.5, 2j + 0.5, 2k + 0.5).
 
@@ -33,7 +33,8 @@ class SimplifiedUNet(nn.Module):
         channels: widths at full resolution, with one convolution, and at the halved resolutions, with two convolutions
             on the way down and, except at the lowest, two on the way up.
         init_std: standard deviation of the Gaussian that weights start from; 0.01 in the paper.
-        prior: probability of nodule that the output starts from; from 1/2 the Dice loss of so few cells hardly learns.
+        prior: probability of nodule that the output starts from; from 1/2 the Dice loss hardly learns, since few cells
+            are nodule.
 
     Shape:
         - x: (B, 1, X, Y, Z) float, sides that are multiples of ``unit``, 56 in training
