@@ -12,7 +12,7 @@ import numpy as np
 
 from lungcad.console import guarded
 from lungcad.errors import InputError
-from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fitted, fit_temperature, joined, read_logits
+from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fit, fit_temperature, join_folds, read_logits
 
 
 def main(*predictions: str, apply_to: str | None = None) -> None:
@@ -37,8 +37,8 @@ def _report_all(paths: list[Path]) -> None:
     figures = {"T = 1": calibration_figures(pooled.label, pooled.probability(1))}
     if len(paths) > 1:
         folds = [read_logits([path]) for path in paths]
-        temperatures, probabilities = zip(*cross_fitted(folds), strict=True)
-        label = joined(folds).label
+        temperatures, probabilities = zip(*cross_fit(folds), strict=True)
+        label = join_folds(folds).label
         figures["cross-fitted"] = calibration_figures(label, np.concatenate(probabilities))
         print(f"T fitted without each of the files: {', '.join(f'{each:.3f}' for each in temperatures)}")
     print(f"T fitted on all files: {fit_temperature(pooled):.3f} ({len(pooled.label)} nodules)\n")

@@ -152,7 +152,7 @@ class CentreOfBrightness(nn.Module):
 def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
     crops = torch.rand(5, 1, 6, 8, 4)
     every = [[], [0], [1], [2], [0, 1, 2]]
-    mirrored = CropInferer(2, "float32", mirror=every, odd=[1, 2, 3])
+    mirrored = CropInferer(2, "float32", mirror=every, vector_channels=[1, 2, 3])
     plain = CropInferer(5, "float32")
     torch.testing.assert_close(mirrored(crops, CentreOfBrightness()), plain(crops, CentreOfBrightness()))
     lopsided = nn.Sequential(nn.Flatten(), nn.Linear(6 * 8 * 4, 4))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.papers.dou2017.network import CandidateFCN
-from lungcad.papers.peaks import IndexMap, merge_spheres, suppress_score_volume, wanted_outputs
+from lungcad.papers.peaks import IndexMap, merge_spheres, searched_outputs, suppress_score_volume
 
 MAP = IndexMap()
 OUTPUT_MM = (2.0, 2.0, 2.0)
@@ -57,13 +57,13 @@ def test_gate_opens_for_what_lies_in_the_middle_of_the_receptive_field(output: t
     x, y, z = low
     hu[x : x + 2, y : y + 2, z : z + 2] = 0.0
     lungs = torch.ones(hu.shape, dtype=torch.bool)
-    wanted = wanted_outputs(hu, lungs, MAP, -100.0)
+    wanted = searched_outputs(hu, lungs, MAP, -100.0)
     assert wanted.shape == MAP.outputs(tuple(hu.shape))
     assert wanted.nonzero().tolist() == [list(output)]
     lungs[x, y, z : z + 2] = False
-    assert wanted_outputs(hu, lungs, MAP, -100.0).any()  # three quarters lung
+    assert searched_outputs(hu, lungs, MAP, -100.0).any()  # three quarters lung
     lungs[x : x + 2, y : y + 2, z : z + 2] = False
-    assert not wanted_outputs(hu, lungs, MAP, -100.0).any()
+    assert not searched_outputs(hu, lungs, MAP, -100.0).any()
 
 
 def blobs(*peaks: tuple[tuple[int, int, int], float]) -> Tensor:

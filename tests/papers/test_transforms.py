@@ -108,7 +108,7 @@ def test_score_volume_becomes_findings_in_patient_millimetres() -> None:
     affine = oblique_affine()
     score = torch.full((1, 1, 16, 14, 12), -torch.inf)
     score[0, 0, 3, 4, 5], score[0, 0, 12, 10, 8] = 2.0, 4.0
-    step = ScoreVolumeToFindingsd("pred", SPACING, threshold=0.5, radius_mm=8.0, most=10, shift_mm=4.0)
+    step = ScoreVolumeToFindingsd("pred", SPACING, threshold=0.5, radius_mm=8.0, max_candidates=10, shift_mm=4.0)
     findings = step({"pred": score, "grid_affine": affine})["findings"]
     assert [f.detection_score for f in findings] == pytest.approx([0.98201, 0.88080], abs=1e-4)  # 1 / (1 + e^-4), e^-2
     for finding, output in zip(findings, [(12, 10, 8), (3, 4, 5)], strict=True):

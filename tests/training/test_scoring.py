@@ -12,7 +12,7 @@ from lungcad.chain.results_table import results_table
 from lungcad.cli import main
 from lungcad.finding import Finding
 from lungcad.training.cases import Case, Sphere
-from lungcad.training.scoring import CaseScorer, pooled
+from lungcad.training.scoring import CaseScorer, pooled_figures
 
 OBLIQUE = np.array([[0.8, -0.6, 0, -50.0], [0.6, 0.8, 0, 20.0], [0, 0, 2.0, -300.0], [0, 0, 0, 1]])
 
@@ -77,7 +77,7 @@ def test_folds_pooled_are_scored_as_one_run(tmp_path: Path, first: Any, second: 
     together = scored(tmp_path / "both", first, second)
     scored(tmp_path / "a", first)
     scored(tmp_path / "b", second)
-    figures = pooled([tmp_path / "a", tmp_path / "b"])
+    figures = pooled_figures([tmp_path / "a", tmp_path / "b"])
     assert figures == {key: value for key, value in together.items() if key != "data"}
     table = results_table({"detection_test": [tmp_path / "a", tmp_path / "b"], "only_b": [tmp_path / "b"]})
     rows = table.splitlines()

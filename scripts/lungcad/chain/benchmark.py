@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from lungcad.chain.stage import BundleStage
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
-from lungcad.papers.peaks import IndexMap, wanted_outputs
+from lungcad.papers.peaks import IndexMap, searched_outputs
 from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
@@ -212,7 +212,7 @@ class DenseInferer(Inferer):
     def __call__(self, inputs: Tensor, network: nn.Module, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Log odds (1, 1, X', Y', Z'), as LungFCNInferer gives them; -inf where nothing is searched."""
         index_map = IndexMap()
-        searched = wanted_outputs(inputs[0, 0], lungs, index_map, self.tissue_threshold)
+        searched = searched_outputs(inputs[0, 0], lungs, index_map, self.tissue_threshold)
         score = torch.full(searched.shape, -torch.inf, device=inputs.device)
         for first in product(*(range(0, n, t) for n, t in zip(searched.shape, self.tile, strict=True))):
             tile = tuple(slice(a, min(a + t, n)) for a, t, n in zip(first, self.tile, searched.shape, strict=True))

@@ -21,7 +21,7 @@ from lungcad.atomic import whole_file
 from lungcad.chain.chain import Chain
 from lungcad.chain.stage import BundleStage
 from lungcad.finding import Finding
-from lungcad.papers.jnsc.scoring import joint_figures, nodule_rows
+from lungcad.papers.jnsc.scoring import jnsc_figures, nodule_rows
 from lungcad.scan.lungs import LungMask
 from lungcad.scan.scan import Scan
 from lungcad.training.cases import Case
@@ -121,7 +121,7 @@ def score_chains(
 
     Returns:
         For each chain ``detection``, the figures of its scored folder; ``joint``, those of
-        :func:`~lungcad.papers.jnsc.scoring.joint_figures`; and ``seconds``, the mean duration of its stages together.
+        :func:`~lungcad.papers.jnsc.scoring.jnsc_figures`; and ``seconds``, the mean duration of its stages together.
     """
     root = Path(output_dir)
     (root / "cases").mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def score_chains(
         scorer.write()
         figures[chain] = {
             "detection": json.loads((scorer.folder / "metrics.json").read_text()),
-            "joint": joint_figures([row for entry in entries.values() for row in entry["nodules"]]),
+            "joint": jnsc_figures([row for entry in entries.values() for row in entry["nodules"]]),
             "seconds": float(np.mean([entry["seconds"] for entry in entries.values()])),
         }
     return figures

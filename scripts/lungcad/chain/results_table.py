@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungcad.papers.jnsc.scoring import SEGMENTATION, joint_results
+from lungcad.papers.jnsc.scoring import SEGMENTATION, jnsc_results
 from lungcad.papers.mtmrnet.scoring import PREDICTIONS
 from lungcad.papers.mtmrnet.tables import malignancy_results
 from lungcad.tables import markdown_row, with_interval
-from lungcad.training.scoring import pooled
+from lungcad.training.scoring import pooled_figures
 
 HEADER = (
     "| scored | scans | nodules | found (95 % CI) | false marks / scan | found by diameter | CPM (95 % CI) "
@@ -27,12 +27,12 @@ def results_markdown(scored: Mapping[str, Sequence[str | Path]]) -> str:
     if rated:
         return malignancy_results(scored)
     joint = {name: folders for name, folders in scored.items() if (Path(folders[0]) / SEGMENTATION).exists()}
-    return results_table(scored) + (joint_results(joint) if joint else "")
+    return results_table(scored) + (jnsc_results(joint) if joint else "")
 
 
 def results_table(scored: Mapping[str, Sequence[str | Path]]) -> str:
     """Markdown table of detection figures with one row per name; the scans of its scored folders count together."""
-    return HEADER + "".join(_row(name, pooled(folders)) for name, folders in scored.items())
+    return HEADER + "".join(_row(name, pooled_figures(folders)) for name, folders in scored.items())
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:

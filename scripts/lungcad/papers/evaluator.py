@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The evaluator of every bundle: MONAI's, with the loader, collation and preparation that whole cases need."""
+"""Evaluator of every bundle: MONAI's, with the loader, collation and preparation that whole cases need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,17 +14,17 @@ from lungcad.papers.transforms import prepare_case
 
 
 class CaseEvaluator(SupervisedEvaluator):
-    """Runs a network on a dataset of whole cases, one at a time.
+    """MONAI evaluator that runs a network on a dataset of whole cases, one at a time.
 
     A case is one dictionary that stays whole: its tensors have their batch dimension already, so that nothing is
     collated before the network and nothing taken apart behind it.
 
     Args:
-        device: where the network runs.
+        device: device that the network runs on.
         dataset: cases after preprocessing.
-        network: in any mode; it is set to evaluation.
-        inferer: gives ``pred`` from ``image``.
-        postprocessing: from ``pred`` to ``findings``, and what becomes of them.
+        network: network in any mode; it is set to evaluation.
+        inferer: inferer that computes ``pred`` from ``image``.
+        postprocessing: transform that turns ``pred`` into ``findings``, and writes them where the bundle does.
         val_handlers: scorers and other ignite handlers.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI inferers: a fully convolutional network over the lungs alone, and a classifier over candidates' crops."""
+"""MONAI inferers that papers share: a network over crops, a network in training, and the box around the lungs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from lungcad.cpu import autocast, channels_last, channels_last_network, tune_all
 
 
 def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Tensor, list[int]]:
-    """The part of an image that the lungs are in.
+    """Box of an image around the lungs.
 
     Args:
-        image: (1, 1, X, Y, Z); its last voxels go on beyond it where the box needs that.
-        lungs: (X, Y, Z) bool, not empty.
+        image: (1, 1, X, Y, Z) image; its last voxels are repeated where the box extends beyond it.
+        lungs: (X, Y, Z) bool, the lung mask, not empty.
         context: voxels around the lungs.
-        unit: sides are multiples of it.
+        unit: number that the box's sides are multiples of, in voxels.
 
     Returns:
         Box (1, 1, A, B, C) and its first voxel, even along each axis.
@@ -34,21 +34,21 @@ def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Ten
 
 
 class CropInferer(Inferer):
-    """A network over many crops, some at a time.
+    """Inference of a network on many crops, batch by batch.
 
     Args:
-        batch_size: crops at a time.
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        batch_size: number of crops per batch.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
         desc: name on the progress bar.
         mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops
             mirrored along each set.
-        odd: the three output channels that are components along x, y, z and change sign with a mirrored axis.
+        vector_channels: three output channels that are components along x, y, z and change sign with a mirrored axis.
     """
 
     def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce",
-                 mirror: Sequence[Sequence[int]] = ((),), odd: Sequence[int] = ()):  # fmt: skip
+                 mirror: Sequence[Sequence[int]] = ((),), vector_channels: Sequence[int] = ()):  # fmt: skip
         super().__init__()
-        self.batch_size, self.mirror, self.odd = batch_size, mirror or ((),), odd
+        self.batch_size, self.mirror, self.vector_channels = batch_size, mirror or ((),), vector_channels
         self.precision, self.desc = precision, desc
 
     @torch.inference_mode()
@@ -57,37 +57,37 @@ class CropInferer(Inferer):
         """Outputs (N, ...) float32 of crops (N, C, X, Y, Z) or (N, C, H, W); an empty tensor where there is no crop.
 
         Args:
-            inputs: crops.
-            network: in evaluation mode.
-            diameters: (N,) in voxels, for a network that asks for them.
+            inputs: (N, C, X, Y, Z) or (N, C, H, W) crops.
+            network: network in evaluation mode.
+            diameters: (N,) diameters of the candidates in voxels, for a network that takes them as second argument.
         """
         tune_allocator()
         network = channels_last_network(network)
         outputs = []
         for first in bar(range(0, len(inputs), self.batch_size), self.desc, "batch"):
-            some = slice(first, first + self.batch_size)
-            more = [] if diameters is None else [diameters[some]]
+            batch = slice(first, first + self.batch_size)
+            arguments = [] if diameters is None else [diameters[batch]]
             with autocast(inputs.device, self.precision):
-                each = [self._mirrored(inputs[some], network, axes, more) for axes in self.mirror]
-            outputs.append(torch.stack(each).mean(dim=0))
+                mirrored = [self._mirrored(inputs[batch], network, axes, arguments) for axes in self.mirror]
+            outputs.append(torch.stack(mirrored).mean(dim=0))
         return torch.cat(outputs) if outputs else inputs.new_zeros(0)
 
     def _mirrored(
-        self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int], more: Sequence[Tensor]
+        self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int], arguments: Sequence[Tensor]
     ) -> Tensor:
-        """Outputs, float32, of the batch mirrored along ``axes``, as they are for the batch itself."""
+        """Outputs, float32, for the batch mirrored along ``axes``, mirrored back."""
         flipped = batch.flip([axis + 2 for axis in axes]) if axes else batch
-        output = network(channels_last(flipped), *more).float()
-        if self.odd:
-            output[:, [self.odd[axis] for axis in axes]] *= -1
+        output = network(channels_last(flipped), *arguments).float()
+        if self.vector_channels:
+            output[:, [self.vector_channels[axis] for axis in axes]] *= -1
         return output
 
 
 class PrecisionInferer(SimpleInferer):
-    """The network as it is, for training: in the device's fast data type, outputs in float32 for the loss.
+    """Plain forward pass for training: in the device's fast data type, outputs in float32 for the loss.
 
     Args:
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
     """
 
     def __init__(self, precision: str = "auto"):
@@ -95,6 +95,6 @@ class PrecisionInferer(SimpleInferer):
         self.precision = precision
 
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z) or (B, C, H, W); more arguments go to the network."""
+        """Outputs (B, ...) float32 of a batch (B, C, X, Y, Z) or (B, C, H, W); ``args`` go to the network too."""
         with autocast(inputs.device, self.precision):
             return network(channels_last(inputs), *args).float()

@@ -4,7 +4,17 @@ from torch import Tensor, nn
 
 
 class ResidualUnit(nn.Module):
-    """x + F(x), with F two rounds of batch normalisation, ReLU and a padded 3x3x3 convolution (section 2.2)."""
+    """Residual unit x + F(x); F is twice batch normalisation, ReLU and a padded 3x3x3 convolution.
+
+    The unit of Dou et al. 2017 (section 2.2), which Yao and Zhang 2018 use too.
+
+    Args:
+        channels: number of input and output channels.
+
+    Shape:
+        - x: (B, channels, X, Y, Z)
+        - out: the same
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -18,5 +28,5 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as ``x``."""
+        """Sum of the input and its residual, of the same shape as ``x``."""
         return x + self.residual(x)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI dictionary transforms of the bundles: a scan to network input, network output to findings.
+"""MONAI dictionary transforms that papers share: a scan to its working grid, candidates to crops.
 
 One case is one dictionary. ``scan`` (:class:`~lungcad.scan.scan.Scan`) holds the volume and its lung mask and is made
 once; ``findings`` goes from stage to stage; other keys belong to one stage. Tensors have a batch dimension here.
@@ -20,18 +20,21 @@ from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.scan.scan import Scan
 
 Data = dict[Hashable, Any]
+"""Data of one case, by key."""
 
 
 class LungGridd(MapTransform):
-    """From the image to the working grid: ``image`` (1, 1, X, Y, Z) HU, ``lungs`` (X, Y, Z), ``grid_affine`` LPS.
+    """Resample the image to the working grid and find the lungs.
+
+    The data get ``image`` (1, 1, X, Y, Z) HU, ``lungs`` (X, Y, Z) bool, and ``grid_affine`` (4, 4), index to LPS mm.
 
     Args:
-        keys: of the loaded image; not needed where the data has a ``scan`` already.
-        spacing_mm: of the working grid.
-        margin_mm: tissue farther from the lungs is blanked.
+        keys: key of the loaded image; not needed where the data have a ``scan`` already.
+        spacing_mm: voxel size of the working grid, x, y, z.
+        margin_mm: distance from the lungs beyond which tissue is blanked.
 
     Raises:
-        InputError: E-NO-LUNG.
+        InputError: E-NO-LUNG, on a call, if the volume shows no lung.
     """
 
     def __init__(self, keys: Any, spacing_mm: Sequence[float], margin_mm: float):
@@ -39,7 +42,7 @@ class LungGridd(MapTransform):
         self.spacing_mm, self.margin_mm = spacing_mm, margin_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             scan = d.get("scan") or Scan(to_volume(d[key]))
@@ -49,11 +52,14 @@ class LungGridd(MapTransform):
 
 
 class CandidateCropsd(MapTransform):
-    """Replace ``image`` by crops around the ``findings``: (N, 1, X, Y, Z), and tell their true centres.
+    """Replace ``image`` by crops (N, 1, X, Y, Z) around the ``findings``.
+
+    ``proposals`` (N, 3) are the crops' true centres as continuous indices of the working grid, since a crop begins at a
+    whole voxel.
 
     Args:
-        keys: of the image on the working grid, (1, 1, X, Y, Z).
-        patch_size: in voxels.
+        keys: key of the image on the working grid, (1, 1, X, Y, Z).
+        patch_size: size of a crop in voxels.
     """
 
     def __init__(self, keys: Any, patch_size: Sequence[int]):
@@ -62,7 +68,7 @@ class CandidateCropsd(MapTransform):
         self.patch_size = (x, y, z)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         index = to_index(d["grid_affine"], centers_of(d["findings"]))
         d["proposals"] = np.array([patch_center(place, self.patch_size) for place in index]).reshape(-1, 3)
@@ -74,6 +80,7 @@ class CandidateCropsd(MapTransform):
 
 
 def prepare_case(batch: Data, device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple[Any, ...]:
-    """MONAI's prepare_batch: the image, no label, and what else a stage has for its inferer, by name."""
-    more = {name: batch[name].to(device, non_blocking=non_blocking) for name in ("lungs", "diameters") if name in batch}
-    return batch["image"].to(device, non_blocking=non_blocking), None, (), more
+    """MONAI's ``prepare_batch`` of a case: the image, no label, and ``lungs`` and ``diameters`` for the inferer."""
+    names = [name for name in ("lungs", "diameters") if name in batch]
+    extra = {name: batch[name].to(device, non_blocking=non_blocking) for name in names}
+    return batch["image"].to(device, non_blocking=non_blocking), None, (), extra

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What only training and evaluation need: cases with known nodules, patches cut from them, scores."""
+"""Training and evaluation, for all papers: cases with known nodules, patches cut from them, trainer, scores."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A case: a lung on the working grid with its known nodules. Real scans and implanted ones look alike from here on."""
+"""Cases and their files: a lung on the working grid with its known nodules, of a real scan or of a composite.
+
+A composite is a real lung with real nodules of other patients set in (:mod:`lungcad.training.composites`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,16 +14,22 @@ import numpy as np
 from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 
+LEFT_OUT = "left_out.txt"
+"""File with the scans that were refused, one per line; they are in no figure."""
+
+KINDS = ("nodules", "ignored", "controls")
+"""Attributes of a case that are lists of spheres."""
+
 
 @dataclass
 class Sphere:
-    """A nodule, a lesion to leave out, or a control paste.
+    """Sphere in a case: a nodule, a lesion to ignore, or a control paste.
 
     Attributes:
         index: (3,) centre as continuous voxel index.
-        diameter_mm: of the sphere.
-        name: of the nodule; the same in every case that it is in.
-        malignancy: what each reader said, 1 to 5; empty where that is not known.
+        diameter_mm: diameter of the sphere.
+        name: name of the nodule; the same in every case that it is in.
+        malignancy: malignancy score of each reader, 1 to 5; empty if unknown.
     """
 
     index: np.ndarray
@@ -31,19 +40,19 @@ class Sphere:
 
 @dataclass
 class Case:
-    """One scan to train or to score on.
+    """Scan or composite to train or to score on.
 
     Attributes:
-        name: series or composite, unique.
+        name: name of the series or composite, unique.
         hu: (X, Y, Z) int16 HU on the working grid, blanked far from the lungs.
-        lungs: (X, Y, Z) bool.
-        spacing_mm: of the grid.
-        nodules: to be found.
-        ignored: neither to be found nor false: unlabelled or excluded lesions.
+        lungs: (X, Y, Z) bool, the lung mask.
+        spacing_mm: voxel size of the grid, x, y, z.
+        nodules: nodules, which a detector must find.
+        ignored: unlabelled or excluded lesions; finding one is neither right nor wrong.
         controls: nodule-free tissue set in by the same code as the nodules; negatives.
-        affine: (4, 4), index to LPS mm, or for a composite, which is nobody's scan, to mm from a corner of it; None for
-            mm from the first voxel.
-        masks: (X, Y, Z) uint8, n where a voxel belongs to ``nodules[n - 1]``, 0 elsewhere; None where nobody drew any.
+        affine: (4, 4), index to LPS mm, or for a composite, which has no patient's coordinates, to mm from a corner of
+            it; None for mm from the first voxel.
+        masks: (X, Y, Z) uint8, n for a voxel of ``nodules[n - 1]``, 0 elsewhere; None if there are no masks.
     """
 
     name: str
@@ -58,18 +67,13 @@ class Case:
 
     @property
     def to_mm(self) -> np.ndarray:
-        """(4, 4), index to mm, from the first voxel where nothing else is said."""
+        """Affine (4, 4), index to mm; from the first voxel if the case has no affine."""
         return np.diag([*self.spacing_mm, 1.0]) if self.affine is None else self.affine
 
     def distance_mm(self, index: np.ndarray, spheres: list[Sphere]) -> np.ndarray:
         """Distances (N, M) in mm from places (N, 3) to the centres of spheres (M)."""
         centres = np.array([sphere.index for sphere in spheres]).reshape(-1, 3)
         return np.linalg.norm((np.reshape(index, (-1, 1, 3)) - centres) * np.array(self.spacing_mm), axis=-1)
-
-LEFT_OUT = "left_out.txt"
-"""Scans of a folder that were refused, one a line; they are in no figure."""
-
-KINDS = ("nodules", "ignored", "controls")
 
 
 def save_case(folder: str | Path, case: Case) -> Path:
@@ -95,7 +99,7 @@ def save_case(folder: str | Path, case: Case) -> Path:
 
 
 def load_case(path: str | Path) -> Case:
-    """Inverse of :func:`save_case`; files from before there were masks and ratings have none."""
+    """Read a case that :func:`save_case` wrote; older files have no masks and ratings."""
     with np.load(path) as store:
         hu = store["hu"]
         lungs = np.unpackbits(store["lungs"], count=hu.size).reshape(hu.shape).astype(bool)
@@ -117,17 +121,17 @@ def load_case(path: str | Path) -> Case:
 def load_cases(
     folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None
 ) -> list[Case]:
-    """All cases of a folder, or of several, by name.
+    """Read all cases of a folder, or of several, ordered by name.
 
     Args:
-        folder: of cases.
-        spacing_mm: that they must have, x, y, z; None takes any.
+        folder: folder or folders of cases.
+        spacing_mm: voxel size that the cases must have, x, y, z; None for any.
 
     Raises:
-        InputError: E-CONFIG, no case there, or one on another grid; names the command that makes them.
+        InputError: E-CONFIG, there is no case, or one has another grid; the advice names the command that makes them.
     """
     folders = [folder] if isinstance(folder, str | Path) else folder
-    paths = [path for one in folders for path in sorted(Path(one).glob("*.npz"))]
+    paths = [path for parent in folders for path in sorted(Path(parent).glob("*.npz"))]
     if not paths:
         raise InputError("E-CONFIG", f"no case in {folder} (expected *.npz).", "Make them with scripts/make_cases.py.")
     cases = [load_case(path) for path in paths]

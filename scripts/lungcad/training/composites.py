@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases made of real nodule crops in real lungs, split by patient (needs the project's shared data folder)."""
+"""Composites: cases made of real nodule crops set into real lungs, split by patient.
+
+A composite has known nodules and the seams of setting in; controls, nodule-free tissue set in the same way, have the
+seams too. The crops and lungs come from the project's shared data folder.
+"""
 
 import csv
 from collections.abc import Sequence
@@ -18,21 +22,30 @@ from lungcad.training.implant import Tissue, control_tissue, paste
 from lungcad.training.placement import Placement, Places
 
 SMALL_MM = 5.0
+"""Diameter below which a nodule is small."""
 FAINT_HU = -500.0
-"""Mean HU of a nodule below which it is faint: a sixth of LIDC's, ground glass and the smallest ones."""
+"""Mean HU below which a nodule is faint: a sixth of LIDC's nodules, ground glass and the smallest ones."""
 
 
 def _canonical(path: Path) -> sitk.Image:
+    """Read an image with canonical axes (to the left, back, head)."""
     return sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
 def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()) -> list[Tissue]:
-    """Usable nodule crops of the patients in ``folds``, except the patients ``without``, in table order."""
+    """Read the usable nodule crops of the patients in ``folds``, except the patients ``without``, in table order.
+
+    Args:
+        folder: folder with nodules.csv and the crops.
+        folds: numbers of folds.
+        without: identifiers of patients.
+    """
     nodules = []
     for row in _rows(folder / "nodules.csv"):
         if row["usable"] != "1" or int(row["fold"]) not in folds or row["patient_id"] in without:
@@ -55,16 +68,16 @@ def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()
 
 
 def is_hard(nodule: Tissue) -> bool:
-    """Whether a nodule is small or faint: those are what a detector loses."""
+    """True for a nodule that is small or faint, and so easily missed by a detector."""
     return nodule.diameter_mm < SMALL_MM or float(nodule.hu[nodule.mask].mean()) < FAINT_HU
 
 
 class Background:
-    """One real lung at 1 mm with the places that must not become negatives.
+    """Real lungs at 1 mm, with their own lesions, which must not become negatives.
 
     Args:
-        folder: of the lungs; see its data card.
-        name: row of ``lungs.csv``.
+        folder: folder of the lungs; see its data card.
+        name: name of the lungs in ``lungs.csv``.
     """
 
     def __init__(self, folder: Path, name: str):
@@ -81,8 +94,11 @@ class Background:
                 diameter = float(row["diameter_mm"] or -1)
                 self.lesions.append(Sphere(np.array(place), diameter if diameter > 0 else 10.0, row["kind"]))
 
-    def varied(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Sphere]]:
-        """HU (float32), mask and lesions, mirrored at random and scaled by 0.9 to 1.1; HU steps are dithered away."""
+    def augmented(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Sphere]]:
+        """HU (X, Y, Z) float32, mask (X, Y, Z) and lesions, mirrored at random and scaled by 0.9 to 1.1.
+
+        The steps of coarsely stored HU are dithered away.
+        """
         scale = rng.uniform(0.9, 1.1)
         hu = self.hu.astype(np.float32)
         hu += rng.uniform(-self.hu_step / 2, self.hu_step / 2, hu.shape).astype(np.float32)
@@ -112,21 +128,22 @@ def implanted_case(
     """One composite scan on a grid of 1 x 1 x ``slices_per_voxel`` mm.
 
     Args:
-        background: the lung that receives.
-        nodules: to be set in; those that find no room are left out.
-        other: the lung that control tissue is taken from.
-        rng: source of chance.
-        name: of the case.
-        controls: pastes of nodule-free tissue.
-        untouched: places chosen likewise, at which nothing is set in; among the case's controls, by the name
-            "untouched". What tells them from the controls is the seam: see scripts/check_seams.py.
+        background: lungs to set tissue into.
+        nodules: nodules to set in; nodules without room are left out.
+        other: lungs that control tissue is taken from.
+        rng: random generator.
+        name: name of the case.
+        controls: number of pastes of nodule-free tissue.
+        untouched: number of places chosen in the same way at which nothing is set in; they are among the case's
+            controls, by the name "untouched". They differ from the other controls by the seam alone, see
+            scripts/check_seams.py.
         slices_per_voxel: 1 mm slices averaged into one, as the inference's resampling does.
-        margin_mm: tissue farther from the lungs is blanked.
-        healthy: no nodule is set in; what controls look like is still told by ``nodules``. The lung's own nodules stay,
-            ignored, so that whoever reports nothing else leaves the scan clear.
-        placement: where nodules and controls go.
+        margin_mm: distance from the lungs beyond which tissue is blanked.
+        healthy: True to set in no nodule; ``nodules`` still determine the size and shape of the controls. The lungs'
+            own nodules stay, ignored, so that a detector that reports nothing else leaves the scan without findings.
+        placement: settings of the places of nodules and controls.
     """
-    hu, mask, ignored = background.varied(rng)
+    hu, mask, ignored = background.augmented(rng)
     masks = np.zeros(hu.shape, np.uint8)
     set_in: dict[str, list[Sphere]] = {"nodule": [], "control": []}
     room, elsewhere = Places(hu, mask, placement), Places(other.hu, other.mask, placement)
@@ -144,10 +161,10 @@ def implanted_case(
         if kind == "untouched":
             set_in["control"].append(Sphere(place, tissue.diameter_mm, kind))
         else:
-            here, inside = paste(hu, tissue, place, wide=bool(rng.random() < 0.3))
+            box, inside = paste(hu, tissue, place, wide=bool(rng.random() < 0.3))
             set_in[kind].append(Sphere(place, tissue.diameter_mm, tissue.name, tissue.malignancy))
             if kind == "nodule":
-                masks[here][inside] = len(set_in[kind])
+                masks[box][inside] = len(set_in[kind])
     hu = _other_scanner(_thicker(hu, slices_per_voxel), float(slices_per_voxel), rng)
     lungs = _thicker(mask.astype(np.float32), slices_per_voxel) >= 0.5
     spacing = (1.0, 1.0, float(slices_per_voxel))
@@ -163,17 +180,19 @@ def implanted_case(
 
 
 def _deepest(volume: np.ndarray, slices: int) -> np.ndarray:
+    """Greatest value over every ``slices`` slices."""
     depth = volume.shape[2] // slices * slices
     return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).max(axis=3)
 
 
 def _thicker(volume: np.ndarray, slices: int) -> np.ndarray:
+    """Mean over every ``slices`` slices."""
     depth = volume.shape[2] // slices * slices
     return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).mean(axis=3)
 
 
 def _other_scanner(hu: np.ndarray, slice_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Random sharpness, noise, contrast and offset over the whole composite, so that none of them marks a nodule."""
+    """HU with random sharpness, noise, contrast and offset over the whole composite, so that none marks a nodule."""
     sigma = rng.uniform(0.0, 0.7)
     smooth = ndimage.gaussian_filter(hu, (0.8, 0.8, 0.8 / slice_mm))
     hu = hu + (sigma if rng.random() < 0.5 else -0.5 * sigma) * (smooth - hu)
@@ -189,14 +208,14 @@ class ImplantedCases(Dataset):
 
     Args:
         data_dir: folder with ``nodules3d`` and ``lungs``.
-        folds: of the nodules' patients.
+        folds: folds of the nodules' patients.
         backgrounds: names of lungs.
-        scans: how many composites.
-        nodules_per_scan: tried per composite.
-        without: patients whose nodules are left out, such as those of held-out backgrounds.
-        often: times that a small or faint nodule (:func:`is_hard`) is used for each time of another.
-        seed: of everything random; composite n is the same whatever ``scans`` is.
-        options: passed on to :func:`implanted_case`.
+        scans: number of composites.
+        nodules_per_scan: number of nodules to set into a composite; fewer if there is no room.
+        without: patients whose nodules are left out, such as the patients of held-out backgrounds.
+        often: number of times that a small or faint nodule (:func:`is_hard`) is used for each time of another.
+        seed: seed of all random choices; composite n is the same whatever ``scans`` is.
+        options: arguments for :func:`implanted_case`.
     """
 
     def __init__(self, data_dir: str, folds: Sequence[int], backgrounds: Sequence[str], *, scans: int,
@@ -212,6 +231,7 @@ class ImplantedCases(Dataset):
         return self.scans
 
     def __getitem__(self, scan: int) -> Case:
+        """Composite number ``scan``."""
         rng = np.random.default_rng((self.seed, scan))
         per_round = -(-len(self.nodules) // self.nodules_per_scan)
         order = np.random.default_rng((self.seed, scan // per_round)).permutation(len(self.nodules))

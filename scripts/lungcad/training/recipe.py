@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A paper's whole training as a list of bundle runs: rounds of training, candidates of one round for the next, scores.
+"""Recipes: a paper's whole training as a list of bundle runs, from rounds of training to scores.
 
-A recipe is a JSON file in the bundle that it ends with. Each of its steps is one ``python -m monai.bundle run`` whose
-folder is ``<runs_dir>/<name>``; a step whose result is there is skipped, a training that was cut off goes on from its
-last epoch. So whatever ends a run, the same command again finishes it.
+A recipe is a JSON file in the bundle of its last step. Each step is one ``python -m monai.bundle run`` with the folder
+``<runs_dir>/<name>``; a finished step is skipped, a training that was cut off goes on from its last epoch. So the same
+command again finishes a run, whatever ended it.
 
     {"steps": [{"name": "detection", "bundle": "lung_nodule_detection_dou2017", "config": "train", "cases": "train",
                 "set": {"epochs": 24}},
                {"name": "mined", "bundle": "lung_nodule_detection_dou2017", "config": "evaluate", "cases": "train",
                 "weights": "detection", "set": {"max_candidates": 100}}, ...]}
 
-``{name}`` within a value of ``set`` stands for the folder of that step. What a step was run with is kept beside its
-result in ``step.json``; asked for anything else, or after a step that it builds on was run again, it is refused rather
-than taken for done.
+``{name}`` within a value of ``set`` stands for the folder of that step, such as for the candidates of one round that
+the next round trains on. ``step.json`` beside a step's result keeps the settings of the run. A finished step is refused
+rather than skipped if its settings are others now, or if a step that it builds on was run again.
 """
 
 import json
@@ -31,24 +31,25 @@ from lungcad.training.parallel import MULTI_GPU_OVERLAY
 logger = logging.getLogger(__name__)
 
 RECORD = "step.json"
+"""File with the settings of a step's run."""
 
 RESULT = {"train": "model.pt", "evaluate": "metrics.json", "mine": "hard_blocks.json", "merge": "metrics.json"}
-"""The file that says that a step is done, by config."""
+"""Result file of a step, by config; a step that has it is done."""
 
 OVERLAYS = {"train": ["train"], "evaluate": ["evaluate"], "mine": ["evaluate", "mine"], "merge": ["evaluate", "merge"]}
-"""What lies over the bundle's inference.json, by config."""
+"""Configs laid over the bundle's inference.json, by the step's config."""
 
 
 @dataclass
 class Step:
-    """One bundle run.
+    """Step of a recipe: one bundle run.
 
     Attributes:
-        name: of the step and its folder.
-        bundle: a name from ``lungcad list``.
-        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or, over that, ``mine`` or ``merge``.
-        cases: which split of the cases.
-        weights: training step whose weights are evaluated; None for the bundle's own.
+        name: name of the step and its folder.
+        bundle: name of a bundle, see ``lungcad list``.
+        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or ``mine`` or ``merge`` over that.
+        cases: split of the cases.
+        weights: name of the training step with the weights to evaluate; None for the bundle's own.
         set: values of the bundle's keys.
     """
 
@@ -64,27 +65,27 @@ def load_recipe(path: str | Path) -> list[Step]:
     """Read a recipe.
 
     Raises:
-        InputError: E-CONFIG; no such file, an unknown entry, or a step that names a later one.
+        InputError: E-CONFIG, there is no such file, it has an unknown entry, or a step names a later one.
     """
     try:
         steps = [Step(**entry) for entry in json.loads(Path(path).read_text())["steps"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         text = f"no recipe in {Path(path).name}: {error}."
         raise InputError("E-CONFIG", text, "See lungcad/training/recipe.py.") from error
-    known: dict[str, str] = {}
+    earlier: dict[str, str] = {}
     for step in steps:
         if step.config not in RESULT:
             raise InputError("E-CONFIG", f"step {step.name}: config {step.config} (expected {', '.join(RESULT)}).")
-        if step.weights is not None and step.weights not in known:
+        if step.weights is not None and step.weights not in earlier:
             text = f"step {step.name} takes weights of {step.weights}, which is no step before it."
             raise InputError("E-CONFIG", text)
-        _filled(step, known)
-        known[step.name] = step.name
+        _filled(step, earlier)
+        earlier[step.name] = step.name
     return steps
 
 
 def _filled(step: Step, folders: Mapping[str, str]) -> dict[str, Any]:
-    """The step's values with the folders of other steps in them."""
+    """Values of a step with the folders of other steps filled in."""
     try:
         return {
             key: value.format_map(folders) if isinstance(value, str) else value for key, value in step.set.items()
@@ -97,23 +98,23 @@ def run_recipe(
     steps: Sequence[Step], runs_dir: str | Path, cases: Mapping[str, Sequence[str | Path]], *, processes: int = 1,
     restarts: int = 0, overrides: Mapping[str, Any] | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Run what is not done yet.
+    """Run the steps of a recipe that are not done yet.
 
     Args:
-        steps: of the recipe.
-        runs_dir: gets one folder a step.
+        steps: steps of the recipe.
+        runs_dir: folder for one folder per step.
         cases: folders of cases by split.
-        processes: that train together under torchrun; evaluation takes one.
-        restarts: how often a step that was killed starts again.
-        overrides: for every training step: ``epochs``, ``batches_per_epoch`` ...; keys of the bundle's inference.json,
-            such as ``device`` or ``patch_size``, also for evaluations.
+        processes: number of processes that train together under torchrun; evaluation takes one.
+        restarts: number of times that a step that was killed starts again.
+        overrides: values for every training step: ``epochs``, ``batches_per_epoch`` ...; keys of the bundle's
+            inference.json, such as ``device`` or ``patch_size``, also for evaluations.
 
     Returns:
-        The ``metrics.json`` files of the evaluations, in order.
+        Files ``metrics.json`` of the evaluations, in order.
 
     Raises:
-        InputError: E-TRAIN, where a step fails; E-CONFIG, where a split has no folder, or what is in ``runs_dir`` was
-            made otherwise than it would be now.
+        InputError: E-TRAIN, a step fails; E-CONFIG, a split has no folder, or a step in ``runs_dir`` was run with
+            other settings.
     """
     root = Path(runs_dir).absolute()
     folders = {step.name: str(root / step.name) for step in steps}
@@ -139,6 +140,7 @@ def run_recipe(
 
 
 def _refuse_other_settings(folder: Path, values: Mapping[str, Any]) -> None:
+    """Refuse a folder of a step that was run with other settings."""
     record = folder / RECORD
     if not folder.exists():
         return
@@ -150,6 +152,7 @@ def _refuse_other_settings(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def _refuse_stale(step: Step, result: Path, results: Mapping[str, Path]) -> None:
+    """Refuse a result that is older than that of a step it was made from."""
     used = [name for name in results if name == step.weights or f"{{{name}}}" in json.dumps(step.set)]
     newer = [name for name in used if results[name].stat().st_mtime > result.stat().st_mtime]
     if newer:
@@ -160,7 +163,14 @@ def _refuse_stale(step: Step, result: Path, results: Mapping[str, Path]) -> None
 def step_values(
     step: Step, folders: Mapping[str, str], cases: Sequence[str | Path], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a step sets of its bundle's keys: its own values, those of the command line for training, and folders."""
+    """Values of the bundle's keys for a step: the step's own, those of the command line, and folders.
+
+    Args:
+        step: step of a recipe.
+        folders: folder of each step by name.
+        cases: folders of cases.
+        overrides: values of the command line; in an evaluation only those of the bundle's inference.json hold.
+    """
     values: dict[str, Any] = {"cases_dir": [str(Path(folder).absolute()) for folder in cases], **_filled(step, folders)}
     if step.config == "train":
         return values | dict(overrides) | {"run_dir": folders[step.name]}
@@ -172,7 +182,13 @@ def step_values(
 
 
 def command(step: Step, values: Mapping[str, Any], processes: int) -> list[str]:
-    """The command line of one step."""
+    """Command line of one step.
+
+    Args:
+        step: step of a recipe.
+        values: values of the bundle's keys.
+        processes: number of processes that train together.
+    """
     bundle, together = bundle_root(step.bundle), step.config == "train" and processes > 1
     configs = [str(bundle / "configs" / f"{name}.json") for name in ("inference", *OVERLAYS[step.config])]
     configs += [str(MULTI_GPU_OVERLAY)] if together else []
@@ -180,14 +196,15 @@ def command(step: Step, values: Mapping[str, Any], processes: int) -> list[str]:
     if together:
         launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
     flags = {"config_file": configs, "bundle_root": bundle, **values}
-    return [*launcher, "monai.bundle", "run", *(part for key, one in flags.items() for part in (f"--{key}", str(one)))]
+    words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
+    return [*launcher, "monai.bundle", "run", *words]
 
 
 def _run(line: Sequence[str], folder: Path, restarts: int) -> None:
-    """Run a step; one that was killed starts again from its last checkpoint, at most so many times.
+    """Run a step; a step that was killed starts again from its last checkpoint, at most ``restarts`` times.
 
-    torchrun tells a killed worker by the same exit code as a faulty one: there it is the checkpoint's progress since
-    the start that says that another start is worth it.
+    torchrun reports a killed worker by the same exit code as a faulty one: there a step starts again only if the
+    checkpoint has changed since the start.
     """
     checkpoint = folder / "checkpoint.pt"
     for attempt in range(restarts + 1):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score what a bundle found in cases by LUNA16's rules, and the scores of several folders as one.
+"""Scores of a bundle's findings in cases by LUNA16's rules, and the scores of several folders as one.
 
-A scored folder holds LUNA16's four tables (``submission.csv``, ``annotations.csv``, ``annotations_excluded.csv``,
-``seriesuids.csv``), so ``lungcad score`` gives the same figures, and those of the detection alone by the further column
-``detection_score``; ``candidates.json``, the findings whole; and ``metrics.json``.
+:class:`CaseScorer` writes a scored folder. It holds LUNA16's four tables (``submission.csv``, ``annotations.csv``,
+``annotations_excluded.csv``, ``seriesuids.csv``), so that ``lungcad score`` gives the same figures, and figures of the
+detection alone by the additional column ``detection_score``; ``candidates.json``, the complete findings; and
+``metrics.json``. :class:`Collector` is the base of all scorers.
 """
 
 import csv
@@ -28,72 +29,72 @@ from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.evaluation import read_candidates
 
+logger = logging.getLogger(__name__)
+
 
 class Collector(ABC):
-    """Collects case by case, and writes at the end; attached to an ignite engine it does so by itself.
+    """Base of ignite handlers that collect results case by case and write them at the end.
 
     Args:
-        output_dir: to write to.
-        data: what was scored on, in words; goes into the figures.
+        output_dir: folder to write to.
+        data: description of the cases, for the figures.
     """
 
     def __init__(self, output_dir: str, data: str):
         self.folder, self.data = Path(output_dir), data
 
     def attach(self, engine: Engine) -> None:
-        """Start afresh, collect, write."""
+        """Add the handler's events to an engine: start, add each case, write."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add(engine.state.batch, engine.state.output))
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     @abstractmethod
     def start(self) -> None:
-        """Forget what was collected."""
+        """Forget all results."""
 
     @abstractmethod
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Take in one case, or one nodule.
+        """Add the results of one case, or of one nodule.
 
         Args:
-            batch: what went into the network, and what postprocessing made of it.
-            output: of the engine.
+            batch: input of the network, with the results of postprocessing.
+            output: output of the engine.
         """
 
     @abstractmethod
     def write(self) -> None:
-        """Write what was collected."""
-
-logger = logging.getLogger(__name__)
+        """Write all results."""
 
 
 class CaseScorer(Collector):
-    """Collects findings case by case, at the end writes them and their figures.
+    """Collector of findings, case by case, that writes them and their figures at the end.
 
     Args:
-        output_dir: becomes a scored folder.
-        data: what was scored on, in words; goes into the figures.
+        output_dir: folder that becomes a scored folder.
+        data: description of the cases, for the figures.
     """
 
     def start(self) -> None:
-        """Forget what was collected."""
+        """Forget all findings."""
         self.findings: dict[str, list[Finding]] = {}
         self.nodules: dict[str, np.ndarray] = {}
         self.excluded: dict[str, np.ndarray] = {}
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Take in one case."""
+        """Add the findings, nodules and ignored lesions of one case."""
         case: Case = batch["case"]
         self.findings[case.name] = batch["findings"]
         self.nodules[case.name] = _spheres_mm(case, case.nodules)
         self.excluded[case.name] = _spheres_mm(case, case.ignored)
 
     def write(self) -> None:
-        """Write what was collected."""
+        """Write the tables, findings and figures of a scored folder."""
         figures = {"data": self.data} | summarise(self.findings, self.nodules, self.excluded)
         entries = {name: [f.as_dict() for f in findings] for name, findings in self.findings.items()}
         marks = [
-            [name, *e["center_lps_mm"], reported_score(e), e["detection_score"]]
-            for name, some in entries.items() for e in some
+            [name, *finding["center_lps_mm"], reported_score(finding), finding["detection_score"]]
+            for name, found in entries.items() for finding in found
         ]  # fmt: skip
         tables: dict[str, Iterable[Iterable[Any]]] = {
             "submission.csv": [(*LUNA16_COLUMNS, "detection_score"), *marks],
@@ -110,8 +111,8 @@ class CaseScorer(Collector):
         logger.info("%s", json.dumps(figures, indent=2))
 
 
-def pooled(folders: Sequence[str | Path]) -> dict[str, Any]:
-    """Figures of all scans of several scored folders together, as :func:`summarise` gives them."""
+def pooled_figures(folders: Sequence[str | Path]) -> dict[str, Any]:
+    """Figures of all scans of several scored folders together; see :func:`summarise`."""
     findings: dict[str, list[Finding]] = {}
     nodules: dict[str, np.ndarray] = {}
     excluded: dict[str, np.ndarray] = {}
@@ -129,12 +130,12 @@ def summarise(
     """Figures by LUNA16's rules, with 95 % intervals from a bootstrap over scans, as ``lungcad score`` gives them.
 
     Args:
-        findings: of each scan, by name; all of them count.
-        nodules, excluded: (N, 4) x, y, z, diameter in mm, by name.
+        findings: findings of each scan, by the scan's name; all of them count.
+        nodules, excluded: (N, 4) x, y, z, diameter in mm of nodules and excluded lesions, by the scan's name.
 
     Returns:
-        Those of :func:`lungcad.scores.detection.score_detection`, and the errors of centre and diameter in mm over the
-        nodules found. Where no scan holds a nodule, what needs one is None.
+        Figures of :func:`lungcad.scores.detection.score_detection`, and errors of centre and diameter in mm over the
+        nodules found. If no scan has a nodule, the figures that need one are None.
     """
     scans, errors = [], []
     for name, found in findings.items():
@@ -147,7 +148,10 @@ def summarise(
 
 
 def _scored(findings: Sequence[Finding], nodules: np.ndarray, excluded: np.ndarray) -> tuple[ScoredScan, np.ndarray]:
-    """One scan matched, and (N, 2) errors of centre and diameter in mm of the nodules found, NaN where unknown."""
+    """Scan with its findings matched, and errors (N, 2) of centre and diameter in mm of the nodules found.
+
+    An unknown error is NaN.
+    """
     marks = centers_of(findings)
     scores = np.array([f.score for f in findings], dtype=float)
     scan, best = match_marks(nodules, excluded, marks, scores)
@@ -158,17 +162,20 @@ def _scored(findings: Sequence[Finding], nodules: np.ndarray, excluded: np.ndarr
 
 
 def _error_figures(errors: np.ndarray) -> dict[str, float | None]:
+    """Median and mean of the errors (N, 2) of centre and diameter, without the unknown ones."""
     figures: dict[str, float | None] = {}
     for name, column in zip(("center", "diameter"), errors.T, strict=True):
-        known = column[np.isfinite(column)]
-        figures[f"median_{name}_error_mm"] = float(np.median(known)) if len(known) else None
-        figures[f"mean_{name}_error_mm"] = float(known.mean()) if len(known) else None
+        finite = column[np.isfinite(column)]
+        figures[f"median_{name}_error_mm"] = float(np.median(finite)) if len(finite) else None
+        figures[f"mean_{name}_error_mm"] = float(finite.mean()) if len(finite) else None
     return figures
 
 
 def _spheres_mm(case: Case, spheres: Sequence[Sphere]) -> np.ndarray:
+    """Spheres (N, 4) in mm: x, y, z, diameter."""
     return np.array([[*to_world(case.to_mm, s.index), s.diameter_mm] for s in spheres]).reshape(-1, 4)
 
 
 def _rows(spheres: Mapping[str, np.ndarray]) -> list[list[Any]]:
+    """Rows of a table of annotations: name of the scan, then the sphere."""
     return [[name, *row.tolist()] for name, rows in spheres.items() for row in rows]

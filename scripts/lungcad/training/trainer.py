@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI's supervised trainer with what every training here needs: resuming, a schedule, a bar and logs."""
+"""MONAI's supervised trainer with resuming, a schedule, averaged weights, validation, a progress bar and logs."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -29,28 +29,30 @@ def make_trainer(
     dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998,
     settings: Mapping[str, Any] | None = None, validation: Any = None, **options: Any,
 ) -> SupervisedTrainer:  # fmt: skip
-    """A trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it where it exists.
+    """Make a trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it if it exists.
 
     At the end ``<run_dir>/model.pt`` holds the average of the weights as a bundle ships it; ``<run_dir>/tensorboard``
-    gets loss and learning rate. Of several processes the first one writes and logs, all of them resume.
+    gets loss and learning rate. If there are several processes, the first one writes and logs, all of them resume.
 
     Args:
-        device: where to train.
-        network, loss, optimizer, schedule: as usual; the schedule steps once an epoch, and the loss's ``next_epoch``,
-            if any, is called before each.
-        dataloader: of dictionaries with ``image`` and ``label``; its dataset's ``set_epoch``, if any, is called.
-        epochs: to train in all, those before a restart included; the same at every restart.
-        run_dir: of the checkpoint and the log.
-        averaging: so much of the average is kept at each step (exponential moving average), less in the first steps; 0
-            for the last weights alone.
-        settings: what the training is begun with, by name; kept in the checkpoint.
+        device: device to train on.
+        network, optimizer: network to train, and optimiser of its parameters.
+        loss: loss of an output and a label; its method ``next_epoch``, if any, is called before each epoch.
+        schedule: learning rate schedule; it steps once per epoch.
+        dataloader: dataloader of dictionaries with ``image`` and ``label``; its dataset's method ``set_epoch``, if any,
+            is called before each epoch.
+        epochs: number of epochs in all, before and after a restart; the same at every restart.
+        run_dir: folder of the checkpoint and the log.
+        averaging: share of the average that is kept at each step (exponential moving average), less in the first steps;
+            0 for the last weights alone.
+        settings: settings of the training by name; kept in the checkpoint.
         validation: dataloader of cases of other patients; the average with the lowest loss on them is exported instead
             of the last one. None for no validation.
-        options: passed on to :class:`monai.engines.SupervisedTrainer`.
+        options: arguments for :class:`monai.engines.SupervisedTrainer`.
 
     Raises:
-        InputError: on running, E-CONFIG, where the checkpoint's training was begun with other settings or
-            for another number of epochs; E-TRAIN, after an epoch that left weights that are not finite.
+        InputError: on running, E-CONFIG, the checkpoint's training has other settings or another number of epochs;
+            E-TRAIN, an epoch left weights that are not finite.
     """
     tune_allocator()
     folder = Path(run_dir)
@@ -77,7 +79,7 @@ def make_trainer(
         bar.attach(trainer, output_transform=lambda output: {"loss": _loss(output)})
 
     @trainer.on(Events.ITERATION_COMPLETED)
-    def follow() -> None:
+    def update_average() -> None:
         average.update_parameters(unwrapped(network))
 
     trainer.add_event_handler(Events.EPOCH_STARTED, _begin_epoch, dataloader.dataset, loss)
@@ -85,6 +87,7 @@ def make_trainer(
 
 
 def _begin_epoch(engine: Engine, dataset: Any, loss: nn.Module) -> None:
+    """Select the epoch's samples and notify the loss."""
     if hasattr(dataset, "set_epoch"):
         dataset.set_epoch(engine.state.epoch)
     if callable(next_epoch := getattr(loss, "next_epoch", None)):
@@ -92,7 +95,7 @@ def _begin_epoch(engine: Engine, dataset: Any, loss: nn.Module) -> None:
 
 
 def _loggers(folder: Path, optimizer: torch.optim.Optimizer) -> list[Any]:
-    """Handlers that tell and keep the loss and the learning rate."""
+    """Handlers that log the loss, and write loss and learning rate for TensorBoard."""
     curves = TensorBoardStatsHandler(
         SummaryWriter(str(folder / "tensorboard")), tag_name="loss", output_transform=_loss,
         epoch_event_writer=lambda engine, writer: writer.add_scalar(
@@ -103,7 +106,7 @@ def _loggers(folder: Path, optimizer: torch.optim.Optimizer) -> list[Any]:
 
 
 def moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """How torch's AveragedModel forms the average of weights.
+    """Exponential moving average of weights, as function for torch's AveragedModel.
 
     Args:
         kept: share of the average that stays at each step; at step n at most (1 + n) / (10 + n), so that a short
@@ -117,14 +120,15 @@ def moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tens
 
 
 class Resume:
-    """Ignite handler: a checkpoint after each epoch, the start from it, and the weights at the end.
+    """Ignite handler that writes a checkpoint after each epoch, starts from it, and exports the weights at the end.
 
     Args:
-        folder: of ``checkpoint.pt`` and ``model.pt``.
-        parts: what has a state: ``network``, its ``average``, and others, such as a loss that counts its steps.
-        epochs: of the training.
-        device: where it runs.
-        settings: by name; a checkpoint of others is refused.
+        folder: folder of ``checkpoint.pt`` and ``model.pt``.
+        parts: objects with a state, by name: ``network``, its ``average``, and others, such as a loss that counts its
+            steps.
+        epochs: number of epochs of the training.
+        device: device that the training runs on.
+        settings: settings of the training by name; a checkpoint with other settings is refused.
     """
 
     def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device,
@@ -134,13 +138,14 @@ class Resume:
         self.path = folder / "checkpoint.pt"
 
     def attach(self, engine: Engine) -> None:
-        """All processes start from the checkpoint, the first one writes."""
+        """Add the handler's events: all processes start from the checkpoint, the first one writes."""
         engine.add_event_handler(Events.STARTED, self._start)
         if is_main_process():
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
             engine.add_event_handler(Events.COMPLETED, self._export)
 
     def _start(self, engine: Engine) -> None:
+        """Restore the checkpoint, if there is one."""
         if not self.path.exists():
             return
         state = torch.load(self.path, map_location=self.device, weights_only=True)
@@ -160,6 +165,7 @@ class Resume:
         logger.info("resumed %s after epoch %d", self.path, state["epoch"])
 
     def _save(self, engine: Engine) -> None:
+        """Write the checkpoint, after a check that all weights are finite."""
         broken = [name for name, value in self.parts["network"].state_dict().items() if not value.isfinite().all()]
         if broken:
             text = f"{self.folder.name}: weights not finite after epoch {engine.state.epoch}: {broken[0]} and others."
@@ -170,6 +176,7 @@ class Resume:
         write_atomically(state, self.path)
 
     def _export(self, engine: Engine) -> None:
+        """Write the best averaged weights, or the last without a validation."""
         network, best = self.parts["average"].module, self.parts.get("validation")
         if best is not None and best.weights is not None:
             network.load_state_dict(best.weights)
@@ -177,33 +184,37 @@ class Resume:
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
+    """Random states of the CPU and, if the device is one, of the GPU."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def _set_random_state(device: torch.device, state: list[torch.Tensor]) -> None:
+    """Restore the random states of :func:`_random_state`."""
     torch.set_rng_state(state[0].cpu())
     if device.type == "cuda" and len(state) > 1:
         torch.cuda.set_rng_state(state[1].cpu(), device)
 
 
 def _loss(output: Any) -> float:
+    """Loss in the output of an engine."""
     return float(output["loss"].detach())
 
 
 def _log_epoch(engine: Engine) -> None:
+    """Log the number of an epoch and its last loss."""
     logger.info("epoch %d/%d  last loss %.4f", engine.state.epoch, engine.state.max_epochs, _loss(engine.state.output))
 
 
 def write_atomically(state: dict, path: Path) -> None:
-    """``torch.save`` that never leaves half a file."""
+    """Write a state with ``torch.save``, never leaving half a file."""
     with whole_file(path) as part:
         torch.save(state, part)
 
 
 def export_weights(network: nn.Module, path: Path) -> None:
-    """A plain state dict as the bundles ship it: kernels in float16.
+    """Write the network's state dict as the bundles ship it, with kernels in float16.
 
-    What is small stays as it is, above all the variances of batch normalisations, which may be beyond float16.
+    Vectors keep their data type: they are small, and variances of batch normalisations may be beyond float16.
     """
     state = {
         name: value.detach().cpu().contiguous().to(torch.float16 if value.ndim > 1 else value.dtype)

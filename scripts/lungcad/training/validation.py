@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Validation during a training: the loss on cases of other patients, and the weights that were best there."""
+"""Validation during a training: the loss on cases of other patients, and the weights of the lowest loss."""
 
 import csv
 import math
@@ -18,21 +18,21 @@ from lungcad.training.parallel import unwrapped
 
 
 class Validation:
-    """Ignite handler: after each epoch the loss of the averaged weights on the same samples.
+    """Ignite handler that computes the loss of the averaged weights on the same samples after each epoch.
 
     Args:
-        path: of a CSV with the curve, written after each epoch.
-        dataloader: of samples that no epoch changes.
-        network: as it is trained, wrapped or not.
-        average: whose ``module`` has the averaged weights.
-        loss: of the training; without gradients it counts no step.
-        device: where it runs.
+        path: file of a CSV with the curve, written after each epoch.
+        dataloader: dataloader of samples that no epoch changes.
+        network: network in training, wrapped or not.
+        average: averaged weights, in its ``module``.
+        loss: loss of the training; without gradients it counts no step.
+        device: device that the validation runs on.
         options: ``prepare_batch`` and ``inferer`` of the training, if it has its own.
 
     Attributes:
         weights: state dict of the lowest loss so far; None before the first epoch.
-        best: that loss.
-        losses: of every epoch.
+        best: lowest loss so far.
+        losses: losses of all epochs.
     """
 
     def __init__(self, path: Path, dataloader: Any, network: nn.Module, average: AveragedModel, loss: nn.Module,
@@ -46,11 +46,11 @@ class Validation:
         )  # fmt: skip
 
     def attach(self, engine: Engine) -> None:
-        """Run behind each epoch."""
+        """Run after each epoch of an engine."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Validate; the training's weights and random state are as before."""
+        """Validate; the training's weights and random state stay unchanged."""
         trained = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(unwrapped(self.average).state_dict())
         with torch.random.fork_rng():
@@ -64,9 +64,9 @@ class Validation:
             csv.writer(stream).writerows([("epoch", "validation_loss"), *enumerate(self.losses, start=1)])
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return {"weights": self.weights, "best": self.best, "losses": self.losses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.weights, self.best, self.losses = state["weights"], state["best"], state["losses"]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A piece of a case as a network sees it: cut as it lies, or turned, tilted and scaled; and what lies where in it."""
+"""Views: pieces of a case, cut as they lie, or turned, tilted and scaled, and the places of nodules in them.
+
+:class:`Turn` and :class:`PlaneTurn` are flips and quarter turns of a piece.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +18,13 @@ from lungcad.training.cases import Case, Sphere
 
 @dataclass(frozen=True)
 class View:
-    """One piece.
+    """Piece of a case.
 
     Attributes:
-        hu: (X, Y, Z).
-        place: (3,) what its middle shows, as continuous voxel index of the case.
-        matrix: (3, 3), takes a step in the piece to a step in the case, both in voxels.
-        scale: by how much the piece's millimetre is longer than the case's.
+        hu: (X, Y, Z) HU.
+        place: (3,) place of the piece's middle, as continuous voxel index of the case.
+        matrix: (3, 3) map of a step in the piece to a step in the case, both in voxels.
+        scale: length of the piece's millimetre in millimetres of the case.
     """
 
     hu: np.ndarray
@@ -30,38 +33,39 @@ class View:
     scale: float
 
     def steps(self, spheres: Sequence[Sphere]) -> np.ndarray:
-        """(N, 3) voxels of the piece from its middle to the spheres' centres."""
-        return np.array([np.linalg.solve(self.matrix, one.index - self.place) for one in spheres]).reshape(-1, 3)
+        """Steps (N, 3) from the piece's middle to the spheres' centres, in voxels of the piece."""
+        steps = [np.linalg.solve(self.matrix, sphere.index - self.place) for sphere in spheres]
+        return np.array(steps).reshape(-1, 3)
 
     def diameters_mm(self, spheres: Sequence[Sphere]) -> np.ndarray:
-        """(N,) diameters as they appear in the piece."""
-        return np.array([one.diameter_mm / self.scale for one in spheres])
+        """Diameters (N,) of spheres as they appear in the piece, in mm."""
+        return np.array([sphere.diameter_mm / self.scale for sphere in spheres])
 
     def labels(self, volume: np.ndarray) -> np.ndarray:
-        """(X, Y, Z) of another volume of the case, by nearest neighbour; 0 outside of it."""
+        """Same piece (X, Y, Z) of another volume of the case, by nearest neighbour; 0 outside of the volume."""
         offset = self.place - self.matrix @ middle_of(self.hu.shape)
         return ndimage.affine_transform(volume, self.matrix, offset, self.hu.shape, order=0, cval=0)
 
 
 def middle_of(size: Sequence[int]) -> np.ndarray:
-    """(3,) continuous index of the middle of so many voxels."""
+    """Middle (3,) of a block of ``size`` voxels, as continuous index."""
     return (np.array(size) - 1) / 2
 
 
 def view(
     case: Case, place: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator, warp_share: float = 0.0
 ) -> View:
-    """Look at the surroundings of a place.
+    """Cut a view of the surroundings of a place out of a case.
 
     A warped view is turned by any angle in the transverse plane, tilted by up to 20 degrees and scaled by 0.9 to 1.1;
-    any other begins at a whole voxel.
+    any other view begins at a whole voxel.
 
     Args:
-        case: what to look at.
+        case: case to look at.
         place: (3,) continuous voxel index.
-        size: of the view in voxels.
-        rng: source of chance.
-        warp_share: how often a view is warped.
+        size: size of the view in voxels, x, y, z.
+        rng: random generator.
+        warp_share: probability that a view is warped.
     """
     if not warp_share or rng.random() >= warp_share:
         return View(cut_patch(case.hu, place, size, BLANK_HU), patch_center(place, size), np.eye(3), 1.0)
@@ -75,10 +79,12 @@ def view(
 
 
 class Turn:
-    """One flip and turn in the transverse plane, drawn at random; the flips with or without the swap make every turn.
+    """Random flip along each axis and quarter turn in the transverse plane.
+
+    The flips, with or without the swap of x and y, make every turn by a multiple of 90 degrees.
 
     Args:
-        rng: source of chance.
+        rng: random generator.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -86,22 +92,22 @@ class Turn:
         self.swap = bool(rng.random() < 0.5)
 
     def volume(self, array: np.ndarray) -> np.ndarray:
-        """The volume (X, Y, Z), turned; X and Y are equal."""
+        """Volume (X, Y, Z), turned; X and Y are equal."""
         turned = np.flip(array, self.axes)
         return np.ascontiguousarray(turned.swapaxes(0, 1) if self.swap else turned)
 
     def step(self, vector: np.ndarray) -> np.ndarray:
-        """The steps (..., 3) from the volume's middle, turned."""
+        """Steps (..., 3) from the volume's middle, turned."""
         turned = np.array(vector, dtype=float)
         turned[..., list(self.axes)] *= -1
         return turned[..., [1, 0, 2]] if self.swap else turned
 
 
 class PlaneTurn:
-    """One turn by 0, 90, 180 or 270 degrees in one of the three planes, drawn at random (Liu and Chan 2020, IV.B).
+    """Random turn by 0, 90, 180 or 270 degrees in one of the three planes (Liu and Chan 2020, IV.B).
 
     Args:
-        rng: source of chance.
+        rng: random generator.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -109,5 +115,5 @@ class PlaneTurn:
         self.quarters = int(rng.integers(4))
 
     def volume(self, array: np.ndarray) -> np.ndarray:
-        """The cube (N, N, N), turned."""
+        """Cube (N, N, N), turned."""
         return np.ascontiguousarray(np.rot90(array, self.quarters, self.plane))

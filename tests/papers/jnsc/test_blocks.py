@@ -52,7 +52,7 @@ def test_a_nodule_of_several_cases_has_one_label_and_unrated_ones_have_each_thei
     unrated = Sphere(SECOND.index, 6.0, "annotations")
     labels = malignancy_labels([ball_case("c", FIRST, unrated), ball_case("d", unrated, FIRST)])
     assert len(labels.soft) == 3
-    assert labels.of(ball_case("d", unrated, FIRST)) == [2, 0]
+    assert labels.rows_of(ball_case("d", unrated, FIRST)) == [2, 0]
 
 
 def test_few_readers_make_labels_marginal_for_a_share_and_the_same_ones_every_time() -> None:
@@ -66,7 +66,7 @@ def test_few_readers_make_labels_marginal_for_a_share_and_the_same_ones_every_ti
 
 @pytest.mark.parametrize("warp_share", [0.0, 1.0])
 def test_masks_lie_on_the_nodules_however_a_block_is_turned(warp_share: float) -> None:
-    data = blocks(ball_case("c", FIRST, SECOND), rounds=12, warp_share=warp_share)
+    data = blocks(ball_case("c", FIRST, SECOND), repeats=12, warp_share=warp_share)
     seen = set()
     for item in with_nodules(data):
         bright, marked = item["image"] > 1, item["label"] > 0
@@ -92,7 +92,7 @@ def test_every_scan_gives_a_block_with_and_one_without_a_nodule_each_epoch() -> 
 
 
 def test_nodules_wander_in_the_block_and_stay_inside() -> None:
-    data = blocks(ball_case("c", FIRST), rounds=40)
+    data = blocks(ball_case("c", FIRST), repeats=40)
     centers = torch.stack([(item["label"][0] > 0).nonzero().float().mean(dim=0) for item in with_nodules(data)])
     assert len(centers) == 40
     assert centers.std(dim=0).min() > 1

@@ -19,7 +19,7 @@ from lungcad.chain.chain import CHAIN, Chain
 from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.scan.scan import Scan
 from lungcad.training.cases import Sphere, save_case
 from lungcad.training.recipe import load_recipe
@@ -35,7 +35,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles")
     shutil.copytree(CONFIGS, folder / NAME / "configs")
     torch.manual_seed(0)
-    network = JointNet(**NARROW, prior=0.5)
+    network = JNSCNet(**NARROW, prior=0.5)
     torch.nn.init.normal_(network.out.weight)
     export_weights_to(folder / NAME, network)
     knobs = {

@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 from lungcad.finding import Finding
 from lungcad.geometry import scaled_affine, to_index, to_world
-from lungcad.papers.jnsc.inference import CropJointInferer, Judged, LungJointInferer, nearest
-from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.inference import ClassifiedRegions, CropJNSCInferer, LungJNSCInferer, nearest_region
+from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.papers.jnsc.regions import Region, find_regions
-from lungcad.papers.jnsc.transforms import FindingDiametersd, JudgedFindingsd, RegionsToFindingsd, region_mask
+from lungcad.papers.jnsc.transforms import ClassifyFindingsd, FindingDiametersd, RegionsToFindingsd, region_mask
 
 WINDOW = 32
 AFFINE = scaled_affine(np.diag([1.0, 1.0, 1.0, 1.0]), (-10, 5, 100), (1, 1, 1))
 
 
 @pytest.fixture(scope="module")
-def network() -> JointNet:
+def network() -> JNSCNet:
     torch.manual_seed(3)
-    made = JointNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3)
+    made = JNSCNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3)
     nn.init.normal_(made.out.weight)
     nn.init.zeros_(made.out.bias)
     return made.eval()
 
 
-class Bright(JointNet):
+class Bright(JNSCNet):
     """Segments what is bright, and judges a region by the darkest and the brightest voxel in its box."""
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Bright(JointNet):
         return torch.stack(logits)
 
 
-def inferer(**options: object) -> LungJointInferer:
-    return LungJointInferer(**{"window": WINDOW, "stride": 16, "precision": "float32"} | options)
+def inferer(**options: object) -> LungJNSCInferer:
+    return LungJNSCInferer(**{"window": WINDOW, "stride": 16, "precision": "float32"} | options)
 
 
 def everywhere(image: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def balls(*spheres: tuple[tuple[float, float, float], float], size: tuple[int, .
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_windows_are_averaged_as_monai_averages_them(network: JointNet, batch_size: int) -> None:
+def test_windows_are_averaged_as_monai_averages_them(network: JNSCNet, batch_size: int) -> None:
     image = torch.rand(1, 1, 64, 48, 80)
     ours = inferer(batch_size=batch_size).probability(image, network, everywhere(image))
     with torch.no_grad():
@@ -111,11 +111,11 @@ def test_what_one_region_joins_is_told_apart_by_its_cores() -> None:
     image = 0.7 * balls(((20.0, 20, 20), 14.0), ((30.0, 20, 20), 14.0))
     for place, diameter in (((18.0, 20, 20), 7.0), ((31.0, 20, 20), 5.0)):
         image = torch.maximum(image, balls((place, diameter)))
-    regions = inferer(core=0.9)(image, Halo(), everywhere(image)).regions
+    regions = inferer(core_threshold=0.9)(image, Halo(), everywhere(image)).regions
     assert [tuple(region.center) for region in regions] == [(18, 20, 20), (31, 20, 20)]
     assert len(inferer()(image, Halo(), everywhere(image)).regions) == 1
     crop = image[..., 8:40, 4:36, 4:36]  # its middle is within the first
-    given = CropJointInferer(core=0.9, precision="float32")
+    given = CropJNSCInferer(core_threshold=0.9, precision="float32")
     (region,) = given(crop, Halo(), diameters=torch.tensor([12.0])).regions
     assert region.voxels == regions[0].voxels
 
@@ -127,12 +127,12 @@ def test_a_region_at_the_edge_is_classified_in_a_window_inside() -> None:
     torch.testing.assert_close(judged.classes[0], torch.tensor([0.0, 4.0, 2.0]).softmax(0))
 
 
-def test_regions_of_the_network_are_those_of_its_probability_and_classes_sum_to_one(network: JointNet) -> None:
+def test_regions_of_the_network_are_those_of_its_probability_and_classes_sum_to_one(network: JNSCNet) -> None:
     image = torch.rand(1, 1, 64, 48, 48)
-    judged = inferer(threshold=0.55, most=7)(image, network, everywhere(image))
+    judged = inferer(threshold=0.55, max_regions=7)(image, network, everywhere(image))
     assert 0 < len(judged.regions) <= 7
     torch.testing.assert_close(judged.classes.sum(dim=1), torch.ones(len(judged.regions)))
-    alone = inferer(threshold=0.55, most=7, classify=False)(image, network, everywhere(image))
+    alone = inferer(threshold=0.55, max_regions=7, classify=False)(image, network, everywhere(image))
     assert [r.box.tolist() for r in alone.regions] == [r.box.tolist() for r in judged.regions]
     assert alone.classes.isnan().all()
     nothing = inferer(threshold=1.0)(image, network, everywhere(image))
@@ -140,7 +140,7 @@ def test_regions_of_the_network_are_those_of_its_probability_and_classes_sum_to_
     assert nothing.classes.shape == (0, 3)
 
 
-def test_bfloat16_is_near_float32(network: JointNet) -> None:
+def test_bfloat16_is_near_float32(network: JNSCNet) -> None:
     image = torch.rand(1, 1, 48, 48, 48)
     exact, fast = (inferer(precision=p).probability(image, network, everywhere(image)) for p in ("float32", "bfloat16"))
     assert 0 < (exact - fast).abs().mean() < 0.03
@@ -150,7 +150,7 @@ def test_crops_give_the_region_nearest_to_their_middle() -> None:
     middle = (WINDOW - 1) / 2
     own, beside = ((middle, middle + 2, middle), 6.0), ((6.0, 6, 6), 9.0)
     crops = torch.cat([balls(*some, size=(WINDOW,) * 3) for some in ((own, beside), (beside,), (beside,))])
-    judged = CropJointInferer(precision="float32")(
+    judged = CropJNSCInferer(precision="float32")(
         crops, Bright(), diameters=torch.tensor([6.0, 8.0, torch.nan])
     )
     assert [region is not None for region in judged.regions] == [True, False, False]
@@ -158,14 +158,14 @@ def test_crops_give_the_region_nearest_to_their_middle() -> None:
     torch.testing.assert_close(judged.classes[0], torch.tensor([0.0, 4.0, 2.0]).softmax(0))
     torch.testing.assert_close(judged.classes[1], torch.tensor([0.0, 0.0, 2.0]).softmax(0))  # the box of 8, dark
     assert judged.classes[2].isnan().all()
-    assert nearest([], 3.0, (8, 8, 8)) is None
+    assert nearest_region([], 3.0, (8, 8, 8)) is None
 
 
 def test_without_a_classification_nothing_is_judged() -> None:
     crop, diameters = torch.rand(1, 1, WINDOW, WINDOW, WINDOW), torch.tensor([6.0])
-    with_path, without = (JointNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3, classify=c) for c in (True, False))
+    with_path, without = (JNSCNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3, classify=c) for c in (True, False))
     for network, asked in ((with_path, False), (without, True)):
-        given = CropJointInferer(precision="float32", classify=asked)
+        given = CropJNSCInferer(precision="float32", classify=asked)
         assert given(crop, network, diameters=diameters).classes.isnan().all()
     assert inferer(threshold=0.0)(crop, without, everywhere(crop)).classes.isnan().all()
 
@@ -180,14 +180,14 @@ def test_findings_have_place_size_scores_and_a_mask() -> None:
     spacing = (2.0, 2.0, 2.0)
     affine = AFFINE @ np.diag([2.0, 2.0, 2.0, 1.0])
     step = RegionsToFindingsd("pred", spacing, 10)
-    first, second = step({"pred": Judged(regions, classes), "grid_affine": affine})["findings"]
+    first, second = step({"pred": ClassifiedRegions(regions, classes), "grid_affine": affine})["findings"]
     assert first.center_lps_mm == (-10 + 24, 5 + 44, 100 + 64)
     assert first.volume_mm3 == pytest.approx(125 * 8)
     assert first.diameter_mm == pytest.approx(np.cbrt(6 / np.pi * 1000))
     assert (first.detection_score, first.nodule_probability) == pytest.approx((0.7, 0.8))
     assert first.malignancy_probability == pytest.approx(0.75)
     assert second.nodule_probability == pytest.approx(0.1)
-    made = step({"pred": Judged(regions, classes), "grid_affine": affine})
+    made = step({"pred": ClassifiedRegions(regions, classes), "grid_affine": affine})
     mask = made["findings"][1].mask
     assert mask.volume_mm3 == second.volume_mm3 == pytest.approx(27 * 8)
     np.testing.assert_allclose(to_world(mask.affine, (1, 1, 1)), second.center_lps_mm)
@@ -196,7 +196,7 @@ def test_findings_have_place_size_scores_and_a_mask() -> None:
 
 def test_without_the_classification_only_the_segmentation_speaks() -> None:
     regions = [a_region((10, 20, 30), 5, 0.7), a_region((12, 20, 30), 3, 0.9), a_region((40, 40, 40), 3, 0.5)]
-    judged = Judged(regions, torch.full((3, 3), torch.nan))
+    judged = ClassifiedRegions(regions, torch.full((3, 3), torch.nan))
     found = RegionsToFindingsd("pred", [1.0], 2)({"pred": judged, "grid_affine": AFFINE})["findings"]
     assert [f.detection_score for f in found] == [0.9, 0.5]  # the one around the best is suppressed
     assert all(f.nodule_probability is None and f.malignancy_probability is None for f in found)
@@ -211,9 +211,9 @@ def test_given_findings_get_malignancy_volume_and_a_mask_at_their_place() -> Non
     data = {"findings": findings, "grid_affine": AFFINE, "proposals": np.floor(index) + 0.5}
     assert FindingDiametersd([2.0])(data)["diameters"].tolist() == pytest.approx([3.0, np.nan], nan_ok=True)
     region = a_region((14, 14, 14), 4, 0.9)  # its middle is the crop's
-    data["pred"] = Judged([region, None], torch.tensor([[0.3, 0.1, 0.6], [torch.nan] * 3]))
+    data["pred"] = ClassifiedRegions([region, None], torch.tensor([[0.3, 0.1, 0.6], [torch.nan] * 3]))
     data["findings"] = [replace(f, mask=region_mask(region, AFFINE)) for f in findings]  # of a stage before
-    made = JudgedFindingsd("pred", size)(data)
+    made = ClassifyFindingsd("pred", size)(data)
     first, second = made["findings"]
     assert (first.center_lps_mm, first.diameter_mm, first.nodule_probability) == ((1.0, 2.0, 3.0), 6.0, 0.8)
     assert (first.malignancy_probability, first.volume_mm3) == pytest.approx((0.25, 64.0))
@@ -222,7 +222,7 @@ def test_given_findings_get_malignancy_volume_and_a_mask_at_their_place() -> Non
     np.testing.assert_allclose(to_world(first.mask.affine, (1.5, 1.5, 1.5)), to_world(AFFINE, data["proposals"][0]))
     assert second.mask is None
     for least, known in ((0.8, True), (0.81, False)):  # of what is improbable only the malignancy is left out
-        (again, _) = JudgedFindingsd("pred", size, least)(data)["findings"]
+        (again, _) = ClassifyFindingsd("pred", size, least)(data)["findings"]
         assert (again.malignancy_probability is not None, again.volume_mm3) == (known, first.volume_mm3)
 
 

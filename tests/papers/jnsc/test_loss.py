@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.jnsc.loss import JointLoss, PseudoLabels, pseudo_gradient, segmentation_loss, soft_cross_entropy
+from lungcad.papers.jnsc.loss import JNSCLoss, PseudoLabels, pseudo_gradient, segmentation_loss, soft_cross_entropy
 
 SOFT = torch.tensor([0.25, 0.75, 0.5, torch.nan, 1.0])
 MARGINAL = torch.tensor([True, True, True, True, False])
@@ -100,7 +100,7 @@ def test_segmentation_loss_by_hand() -> None:
 
 
 def test_classification_loss_by_hand() -> None:
-    loss = JointLoss(labels("soft"), class_weights=(0.5, 0.3, 0.2))
+    loss = JNSCLoss(labels("soft"), class_weights=(0.5, 0.3, 0.2))
     logits = torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.5, 0.25, 0.25]]).log()
     value = loss.classification_loss(logits, torch.tensor([1, -1, 3]))  # the last was never rated
     nodule = -(0.5 * 0.25 * log(0.2) + 0.3 * 0.75 * log(0.5))
@@ -113,7 +113,7 @@ def test_classification_loss_by_hand() -> None:
 def test_stages_train_what_they_say(training: str) -> None:
     segmentation = torch.randn(1, 1, 4, 4, 4, requires_grad=True)
     classes = torch.randn(2, 3, requires_grad=True)
-    loss = JointLoss(labels(), training)
+    loss = JNSCLoss(labels(), training)
     output = {"segmentation": segmentation, "classes": classes, "sample": torch.tensor([0, -1])}
     loss(output, torch.randint(0, 2, segmentation.shape)).backward()
     assert (segmentation.grad is None) == (training == "classification")
@@ -125,11 +125,11 @@ def test_stages_train_what_they_say(training: str) -> None:
 
 
 def test_the_loss_hands_its_epochs_and_its_state_to_the_labels() -> None:
-    loss = JointLoss(labels())
+    loss = JNSCLoss(labels())
     loss.classification_loss(torch.tensor([[0.0, 3.0, 0.0]], requires_grad=True), torch.tensor([0]))
     assert any(name.startswith("labels.") for name in loss.state_dict())
     loss.next_epoch()
     assert loss.labels.label[0] > 0.25
     assert loss.classification_loss(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).item() == 0
     with pytest.raises(InputError, match="unknown training"):
-        JointLoss(labels(), "both")
+        JNSCLoss(labels(), "both")

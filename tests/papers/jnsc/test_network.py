@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.papers.jnsc.network import InstanceNorm, JointNet, RegionClassifier
+from lungcad.papers.jnsc.network import InstanceNorm, JNSCNet, RegionClassifier
 
 NARROW = {"channels": (2, 3, 4, 5, 6), "depth": (1, 1, 1, 1, 1), "features": 3}
 
 
-def narrow(**knobs: object) -> JointNet:
-    network = JointNet(**NARROW | knobs)
+def narrow(**knobs: object) -> JNSCNet:
+    network = JNSCNet(**NARROW | knobs)
     nn.init.normal_(network.out.weight)  # an output that differs from voxel to voxel
     return network.eval()
 
@@ -34,7 +34,7 @@ def test_maps_have_the_sizes_of_figure_3() -> None:
 
 def test_the_segmentation_is_as_large_as_the_image_and_starts_from_the_prior() -> None:
     assert narrow()(torch.rand(2, 1, 32, 48, 32)).shape == (2, 1, 32, 48, 32)
-    start = JointNet(**NARROW, prior=0.03)(torch.randn(1, 1, 32, 32, 32)).sigmoid()
+    start = JNSCNet(**NARROW, prior=0.03)(torch.randn(1, 1, 32, 32, 32)).sigmoid()
     assert start.mean().item() == pytest.approx(0.03, rel=0.1)
 
 
@@ -48,7 +48,7 @@ def test_every_skip_reaches_the_segmentation() -> None:
 
 
 def test_spatial_dropout_leaves_out_whole_channels_in_training_alone() -> None:
-    network = JointNet(**NARROW | {"channels": (64, 3, 4, 5, 6)}, dropout=0.5)
+    network = JNSCNet(**NARROW | {"channels": (64, 3, 4, 5, 6)}, dropout=0.5)
     network.encode[0][0].shortcut = nn.Conv3d(1, 64, 1, bias=False)
     nn.init.zeros_(network.encode[0][0].shortcut.weight)
     empty = (network.features(torch.rand(1, 1, 32, 32, 32))[0].flatten(2) == 0).all(dim=2).sum().item()
@@ -109,7 +109,7 @@ def test_levels_beyond_those_asked_for_do_not_matter(levels: int) -> None:
 
 
 def test_the_classification_trains_the_encoder_and_not_the_decoder() -> None:
-    network = JointNet(**NARROW)
+    network = JNSCNet(**NARROW)
     network.classify(network.features(torch.rand(2, 1, 32, 32, 32)), *some_regions()).square().sum().backward()
     assert all(any(p.grad.abs().sum() > 0 for p in block.parameters()) for block in network.encode)
     assert all(p.grad is None for p in network.decode.parameters())
@@ -133,7 +133,7 @@ def test_scripted_network_gives_the_same(classify: bool) -> None:
 @pytest.mark.parametrize("knobs", [{"levels": 0}, {"levels": 6}, {"channels": (2, 3, 4, 5)}, {"depth": (1,)}])
 def test_refuses_other_than_five_scales(knobs: dict[str, object]) -> None:
     with pytest.raises(InputError, match="E-CONFIG"):
-        JointNet(**NARROW | knobs)
+        JNSCNet(**NARROW | knobs)
 
 
 def test_instance_normalisation_is_torchs_with_its_gradients() -> None:
@@ -158,6 +158,6 @@ def test_monai_verifies_the_network(tmp_path: Path) -> None:
     data = {"num_channels": 1, "spatial_shape": [32, 32, 32], "dtype": "float32"}
     form = {"inputs": {"image": data}, "outputs": {"pred": data}}
     (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": form}))
-    network = {"_target_": "lungcad.papers.jnsc.network.JointNet", **NARROW}
+    network = {"_target_": "lungcad.papers.jnsc.network.JNSCNet", **NARROW}
     (tmp_path / "inference.json").write_text(json.dumps({"network_def": network}))
     verify_net_in_out("network_def", str(tmp_path / "metadata.json"), str(tmp_path / "inference.json"), device="cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lungcad.papers.jnsc.network import size_feature
-from lungcad.papers.jnsc.regions import Region, find_regions, stacked
+from lungcad.papers.jnsc.regions import Region, find_regions, stack_regions
 
 
 def volume(*parts: tuple[tuple[slice, ...], float]) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_regions_have_the_boxes_sizes_and_scores_that_were_drawn() -> None:
     assert block.center.tolist() == [2.5, 4.0, 1.5]
     assert row.center.tolist() == [8.0, 8.0, 6.0]
     assert (block.score, row.score) == pytest.approx((0.6, 0.9))
-    assert block.here == BLOCK
+    assert block.slices == BLOCK
 
 
 def test_the_centre_of_mass_is_not_the_centre_of_the_box() -> None:
@@ -42,18 +42,19 @@ def test_a_region_is_its_cores_or_where_none_is_large_enough_itself() -> None:
     probability[6, 7, 7] = 0.95
     (region,) = find_regions(probability, 0.4)
     assert region.voxels == 8 * 6 * 6
-    second, first = find_regions(probability, 0.4, core=0.9, least_core=3.0)
+    second, first = find_regions(probability, 0.4, core_threshold=0.9, least_core_diameter=3.0)
     assert [core.box.tolist() for core in (first, second)] == [[2, 3, 3, 5, 6, 6], [7, 3, 3, 10, 6, 6]]
     assert (first.voxels, first.score, second.score) == pytest.approx((27, 0.95, 0.99))
-    assert [core.voxels for core in find_regions(probability, 0.4, core=0.9, least_core=1.0)] == [27, 27, 1]
-    (whole,) = find_regions(probability, 0.4, core=0.9, least_core=4.0)
+    cores = find_regions(probability, 0.4, core_threshold=0.9, least_core_diameter=1.0)
+    assert [core.voxels for core in cores] == [27, 27, 1]
+    (whole,) = find_regions(probability, 0.4, core_threshold=0.9, least_core_diameter=4.0)
     assert whole.box.tolist() == region.box.tolist()
 
 
 def test_regions_with_and_without_cores_stand_side_by_side() -> None:
     bright, faint = np.s_[1:4, 1:4, 1:4], np.s_[7:11, 7:11, 7:9]
-    regions = find_regions(volume((bright, 0.95), (faint, 0.6)), 0.4, core=0.9)
-    assert [region.here for region in regions] == [bright, faint]
+    regions = find_regions(volume((bright, 0.95), (faint, 0.6)), 0.4, core_threshold=0.9)
+    assert [region.slices for region in regions] == [bright, faint]
 
 
 def test_the_threshold_is_the_papers_and_corners_join() -> None:
@@ -65,7 +66,7 @@ def test_the_threshold_is_the_papers_and_corners_join() -> None:
 
 
 def test_only_the_largest_are_kept() -> None:
-    kept = find_regions(volume((BLOCK, 0.5), (ROW, 0.9)), most=1)
+    kept = find_regions(volume((BLOCK, 0.5), (ROW, 0.9)), max_regions=1)
     assert [region.voxels for region in kept] == [12]  # 12 * 0.5 > 5 * 0.9
 
 
@@ -78,7 +79,7 @@ def test_a_moved_region_is_the_same_elsewhere() -> None:
 
 
 def test_the_size_feature_is_a_tenth_of_the_side_of_a_cube_as_large() -> None:
-    boxes, voxels = stacked([Region(np.zeros(3, int), np.ones((5, 5, 5), bool), 1.0)], torch.device("cpu"))
+    boxes, voxels = stack_regions([Region(np.zeros(3, int), np.ones((5, 5, 5), bool), 1.0)], torch.device("cpu"))
     assert boxes.tolist() == [[0, 0, 0, 5, 5, 5]]
     torch.testing.assert_close(size_feature(voxels), torch.tensor([0.5]))
-    assert stacked([], torch.device("cpu"))[0].shape == (0, 6)
+    assert stack_regions([], torch.device("cpu"))[0].shape == (0, 6)

@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from lungcad.chain.results_table import results_markdown
 from lungcad.finding import Finding, FindingMask
 from lungcad.geometry import scaled_affine
-from lungcad.papers.jnsc.scoring import JointScorer, dice, joint_figures, nodule_rows, read_rows
+from lungcad.papers.jnsc.scoring import JNSCScorer, dice, jnsc_figures, nodule_rows, read_rows
 from lungcad.scores.predictions import score_predictions
 from lungcad.training.cases import Case, Sphere
 
@@ -73,7 +73,7 @@ ROWS = [row(1, 1, 0.8, 4.5, 0.9), row(2, 1, 0.6, 1.0, 0.6, 80.0), row(3, 0, 0.0,
 
 
 def test_figures_by_hand() -> None:
-    figures = joint_figures(ROWS)
+    figures = jnsc_figures(ROWS)
     assert (figures["nodules"], figures["found"]) == (6, 4)
     assert figures["mean_dice"] == pytest.approx(0.75)
     assert figures["mean_dice_with_missed"] == pytest.approx(0.5)
@@ -95,7 +95,7 @@ def test_malignancy_is_told_as_score_malignancy_reads_it(tmp_path: Path) -> None
         found(case, (20, 20, 20), (6, 6, 6), malignancy_probability=0.6),
         strict=True,
     )
-    scorer = JointScorer(str(tmp_path), "a test")
+    scorer = JNSCScorer(str(tmp_path), "a test")
     scorer.start()
     own = dict(zip([finding.center_lps_mm for finding in findings], masks, strict=True))
     scorer.add({"case": case, "findings": list(findings), "masks": own}, {})
@@ -107,16 +107,16 @@ def test_malignancy_is_told_as_score_malignancy_reads_it(tmp_path: Path) -> None
 
 
 def test_what_is_not_known_is_none() -> None:
-    figures = joint_figures([row(1, 1, 0.8, 4.5, None), row(2, 0, 0.0, 1.0, None)])
+    figures = jnsc_figures([row(1, 1, 0.8, 4.5, None), row(2, 0, 0.0, 1.0, None)])
     assert figures["malignancy_of_found"] is None
     assert figures["malignancy_undetected_benign"] is None
-    assert joint_figures([])["mean_dice"] is None
+    assert jnsc_figures([])["mean_dice"] is None
 
 
 def test_a_scored_folder_holds_rows_that_are_read_back(tmp_path: Path) -> None:
     case = cube_case()
     finding, mask = found(case, (4, 4, 4), (6, 6, 6), nodule_probability=0.8, malignancy_probability=0.7)
-    scorer = JointScorer(str(tmp_path), "a test")
+    scorer = JNSCScorer(str(tmp_path), "a test")
     engine = Engine(lambda engine, batch: None)
     scorer.attach(engine)
     engine.run([{"case": case, "findings": [replace(finding, mask=mask)]}])

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
-from lungcad.papers.jnsc.loss import JointLoss, PseudoLabels
-from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.loss import JNSCLoss, PseudoLabels
+from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.papers.jnsc.regions import find_regions
-from lungcad.papers.jnsc.training import FALSE_POSITIVE, JointTraining, clipped, owner
+from lungcad.papers.jnsc.training import FALSE_POSITIVE, JNSCTraining, clip_gradients, matching_nodule
 
 SIDE = 32
 
 
-def network() -> JointNet:
-    return JointNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3)
+def network() -> JNSCNet:
+    return JNSCNet((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), features=3)
 
 
-def training(**options: Any) -> JointTraining:
-    return JointTraining(network(), precision="float32", **options)
+def training(**options: Any) -> JNSCTraining:
+    return JNSCTraining(network(), precision="float32", **options)
 
 
 def label(*parts: tuple[slice, ...]) -> np.ndarray:
@@ -42,11 +42,11 @@ def test_a_region_is_the_nodule_that_it_lies_in_and_uncertain_where_it_hardly_do
     def region(here: tuple[slice, ...]) -> Any:
         return find_regions((label(here) > 0).astype(float), 0.5)[0]
 
-    assert owner(region(np.s_[5:12, 5:12, 5:12]), truth, 0.1) == 0  # 125 of 343 voxels
-    assert owner(region(OTHER), truth, 0.1) == 1
-    assert owner(region(np.s_[9:15, 9:15, 9:15]), truth, 0.1) is None  # 1 of 216
-    assert owner(region(ELSEWHERE), truth, 0.1) is None
-    assert owner(region(np.s_[26:30, 4:8, 26:30]), truth, 0.1) == FALSE_POSITIVE
+    assert matching_nodule(region(np.s_[5:12, 5:12, 5:12]), truth, 0.1) == 0  # 125 of 343 voxels
+    assert matching_nodule(region(OTHER), truth, 0.1) == 1
+    assert matching_nodule(region(np.s_[9:15, 9:15, 9:15]), truth, 0.1) is None  # 1 of 216
+    assert matching_nodule(region(ELSEWHERE), truth, 0.1) is None
+    assert matching_nodule(region(np.s_[26:30, 4:8, 26:30]), truth, 0.1) == FALSE_POSITIVE
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_region_is_the_nodule_that_it_lies_in_and_uncertain_where_it_hardly_do
 )
 def test_regions_come_from_where_they_are_asked_for(source: str, expected: list[int]) -> None:
     probability = np.where(label(np.s_[5:9, 4:10, 4:10], ELSEWHERE) > 0, 0.9, 0.1)
-    chosen = training(regions=source).chosen(probability, label(NODULE, OTHER))
+    chosen = training(regions=source).choose_regions(probability, label(NODULE, OTHER))
     assert [nodule for _, nodule in chosen] == expected
     assert chosen[0][0].voxels == (216 if source == "truth" else 144)
 
@@ -68,7 +68,7 @@ def test_false_positives_are_some_of_those_that_use_asks_about_and_whole_ones_fi
     probability[20:22, 20:22, 20:22] = 0.9  # too small
 
     def drawn(most: int) -> list[list[int]]:
-        chosen = training(most=most, least_diameter=3.0).chosen(probability, label())
+        chosen = training(max_false_positives=most, least_diameter=3.0).choose_regions(probability, label())
         assert all(nodule == FALSE_POSITIVE for _, nodule in chosen)
         return [region.first.tolist() for region, _ in chosen]
 
@@ -80,16 +80,17 @@ def test_false_positives_are_some_of_those_that_use_asks_about_and_whole_ones_fi
 def test_training_takes_cores_apart_as_use_does() -> None:
     probability = np.where(label(np.s_[2:20, 2:12, 2:12]) > 0, 0.5, 0.0)
     probability[NODULE], probability[14:19, 4:9, 4:9] = 0.95, 0.95
-    sorted_out = [nodule for _, nodule in training(core=0.9, overlap=0.2).chosen(probability, label(NODULE))]
+    cores = training(core_threshold=0.9, overlap=0.2).choose_regions(probability, label(NODULE))
+    sorted_out = [nodule for _, nodule in cores]
     assert sorted_out == [0, FALSE_POSITIVE]
-    whole = training(overlap=0.2, regions="predicted").chosen(probability, label(NODULE))
+    whole = training(overlap=0.2, regions="predicted").choose_regions(probability, label(NODULE))
     assert whole == []  # 216 of 1800 voxels are neither the nodule nor nothing of it
 
 
 def test_a_batch_without_regions_trains_on() -> None:
     network = training(training="classification")
     output = network(torch.zeros(1, 1, SIDE, SIDE, SIDE), torch.zeros(1, 1, SIDE, SIDE, SIDE, dtype=torch.long))
-    loss = JointLoss(PseudoLabels(torch.zeros(1), torch.zeros(1, dtype=torch.bool)), "classification")
+    loss = JNSCLoss(PseudoLabels(torch.zeros(1), torch.zeros(1, dtype=torch.bool)), "classification")
     value = loss(output, torch.zeros(1, 1, SIDE, SIDE, SIDE))
     value.backward()
     assert value == 0
@@ -123,7 +124,7 @@ def test_each_stage_trains_its_part(stage: str) -> None:
     truth = torch.from_numpy(np.stack([label(), label(NODULE)]))[:, None]
     output = wrapped(torch.rand(2, 1, SIDE, SIDE, SIDE), truth)
     assert ("segmentation" in output, "classes" in output) == (stage != "classification", stage != "segmentation")
-    loss = JointLoss(PseudoLabels(torch.tensor([0.75]), torch.tensor([True])), stage)
+    loss = JNSCLoss(PseudoLabels(torch.tensor([0.75]), torch.tensor([True])), stage)
     loss(output, truth).backward()
     decoder, classifier = wrapped.module.decode, wrapped.module.classifier
     assert (decoder[0].layers[0][0].weight.grad is None) == (stage == "classification")
@@ -139,7 +140,7 @@ def test_refuses_what_it_does_not_know() -> None:
 
 def test_clipping_shortens_long_gradients_and_leaves_short_ones() -> None:
     weight = nn.Parameter(torch.zeros(2))
-    optimizer = clipped(torch.optim.SGD([weight], lr=1.0), 1.0)
+    optimizer = clip_gradients(torch.optim.SGD([weight], lr=1.0), 1.0)
     for gradient, step in (([30.0, 40.0], [0.6, 0.8]), ([0.3, 0.4], [0.3, 0.4])):
         before = weight.detach().clone()
         weight.grad = torch.tensor(gradient)
@@ -172,7 +173,7 @@ def run(
     labels = PseudoLabels(torch.tensor([0.25]), torch.tensor([True]), rate=0.05)
     optimizer = torch.optim.Adam(wrapped.parameters())
     trainer = make_trainer(
-        device=torch.device("cpu"), network=wrapped, loss=JointLoss(labels), optimizer=optimizer,
+        device=torch.device("cpu"), network=wrapped, loss=JNSCLoss(labels), optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.2), run_dir=str(folder), epochs=epochs,
         dataloader=torch.utils.data.DataLoader(blocks or Blocks(NODULE), batch_size=batch),
         prepare_batch=prepare_blocks,

@@ -11,7 +11,7 @@ from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.calibration import (
     SliceLogits,
     calibration_figures,
-    cross_fitted,
+    cross_fit,
     fit_temperature,
     read_logits,
 )
@@ -60,7 +60,7 @@ def test_temperatures_are_bounded(label: list[int], bound: float) -> None:
 def test_a_fold_is_fitted_on_the_others() -> None:
     sure, honest = simulated(4000, 0), simulated(4000, 1)
     honest = SliceLogits([one / TRUE for one in honest.logits], honest.label)
-    (first, _), (second, probability) = cross_fitted([sure, honest])
+    (first, _), (second, probability) = cross_fit([sure, honest])
     assert (first, second) == pytest.approx((1, TRUE), rel=0.1)
     assert probability.tolist() == honest.probability(second).tolist()
 

@@ -57,7 +57,7 @@ def test_each_finding_gets_the_slices_that_enclose_it() -> None:
         finding(20, 25, 3.2, 1.0, 0.5),  # thinner than a slice
     ]
     data = step(most=3)({"image": None, "scan": numbered_slices(), "findings": findings})
-    assert data["slices_of"] == [3, 0, 0, 3, 1]
+    assert data["slice_counts"] == [3, 0, 0, 3, 1]
     assert data["findings"] == findings
     assert data["image"].shape == (7, 3, 12, 12)
     seen = data["image"].mean(dim=(1, 2, 3)) / 255 * 29  # black is slice 0, white is slice 29
@@ -89,7 +89,7 @@ def decode_input() -> dict:
         [0.1, *[0.5] * 8],
     ]).logit(eps=1e-7)  # fmt: skip
     findings = [finding(1, 1, 1, 8.0, 0.8), finding(2, 2, 2, None, 0.9), finding(3, 3, 3, 5.0, 0.7)]
-    return {"pred": output, "slices_of": [2, 0, 1], "findings": findings}
+    return {"pred": output, "slice_counts": [2, 0, 1], "findings": findings}
 
 
 def test_a_nodule_is_the_mean_over_its_slices_on_lidcs_scales() -> None:
@@ -154,7 +154,7 @@ def test_loaded_images_become_a_scan_and_a_shared_one_stays(tmp_path: Path) -> N
 
 def test_a_stage_without_lungs_gives_its_network_the_image_alone() -> None:
     image = torch.rand(2, 3, 4, 4)
-    prepared = prepare_case({"image": image, "slices_of": [2]}, CPU, non_blocking=False)
+    prepared = prepare_case({"image": image, "slice_counts": [2]}, CPU, non_blocking=False)
     assert prepared[0] is image
     assert prepared[1:] == (None, (), {})
 

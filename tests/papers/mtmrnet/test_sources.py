@@ -37,7 +37,7 @@ def flat(data: Path) -> tuple[Rows, list[RatedNodule]]:
 def solid(data: Path) -> tuple[Rows, list[RatedNodule]]:
     """Rows of nodules3d that should be there, and the nodules that are."""
     rows = [row for row in table(data / "nodules3d" / "nodules.csv") if row["usable"] == "1" and row["n_readers"]]
-    return rows, list(multi_slice(data / "nodules3d", view=0))
+    return rows, list(multi_slice(data / "nodules3d", least_diameters=0))
 
 
 Loaded = tuple[Rows, list[RatedNodule]]
@@ -151,7 +151,7 @@ def test_slices_of_a_crop_enclose_its_nodule(tmp_path: Path) -> None:
     others = [{"nodule_id": "wrong picture", "usable": 0}, {"nodule_id": "unread", "r1_malignancy": ""}]
     write_table(tmp_path / "nodules.csv", [row, *(row | other for other in others)])
     write_image(tmp_path / "a.nii.gz", hu, np.diag([0.5, 0.75, 1.5, 1.0]))
-    (nodule,) = multi_slice(tmp_path, view=0)
+    (nodule,) = multi_slice(tmp_path, least_diameters=0)
     # 3.5 mm are 2.33 slices: from 1.77 to 6.43
     np.testing.assert_array_equal(nodule.slices, hu[:, :, 2:7].transpose(2, 1, 0))
     assert nodule.center == (4.25, 5.5)

@@ -149,7 +149,7 @@ def test_a_whole_nodule_is_all_its_slices_cropped_at_the_centre() -> None:
     item = whole[1]
     assert item["image"].shape == (3, 3, 12, 12)
     assert [round(hu(image).mean().item()) for image in item["image"]] == [310, 320, 330]
-    assert item["slices_of"] == [3]
+    assert item["slice_counts"] == [3]
     assert item["nodule"] is nodule
     (found,) = item["findings"]
     assert (found.diameter_mm, found.malignancy_probability) == (9.0, None)
@@ -160,7 +160,7 @@ def test_a_whole_nodule_is_all_its_slices_cropped_at_the_centre() -> None:
 def test_slices_of_a_whole_nodule_are_thinned_out(most: int, seen: list[int]) -> None:
     item = WholeNodules([rated(hu=slices(100, 110, 120, 130, 140))], cropper(), most)[0]
     assert [round(hu(image).mean().item()) for image in item["image"]] == seen
-    assert item["slices_of"] == [len(seen)]
+    assert item["slice_counts"] == [len(seen)]
 
 
 def evaluate(nodules: list[RatedNodule], folder: Path, runs: int = 1) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, assign, decode, rpn_target
+from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, assign_anchors, decode, rpn_target
 
 PAPER = ((4, 6), (8, 12), (16, 24))
 NONE = torch.zeros(0, 4)
@@ -51,22 +51,22 @@ def test_sides_that_the_coarsest_level_cannot_divide_are_refused() -> None:
 def test_labels_by_hand() -> None:
     # IoU with the nodule: 1, 2.5/5.5 = 0.45, 3/5 = 0.6, 64/4096 = 0.016, 0
     anchors = spheres((0, 0, 0, 4), (1.5, 0, 0, 4), (0, -1, 0, 4), (0, 0, 0, 16), (9, 9, 9, 4))
-    label, nodule = assign(anchors, spheres((50, 50, 50, 4), (0, 0, 0, 4)), NONE)
+    label, nodule = assign_anchors(anchors, spheres((50, 50, 50, 4), (0, 0, 0, 4)), NONE)
     assert label.tolist() == [1, IGNORED, 1, 0, 0]
     assert nodule[label == 1].tolist() == [1, 1]
-    strict, _ = assign(anchors, spheres((0, 0, 0, 4)), NONE, positive=0.7, negative=0.01)
+    strict, _ = assign_anchors(anchors, spheres((0, 0, 0, 4)), NONE, positive=0.7, negative=0.01)
     assert strict.tolist() == [1, IGNORED, IGNORED, IGNORED, 0]
 
 
 def test_a_nodule_that_no_anchor_fits_gets_its_best_one() -> None:
     anchors = spheres((0, 0, 0, 4), (4, 0, 0, 4), (8, 0, 0, 4))
-    label, _ = assign(anchors, spheres((1.8, 0, 0, 3)), NONE)  # between two cells
+    label, _ = assign_anchors(anchors, spheres((1.8, 0, 0, 3)), NONE)  # between two cells
     assert label.tolist() == [1, IGNORED, 0]
 
 
 def test_nodules_that_want_the_same_anchor_get_one_each() -> None:
     anchors = spheres((0, 0, 0, 4), (4, 0, 0, 4), (40, 0, 0, 4))
-    label, nodule = assign(anchors, spheres((1.4, 0, 0, 3), (0, 0, 0, 4)), NONE)
+    label, nodule = assign_anchors(anchors, spheres((1.4, 0, 0, 3), (0, 0, 0, 4)), NONE)
     assert label.tolist() == [1, 1, 0]
     assert nodule[:2].tolist() == [1, 0]
 
@@ -86,7 +86,7 @@ def test_every_nodule_of_a_cube_has_an_anchor_that_decodes_to_it() -> None:
 
 def test_ignored_lesions_make_nothing_negative_and_take_nothing_from_nodules() -> None:
     anchors = spheres((0, 0, 0, 4), (2, 0, 0, 4), (20, 0, 0, 4))
-    label, _ = assign(anchors, spheres((0, 0, 0, 4)), spheres((0, 0, 0, 4), (20, 0, 0, 4)))
+    label, _ = assign_anchors(anchors, spheres((0, 0, 0, 4)), spheres((0, 0, 0, 4), (20, 0, 0, 4)))
     assert label.tolist() == [1, IGNORED, IGNORED]
 
 

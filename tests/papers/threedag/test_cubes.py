@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.papers.threedag.anchors import MOST_LOG, cube_iou, decode, encode
+from lungcad.papers.threedag.anchors import MAX_LOG_SCALE, cube_iou, decode, encode
 
 
 def random_cubes(count: int) -> Tensor:
@@ -54,4 +54,4 @@ def test_decoding_undoes_coding() -> None:
 
 def test_no_offset_makes_an_infinite_cube() -> None:
     cube = decode(torch.tensor([0.0, 0.0, 0.0, 500.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    torch.testing.assert_close(cube, torch.tensor([1.0, 2.0, 3.0, 4 * exp(MOST_LOG)]))
+    torch.testing.assert_close(cube, torch.tensor([1.0, 2.0, 3.0, 4 * exp(MAX_LOG_SCALE)]))

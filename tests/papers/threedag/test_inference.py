@@ -55,7 +55,7 @@ def test_detections_are_those_of_the_network_step_by_step(network: AggregatedFas
         kept = suppress(cubes, logit, 0.1)[:20]
         judged = network.classify(network.pyramid(image), cubes[kept][None], level[kept][None])[0]
     expected = torch.cat([cubes[kept], logit[kept, None].sigmoid(), judged[:, None].sigmoid()], dim=1)
-    torch.testing.assert_close(detect(image, network, lungs, most=20), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(detect(image, network, lungs, max_proposals=20), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_detections_move_with_the_scan_and_lie_in_the_lungs(network: AggregatedFasterRCNN) -> None:
@@ -98,7 +98,7 @@ DETECTIONS = torch.tensor([[10.0, 20, 30, 6, 0.9, 0.3], [40.0, 50, 60, 12, 0.7, 
 )
 def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[float], first: int) -> None:
     affine = np.array([[-2.0, 0, 0, 5], [0, 2, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]])
-    made = ProposalsToFindingsd("pred", [2.0, 2.0, 2.0], branch, most=10)
+    made = ProposalsToFindingsd("pred", [2.0, 2.0, 2.0], branch, max_findings=10)
     findings = made({"pred": DETECTIONS, "grid_affine": affine})["findings"]
     assert [f.nodule_probability for f in findings] == pytest.approx(probabilities, abs=1e-5)
     best = DETECTIONS[first].tolist()

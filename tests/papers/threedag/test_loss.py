@@ -58,15 +58,15 @@ def test_extreme_logits_stay_finite() -> None:
 
 def test_hard_examples_by_hand() -> None:
     # two positives, and for each of them one negative: 0.6 and 0.4
-    value = hard_example_loss(logit(*POSITIVE, *NEGATIVE), LABEL, ratio=1, least=1)
+    value = hard_example_loss(logit(*POSITIVE, *NEGATIVE), LABEL, ratio=1, min_negatives=1)
     assert value.item() == pytest.approx(-(log(0.8) + log(0.3)) / 2 - (log(0.4) + log(0.6)) / 2)
-    alone = hard_example_loss(logit(*NEGATIVE), LABEL[2:], ratio=1, least=3)  # 0.6, 0.4, 0.3
+    alone = hard_example_loss(logit(*NEGATIVE), LABEL[2:], ratio=1, min_negatives=3)  # 0.6, 0.4, 0.3
     assert alone.item() == pytest.approx(-(log(0.4) + log(0.6) + log(0.7)) / 3)
 
 
 def test_only_hard_negatives_learn_from_mining_and_all_from_the_focal_loss() -> None:
     hard, every = (logit(*POSITIVE, *NEGATIVE).requires_grad_() for _ in range(2))
-    hard_example_loss(hard, LABEL, ratio=1, least=1).backward()
+    hard_example_loss(hard, LABEL, ratio=1, min_negatives=1).backward()
     adaptive_focal_loss(every, LABEL, 1.0).backward()
     assert (hard.grad != 0).tolist() == [True, True, True, False, False, False, True]
     assert (every.grad != 0).all()
@@ -98,13 +98,13 @@ def test_offsets_add_their_smooth_l1_distance_by_hand() -> None:
 
 def test_t_grows_with_the_share_of_the_training_and_survives_a_restart() -> None:
     output, target = sample()
-    loss = RPNLoss(start=2.0, end=4.0, total=4)
+    loss = RPNLoss(start=2.0, end=4.0, total_steps=4)
     for _ in range(3):
         loss(output, target)
     with torch.no_grad():
         loss(output, target)
     assert loss.factor == 2.0 + 3 * 0.5
-    again = RPNLoss(start=2.0, end=4.0, total=4)
+    again = RPNLoss(start=2.0, end=4.0, total_steps=4)
     again.load_state_dict(loss.state_dict())
     assert again.factor == loss.factor
     for _ in range(4):

@@ -13,7 +13,7 @@ from lungcad.errors import InputError
 from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
 from lungcad.papers.threedag.classifier import AggregatedClassifier, LocalMagnification
 from lungcad.papers.threedag.layers import DenseBlock
-from lungcad.papers.threedag.network import REACH, AggregatedFasterRCNN
+from lungcad.papers.threedag.network import RECEPTIVE_RADIUS, AggregatedFasterRCNN
 
 ANCHORS = ((4, 6), (8, 12), (16, 24))
 NARROW = {"stem": 2, "growth": 2, "channels": 4}
@@ -82,14 +82,14 @@ def test_shift_by_the_coarsest_stride_shifts_every_level() -> None:
 
 def test_nothing_beyond_the_reach_matters_and_it_is_not_stated_too_large() -> None:
     network = narrow()
-    x = torch.rand(1, 1, 16, 16, 2 * REACH + 64, requires_grad=True)
+    x = torch.rand(1, 1, 16, 16, 2 * RECEPTIVE_RADIUS + 64, requires_grad=True)
     first = x.shape[-1] // 2
     z = anchor_cubes(x.shape[2:], ANCHORS)[0][:, 2]
     network(x)[0, :, (z > first) & (z < first + 16)].sum().backward()
     seen = x.grad.abs().sum(dim=(0, 1, 2, 3)).nonzero().flatten()
-    assert seen.min() >= first - REACH
-    assert seen.max() < first + 16 + REACH
-    assert seen.max() - seen.min() > 1.5 * REACH  # of use as a bound
+    assert seen.min() >= first - RECEPTIVE_RADIUS
+    assert seen.max() < first + 16 + RECEPTIVE_RADIUS
+    assert seen.max() - seen.min() > 1.5 * RECEPTIVE_RADIUS  # of use as a bound
 
 
 @pytest.mark.parametrize("magnify", [False, True])

@@ -36,10 +36,10 @@ def test_planted_nodules_come_back_with_their_levels_most_probable_first() -> No
 def test_the_papers_threshold_is_log_odds_of_minus_one() -> None:
     nodules = cubes((8, 9, 20, 4), (22, 12, 30, 11))
     assert decode_proposals(*output_with(nodules, [-0.99, -1.01]))[1].tolist() == pytest.approx([-0.99])
-    assert len(decode_proposals(*output_with(nodules, [2.0, 1.0]), most=1)[0]) == 1
+    assert len(decode_proposals(*output_with(nodules, [2.0, 1.0]), max_proposals=1)[0]) == 1
     nothing, logit, level = decode_proposals(*output_with(nodules, [-5.0, -5.0]))
     assert (len(nothing), len(logit), len(level)) == (0, 0, 0)
-    everything, _, _ = decode_proposals(*output_with(nodules, [2.0, 1.0]), threshold=0.0, most=10**6)
+    everything, _, _ = decode_proposals(*output_with(nodules, [2.0, 1.0]), threshold=0.0, max_proposals=10**6)
     assert len(everything) == 2 * (8 * 8 * 12 + 4 * 4 * 6 + 2 * 2 * 3)
 
 

@@ -91,7 +91,7 @@ def test_cubes_lie_around_nodules_lungs_and_hard_regions_by_their_shares(case: C
     case.lungs[:, :, :60] = False
     hard = {"c": np.array([[20.0, 20.0, 10.0]])}
     options = {"nodule_share": 0.5, "hard": hard, "hard_share": 0.5, "length": 200}
-    places = [cubes(case, **options)._place(np.random.default_rng(n))[1] for n in range(200)]
+    places = [cubes(case, **options)._draw_place(np.random.default_rng(n))[1] for n in range(200)]
     at_hard = sum(bool((place == hard["c"][0]).all()) for place in places)
     at_nodule = sum(bool((place == NODULE.index).all()) for place in places)
     others = [place for place in places if place[2] >= 60]
@@ -129,7 +129,7 @@ def network() -> AggregatedFasterRCNN:
 
 
 def test_the_classifier_branch_is_asked_about_nodules_hits_and_the_surest_false_proposals() -> None:
-    training = BranchTraining(network(), ANCHORS, sampled=8, most=50)
+    training = BranchTraining(network(), ANCHORS, samples=8, max_proposals=50)
     anchors, level = anchor_cubes((32, 32, 32), ANCHORS)
     proposals = torch.zeros(len(anchors), 5)
     proposals[:, 0] = -5.0
@@ -139,7 +139,7 @@ def test_the_classifier_branch_is_asked_about_nodules_hits_and_the_surest_false_
     for n, logit in zip(far, (1.0, 2.0, 0.5), strict=True):
         proposals[n, 0] = logit
     lesions = torch.tensor([[10.0, 10, 10, 9, 1], [-1.0, -1, -1, -1, -1]])
-    cubes, levels, truth = training.chosen(proposals, lesions, anchors, level)
+    cubes, levels, truth = training.sample_cube(proposals, lesions, anchors, level)
     assert truth[:2].tolist() == [1, 1]
     assert (cubes[0, :3] - 10).abs().max() < 0.15 * 9 + 1e-4
     assert 0.8 * 9 - 1e-3 <= float(cubes[0, 3]) <= 1.2 * 9 + 1e-3
@@ -149,7 +149,7 @@ def test_the_classifier_branch_is_asked_about_nodules_hits_and_the_surest_false_
     torch.testing.assert_close(false[:3], anchors[[301, 1, 501]])
     assert len(cubes) == len(levels) == len(truth) == 8
     assert int((truth == 1).sum()) == 2  # one to three
-    none = training.chosen(proposals, lesions[1:], anchors, level)
+    none = training.sample_cube(proposals, lesions[1:], anchors, level)
     assert (none[2] <= 0).all()
 
 

@@ -8,7 +8,7 @@ import torch
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.papers.yao2018.classifier_training import CandidatePatches, hits, prepare_candidates
+from lungcad.papers.yao2018.classifier_training import CandidatePatches, candidates_of_nodule, prepare_candidates
 from lungcad.training.cases import Case, Sphere
 
 SIZE = (12, 12, 12)
@@ -60,8 +60,8 @@ def test_nodules_come_with_their_own_and_with_estimated_diameters_negatives_with
 
 def test_what_is_near_a_nodule_without_hitting_it_is_neither(case: Case) -> None:
     near, hit = Sphere(np.array([27.0, 22, 18]), 5.0), Sphere(np.array([23.9, 22, 18]), 5.0)
-    assert hits(case, NODULE, [near, hit]) == [hit]
-    assert hits(case, NODULE, []) == []
+    assert candidates_of_nodule(case, NODULE, [near, hit]) == [hit]
+    assert candidates_of_nodule(case, NODULE, []) == []
 
 
 def test_jitter_moves_place_and_diameter(case: Case, tmp_path: Path) -> None:

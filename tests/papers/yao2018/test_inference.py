@@ -20,8 +20,8 @@ def ball(center: tuple[float, float, float], radius_mm: float) -> torch.Tensor:
 
 
 def step(**options: float) -> ProbabilityVolumeToFindingsd:
-    return ProbabilityVolumeToFindingsd("pred", SPACING, HALF, **{"threshold": 0.8, "radius_mm": 6.0, "most": 10,
-                                                                 "shift_mm": 6.0} | options)  # fmt: skip
+    given = {"threshold": 0.8, "radius_mm": 6.0, "max_candidates": 10, "shift_mm": 6.0} | options
+    return ProbabilityVolumeToFindingsd("pred", SPACING, HALF, **given)
 
 
 def data(logit: torch.Tensor) -> dict:

@@ -23,14 +23,14 @@ def test_block_of_the_paper_gives_a_volume_of_half_its_resolution() -> None:
 @pytest.mark.parametrize("channels", [(2, 3, 4), NARROW_UNET, (1, 2, 2, 2, 2)])
 def test_nothing_beyond_the_reach_matters_and_it_is_not_stated_too_large(channels: tuple[int, ...]) -> None:
     network = ready(SimplifiedUNet(channels))
-    depth = 2 * network.reach + 4 * network.unit
+    depth = 2 * network.receptive_radius + 4 * network.unit
     x = torch.rand(1, 1, network.unit, network.unit, depth, requires_grad=True)
     middle = depth // 2
     network(x)[..., middle // 2].sum().backward()
     seen = x.grad.abs().sum(dim=(0, 1, 2, 3)).nonzero().flatten()
-    assert seen.min() >= middle - network.reach
-    assert seen.max() <= middle + 1 + network.reach
-    assert seen.max() - seen.min() > network.reach  # of use as a bound
+    assert seen.min() >= middle - network.receptive_radius
+    assert seen.max() <= middle + 1 + network.receptive_radius
+    assert seen.max() - seen.min() > network.receptive_radius  # of use as a bound
 
 
 def test_shift_by_a_unit_shifts_the_output() -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Place and size of a nodule relative to a patch: equation 2 of Dou et al., MICCAI 2017, and its inverse.
+"""Inference of Dou et al., MICCAI 2017: from a scan's lungs to candidates, and from candidates' patches to nodules.
 
-T_x = 2 (G_x - P_x) / S_x, likewise y and z; T_d = log(G_d / sqrt(S_x^2 + S_y^2 + S_z^2)). All lengths in mm, S is the
-patch's extent: with anisotropic voxels only millimetres give T_d a meaning.
+:class:`LungFCNInferer` and :class:`ScoreVolumeToFindingsd` serve the candidate network, :class:`DecodeHybridd` the
+residual network that reduces false positives. The latter's regression outputs are place and size of a nodule relative
+to a patch (:func:`encode`, :func:`decode`).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -21,49 +22,98 @@ from lungcad.cpu import autocast, channels_last, channels_last_network, tune_all
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
-from lungcad.papers.peaks import IndexMap, merge_spheres, suppress_score_volume, wanted_outputs
+from lungcad.papers.peaks import IndexMap, merge_spheres, searched_outputs, suppress_score_volume
 from lungcad.papers.transforms import Data
 
-
-def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> np.ndarray:
-    """Regression targets (..., 4) of nodules (..., 3), (...) seen from proposals (..., 3) in patches of size (3,)."""
-    shift = 2 * (np.asarray(center_mm) - proposal_mm) / patch_mm
-    size = np.log(np.asarray(diameter_mm) / np.linalg.norm(patch_mm))
-    return np.concatenate([shift, size[..., None]], axis=-1)
+PROBABILITY_MARGIN = 1e-6
+"""Least distance of a probability from 0 and 1 where its log odds are taken."""
 
 
-def decode(target: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (..., 3) and diameters (...) in mm: the inverse of :func:`encode`."""
-    center = proposal_mm + np.asarray(target)[..., :3] * patch_mm / 2
-    return center, np.exp(target[..., 3]) * np.linalg.norm(patch_mm)
+class LungFCNInferer(Inferer):
+    """Volume-to-volume inference with the candidate FCN, on tiles that hold lung (Dou 2017, section 2.1).
+
+    Valid convolutions make a tile's outputs equal to the whole volume's. The early layers run densely over a tile;
+    the head, four fifths of the cost, only at the outputs that a nodule can be centred on.
+
+    Args:
+        tissue_threshold: value on the image's scale that tissue exceeds; outputs on air-filled lung are skipped, see
+            :func:`~lungcad.papers.peaks.searched_outputs`. None computes every output.
+        tile: number of outputs per tile, x, y, z.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
+    """
+
+    def __init__(self, tissue_threshold: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto"):
+        super().__init__()
+        self.tissue_threshold, self.tile, self.precision = tissue_threshold, tuple(tile), precision
+        self.index_map = IndexMap()
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Tensor, network: CandidateFCN, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Log odds of a nodule, -inf where nothing was computed.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) image, scaled as the network expects it.
+            network: candidate network in evaluation mode.
+            lungs: (X, Y, Z) bool, the lung mask.
+
+        Returns:
+            (1, 1, X', Y', Z') float32.
+        """
+        tune_allocator()
+        channels_last_network(network)
+        image = inputs[0, 0]
+        tissue_threshold = -torch.inf if self.tissue_threshold is None else self.tissue_threshold
+        searched = searched_outputs(image, lungs, self.index_map, tissue_threshold)
+        score = torch.full(searched.shape, -torch.inf, device=image.device)
+        corners = product(*(range(0, n, t) for n, t in zip(searched.shape, self.tile, strict=True)))
+        tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
+        tiles = [tile for tile in tiles if searched[tile].any()]
+        for tile in bar(tiles, "detect", "tile"):
+            with autocast(inputs.device, self.precision):
+                _score_tile(image, network, tile, searched, score, self.index_map)
+        return score[None, None]
+
+
+def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], searched: Tensor, score: Tensor,
+                index_map: IndexMap) -> None:  # fmt: skip
+    """Fill in ``score`` at the searched outputs of a tile, computing only their bounding box."""
+    index = searched[tile].nonzero()
+    low, high = index.amin(dim=0), index.amax(dim=0) + 1
+    first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
+    voxels = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
+    block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, voxels, strict=True))]
+    block = channels_last(block[None, None])
+    logits = network.head_at(network.early(block), index - low)
+    outputs = index + torch.tensor([side.start for side in tile], device=index.device)
+    score[tuple(outputs.t())] = logits[:, 1] - logits[:, 0]
 
 
 class ScoreVolumeToFindingsd(MapTransform):
     """3D non-maximum suppression and index mapping: score volume (1, 1, X', Y', Z') to ``findings``.
 
     Args:
-        keys: of the score volume, log odds.
-        spacing_mm: of the network's input.
-        threshold: least score.
-        radius_mm: of the suppression.
-        most: candidates at most.
-        shift_mm: window of the mean shift that refines a candidate's place.
+        keys: key of the score volume, log odds.
+        spacing_mm: voxel size of the network's input, x, y, z.
+        threshold: least probability of a candidate.
+        radius_mm: radius of the suppression.
+        max_candidates: number of candidates kept, the best ones.
+        shift_mm: radius of the mean shift's window, which refines a candidate's place.
     """
 
-    def __init__(self, keys: Any, spacing_mm: Sequence[float], threshold: float, radius_mm: float, most: int,
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], threshold: float, radius_mm: float, max_candidates: int,
                  shift_mm: float):  # fmt: skip
         super().__init__(keys)
         self.spacing_mm, self.threshold, self.radius_mm = spacing_mm, threshold, radius_mm
-        self.most, self.shift_mm = most, shift_mm
+        self.max_candidates, self.shift_mm = max_candidates, shift_mm
         self.index_map = IndexMap()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             x, y, z = (size * n for size, n in zip(self.spacing_mm, self.index_map.stride, strict=True))
             output, score = suppress_score_volume(
-                d[key][0, 0], (x, y, z), self.radius_mm, self.threshold, self.most, self.shift_mm
+                d[key][0, 0], (x, y, z), self.radius_mm, self.threshold, self.max_candidates, self.shift_mm
             )
             centers = to_world(d["grid_affine"], self.index_map.to_voxel(output))
             d["findings"] = [
@@ -76,13 +126,13 @@ class ScoreVolumeToFindingsd(MapTransform):
 class DecodeHybridd(MapTransform):
     """Outputs (N, 6) of the hybrid-loss net to ``findings`` with probability, refined centre and diameter.
 
-    Findings that turn out to be the same nodule are merged; those below ``threshold`` are dropped.
+    Findings that turn out to be the same nodule are merged; findings below ``threshold`` are dropped.
 
     Args:
-        keys: of the outputs.
-        spacing_mm: of the crops.
-        patch_size: of the crops, in voxels.
-        threshold: least nodule probability.
+        keys: key of the outputs.
+        spacing_mm: voxel size of the crops, x, y, z.
+        patch_size: size of the crops in voxels.
+        threshold: least nodule probability of a finding.
         prior_weight: share of the detection score's log odds in those of the nodule probability, 0 to 1; a finding
             without a detection score has the network's alone.
     """
@@ -94,7 +144,7 @@ class DecodeHybridd(MapTransform):
         self.patch_mm = self.spacing_mm * patch_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 6)
@@ -111,74 +161,38 @@ class DecodeHybridd(MapTransform):
         return d
 
 
-class LungFCNInferer(Inferer):
-    """Volume-to-volume inference with the candidate FCN, on tiles that hold lung (Dou 2017, section 2.1).
+def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> np.ndarray:
+    """Regression targets (..., 4) of nodules relative to patches (equation 2).
 
-    Valid convolutions make a tile's outputs equal to the whole volume's. The early layers run densely over a tile;
-    the head, four fifths of the cost, only at the outputs that a nodule can be centred on.
+    T_x = 2 (G_x - P_x) / S_x, and in the same way y and z; T_d = log(G_d / sqrt(S_x^2 + S_y^2 + S_z^2)). All lengths
+    are in mm: with anisotropic voxels only millimetres give T_d a meaning.
 
     Args:
-        gate: of :func:`~lungcad.papers.peaks.wanted_outputs`, on the image's scale; None computes every output.
-        tile: outputs per tile.
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        center_mm: (..., 3) centres G of the nodules.
+        diameter_mm: (...) diameters G_d of the nodules.
+        proposal_mm: (..., 3) centres P of the patches.
+        patch_mm: (3,) extent S of a patch.
     """
-
-    def __init__(self, gate: float | None, tile: Sequence[int] = (48, 48, 40), precision: str = "auto"):
-        super().__init__()
-        self.gate, self.tile, self.precision = gate, tuple(tile), precision
-        self.index_map = IndexMap()
-
-    @torch.inference_mode()
-    def __call__(self, inputs: Tensor, network: CandidateFCN, lungs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Log odds of a nodule, -inf where nothing was computed.
-
-        Args:
-            inputs: (1, 1, X, Y, Z) on the image's scale.
-            network: in evaluation mode.
-            lungs: (X, Y, Z) bool.
-
-        Returns:
-            (1, 1, X', Y', Z') float32.
-        """
-        tune_allocator()
-        channels_last_network(network)
-        image = inputs[0, 0]
-        wanted = wanted_outputs(image, lungs, self.index_map, -torch.inf if self.gate is None else self.gate)
-        score = torch.full(wanted.shape, -torch.inf, device=image.device)
-        corners = product(*(range(0, n, t) for n, t in zip(wanted.shape, self.tile, strict=True)))
-        tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
-        tiles = [tile for tile in tiles if wanted[tile].any()]
-        for tile in bar(tiles, "detect", "tile"):
-            with autocast(inputs.device, self.precision):
-                _score_tile(image, network, tile, wanted, score, self.index_map)
-        return score[None, None]
+    shift = 2 * (np.asarray(center_mm) - proposal_mm) / patch_mm
+    size = np.log(np.asarray(diameter_mm) / np.linalg.norm(patch_mm))
+    return np.concatenate([shift, size[..., None]], axis=-1)
 
 
-def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], wanted: Tensor, score: Tensor,
-                index_map: IndexMap) -> None:  # fmt: skip
-    """Fill ``score`` where ``wanted`` within the tile, whose bounding box shrinks to what is wanted."""
-    index = wanted[tile].nonzero()
-    low, high = index.amin(dim=0), index.amax(dim=0) + 1
-    first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
-    see = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
-    block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, see, strict=True))]
-    block = channels_last(block[None, None])
-    logits = network.head_at(network.early(block), index - low)
-    here = index + torch.tensor([side.start for side in tile], device=index.device)
-    score[tuple(here.t())] = logits[:, 1] - logits[:, 0]
-
-
-SURE = 1e-6
-"""Least distance of a probability from 0 and 1 where its log odds are taken."""
+def decode(target: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (..., 3) and diameters (...) in mm of regression outputs (..., 4): the inverse of :func:`encode`."""
+    center = proposal_mm + np.asarray(target)[..., :3] * patch_mm / 2
+    return center, np.exp(target[..., 3]) * np.linalg.norm(patch_mm)
 
 
 def with_prior(probability: np.ndarray, scores: Sequence[float | None], weight: float) -> np.ndarray:
-    """Fuse probabilities (N,) with those of the stage before: the weighted mean of their log odds.
+    """Fuse a stage's probabilities (N,) with those of the stage before: the weighted mean of their log odds.
 
     Args:
-        probability: (N,) of the stage.
-        scores: (N,) of the stage before, None where there is none.
-        weight: share of the latter, 0 to 1.
+        probability: (N,) probabilities of the stage.
+        scores: (N,) probabilities of the stage before, None where it gave none.
+        weight: share of the stage before, 0 to 1.
     """
-    own, before = (logit(np.clip(np.array(p, float), SURE, 1 - SURE)) for p in (probability, scores))
-    return np.where(np.isnan(before) | (weight == 0), probability, expit((1 - weight) * own + weight * before))
+    now, before = (
+        logit(np.clip(np.array(p, float), PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)) for p in (probability, scores)
+    )
+    return np.where(np.isnan(before) | (weight == 0), probability, expit((1 - weight) * now + weight * before))

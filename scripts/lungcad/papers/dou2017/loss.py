@@ -9,8 +9,8 @@ from torch.nn import functional as F
 class OnlineSampleFilteringLoss(nn.Module):
     """Cross entropy over the informative samples of a batch (Dou 2017, section 2.1).
 
-    Samples are sorted by loss; the worst half stays, a random half of the rest stays, the others take no part in
-    the step.
+    Samples are sorted by loss; the worst half stays, a random half of the others stays, and the remaining samples take
+    no part in the step.
 
     Args:
         hard_share: share of the batch, highest loss first, that is always kept.
@@ -31,8 +31,8 @@ class OnlineSampleFilteringLoss(nn.Module):
         """Mean cross entropy of the kept samples."""
         loss = F.cross_entropy(logits.flatten(1), label.flatten().long(), reduction="none")
         order = loss.detach().argsort(descending=True)
-        hard, rest = order.tensor_split([round(self.hard_share * len(order))])
-        easy = rest[torch.randperm(len(rest), device=rest.device)[: round(self.easy_share * len(rest))]]
+        hard, others = order.tensor_split([round(self.hard_share * len(order))])
+        easy = others[torch.randperm(len(others), device=others.device)[: round(self.easy_share * len(others))]]
         return loss[torch.cat([hard, easy])].mean()
 
 
@@ -44,11 +44,11 @@ class HybridLoss(nn.Module):
     optimiser's: a weight decay of 2 beta adds the same gradient.
 
     Args:
-        weight: lambda.
+        weight: lambda, the weight of the localisation loss.
 
     Shape:
         - output: (B, 6); two logits, T_hat
-        - target: (B, 5); 1 = nodule, then T (of any value for other samples)
+        - target: (B, 5); 1 = nodule, then T (ignored for other samples)
         - out: scalar
     """
 
@@ -57,7 +57,7 @@ class HybridLoss(nn.Module):
         self.weight = weight
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Sum of the classification loss and the weighted localisation loss."""
         label = target[:, 0].long()
         classification = F.cross_entropy(output[:, :2], label)
         nodule = label == 1

@@ -2,7 +2,7 @@
 """The two networks of Dou et al., MICCAI 2017: a 3D FCN for candidates, a hybrid-loss residual net to reduce them.
 
 Figure 1 gives the kernels; the widths of C1 to C3 and the residual net's layers behind C3 are not stated and are
-arguments here, with the choice told in each bundle's docs.
+arguments here; each bundle's docs report the choice.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ HEAD_KERNEL = (5, 5, 4)
 
 
 def early_layers(channels: Sequence[int]) -> nn.Sequential:
-    """C1 to C3, which both networks share: valid 5x5x3 convolutions with one 2x2x1 max-pool behind the first."""
+    """Layers C1 to C3, which both networks share: valid 5x5x3 convolutions, a 2x2x1 max-pool behind the first."""
     first, second, third = channels
     return nn.Sequential(
         nn.Conv3d(1, first, (5, 5, 3)),
@@ -64,15 +64,15 @@ class CandidateFCN(nn.Module):
 
     @torch.jit.unused
     def head_at(self, features: Tensor, index: Tensor, chunk: int = 8192) -> Tensor:
-        """C4 and C5 at some outputs only, equal to the dense result there.
+        """Logits of C4 and C5 at the given outputs only, equal to the dense result there.
 
         C4 costs four fifths of the network, and most of a lung is air: gathering the windows of the outputs that
         matter and multiplying them with the kernel as one matrix saves most of the time.
 
         Args:
             features: (1, C, X', Y', Z') from ``early``.
-            index: (N, 3) long, outputs wanted.
-            chunk: outputs gathered at a time; bounds the memory to chunk x 100 C values.
+            index: (N, 3) long, the outputs to compute.
+            chunk: number of outputs gathered at a time; bounds the memory to chunk x 100 C values.
 
         Returns:
             (N, 2) logits.
@@ -135,6 +135,6 @@ class HybridLossResNet(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 6): two logits and the four regression outputs."""
+        """Outputs (B, 6): two logits and the four regression outputs."""
         features = self.shared(self.early(x))
         return torch.cat([self.classify(features), self.regress(features)], dim=1)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patches of known class for both stages, cut from cases and augmented as Dou et al. 2017 (section 3) state.
 
-Positives: random translation within the nodule's radius, flips, turns by multiples of 90 degrees in the transverse
-plane, scaling by 0.9 to 1.1 (the cases' own; and a warped patch's). Beyond the paper, whose negatives come from
-hundreds of patients where ours come from a few, a share of the patches is also turned by any angle and tilted.
+Positives are translated at random within the nodule's radius, flipped, turned by multiples of 90 degrees in the
+transverse plane and scaled by 0.9 to 1.1 (with the whole case, or as a warped patch). Beyond the paper, whose
+negatives come from hundreds of patients where these come from a few, a share of the patches is also turned by any
+angle and tilted.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from lungcad.papers.dou2017.inference import encode
-from lungcad.papers.peaks import IndexMap, wanted_outputs
+from lungcad.papers.peaks import IndexMap, searched_outputs
 from lungcad.training.cases import Case
 from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled, within_radius
 from lungcad.training.views import Turn, view
@@ -22,19 +23,21 @@ class NodulePatches(RandomSamples):
     """Patches for classification, alone or with place and size; every item is a function of (seed, epoch, index).
 
     Args:
-        cases: where patches come from.
-        patch_size: voxels.
-        window_hu: scaled to [0, 1].
-        length: patches per epoch.
-        positive_share: share of nodules; the others are negatives.
-        control_share: share of the negatives that sit on control pastes.
-        gate_hu: random negatives come from outputs that pass :func:`~lungcad.papers.peaks.wanted_outputs`.
-        negatives: per case, places (N, 3) of false candidates, to use besides random negatives.
-        random_share: share of random ones among the negatives that sit on no control; 1 without ``negatives``.
-        localise: targets (5,) for :class:`~lungcad.papers.dou2017.loss.HybridLoss` instead of a class.
-        jitter: translation of positives, as a share of the radius.
+        cases: cases that patches come from.
+        patch_size: size of a patch in voxels, x, y, z.
+        window_hu: lowest and highest HU, scaled to 0 and 1.
+        length: number of patches per epoch.
+        positive_share: share of the patches that are nodules; the others are negatives.
+        control_share: share of the negatives that are centred on control pastes, nodule-free tissue set in like a
+            nodule.
+        gate_hu: HU above which an output is searched (:func:`~lungcad.papers.peaks.searched_outputs`); random
+            negatives come from searched outputs.
+        negatives: places (N, 3) of false candidates per case, used besides random negatives.
+        random_share: share of random places among the negatives that are no controls; 1 without ``negatives``.
+        localise: give targets (5,) for :class:`~lungcad.papers.dou2017.loss.HybridLoss` instead of a class.
+        jitter: largest translation of positives, as a share of the radius.
         warp_share: share of the patches that are warped; see :func:`~lungcad.training.views.view`.
-        seed: of everything random.
+        seed: seed of all random choices.
     """
 
     def __init__(self, cases: Sequence[Case], patch_size: Sequence[int], window_hu: Sequence[float], length: int, *,
@@ -50,11 +53,12 @@ class NodulePatches(RandomSamples):
         self.nodules = [(case, nodule) for case in self.cases for nodule in case.nodules]
         self.controls = [(case, control) for case in self.cases for control in case.controls]
         self.random_share = random_share if negatives is not None else 1.0
-        random = [_gated(case, gate_hu) for case in self.cases] if self.random_share else []
-        self.random = _pairs(self.cases, random)
-        self.false_candidates = _pairs(self.cases, negatives or [])
+        random = [_random_negatives(case, gate_hu) for case in self.cases] if self.random_share else []
+        self.random = _cases_with_places(self.cases, random)
+        self.false_candidates = _cases_with_places(self.cases, negatives or [])
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        """Sample with ``image`` (1, X, Y, Z) and ``label``: 1 for a nodule, or the targets (5,) with ``localise``."""
         rng = self.rng(item)
         positive = rng.random() < self.positive_share
         if positive:
@@ -78,16 +82,16 @@ class NodulePatches(RandomSamples):
         return {"image": image, "label": torch.tensor([float(positive), *target], dtype=torch.float32)}
 
 
-def _pairs(cases: Sequence[Case], places: Sequence[np.ndarray]) -> list[tuple[Case, np.ndarray]]:
-    """Cases with their places, those without any left out."""
-    return [(case, here) for case, here in zip(cases, places, strict=False) if len(here)]
+def _cases_with_places(cases: Sequence[Case], places: Sequence[np.ndarray]) -> list[tuple[Case, np.ndarray]]:
+    """Cases with their places (N, 3), without the cases that have none."""
+    return [(case, index) for case, index in zip(cases, places, strict=False) if len(index)]
 
 
-def _gated(case: Case, gate_hu: float, most: int = 20000) -> np.ndarray:
-    """Random negatives (N, 3) among the outputs at which the first network will be asked."""
+def _random_negatives(case: Case, gate_hu: float, max_places: int = 20000) -> np.ndarray:
+    """Random places (N, 3) clear of lesions among the outputs that the candidate network computes in inference."""
     index_map = IndexMap()
-    wanted = wanted_outputs(torch.from_numpy(case.hu), torch.from_numpy(case.lungs), index_map, gate_hu)
-    places = index_map.to_voxel(wanted.nonzero().numpy())
+    searched = searched_outputs(torch.from_numpy(case.hu), torch.from_numpy(case.lungs), index_map, gate_hu)
+    places = index_map.to_voxel(searched.nonzero().numpy())
     rng = np.random.default_rng(len(places))
-    places = places[rng.permutation(len(places))[:most]]
+    places = places[rng.permutation(len(places))[:max_places]]
     return places[clear_of_lesions(case, places)].astype(np.float32)

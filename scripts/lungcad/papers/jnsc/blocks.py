@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks with the masks of their nodules, two of each scan an epoch (Liu and Chan 2020, section IV.B)."""
+"""Blocks of scans with the masks of their nodules, to train JNSC on (Liu and Chan 2020, section IV.B)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,38 +16,38 @@ from lungcad.training.sampling import RandomSamples, cells_within, scaled
 from lungcad.training.views import PlaneTurn, middle_of, view
 
 IGNORED = -1
-"""Label of voxels of lesions that are neither nodule nor background, and of nodules that nobody outlined."""
+"""Label of voxels of lesions that are neither nodule nor background, and of nodules that no reader outlined."""
 
 TRIES = 20
-"""Places tried for a block without nodules; if all fail, one with nodules is as well: its label tells them."""
+"""Number of places tried for a block without nodules; if all fail, a block with nodules is used, labelled as such."""
 
 
 class ScanBlocks(RandomSamples):
-    """For each scan and round a block with a nodule and a block without; a function of (seed, epoch, index).
+    """Blocks in pairs, one with a nodule and one without of the same scan; a function of (seed, epoch, index).
 
-    A block lies around one of the scan's nodules, which is anywhere in it but near its faces, or around any place in
+    A block lies around one of the scan's nodules, which is anywhere in it except near its faces, or around any place in
     the lungs. Blocks are turned in one of the three planes by a multiple of 90 degrees. Beyond the paper, which has
     eight hundred scans, a share can be turned by any angle, tilted and scaled.
 
     Args:
-        cases: with masks; cubic voxels.
-        labels: of their nodules.
-        block_size: voxels, a cube; 64 in the paper.
-        window_hu: clipped to it, and scaled to ``intensity``.
+        cases: cases with masks and cubic voxels.
+        labels: malignancy labels of their nodules.
+        block_size: size of a block in voxels, a cube; 64 in the paper.
+        window_hu: lowest and highest HU; values are clipped to it and scaled to ``intensity``.
         intensity: least and greatest value of an image.
-        rounds: how often each scan is used in an epoch; once in the paper.
-        margin: the place that a block lies around is at least so many voxels inside.
-        warp_share: share of the blocks turned by any angle, tilted and scaled.
-        seed: of everything random.
+        repeats: number of pairs from each scan in an epoch; 1 in the paper.
+        margin: least distance of the place that a block lies around from the block's faces, in voxels.
+        warp_share: share of the blocks that are turned by any angle, tilted and scaled.
+        seed: seed of all random choices.
 
     Raises:
-        InputError: E-CONFIG, where a case with nodules has no masks, or the block is no cube.
+        InputError: E-CONFIG, a case with nodules has no masks, or the block is no cube.
     """
 
     def __init__(self, cases: Sequence[Case], labels: MalignancyLabels, block_size: Sequence[int],
-                 window_hu: Sequence[float], intensity: Sequence[float], *, rounds: int = 1, margin: int = 12,
+                 window_hu: Sequence[float], intensity: Sequence[float], *, repeats: int = 1, margin: int = 12,
                  warp_share: float = 0.0, seed: int = 0):  # fmt: skip
-        super().__init__(2 * rounds * len(cases), seed)
+        super().__init__(2 * repeats * len(cases), seed)
         if unmasked := [case.name for case in cases if case.nodules and case.masks is None]:
             text = f"{len(unmasked)} cases without masks of their nodules, such as {unmasked[0]}."
             raise InputError("E-CONFIG", text, "Make them again with scripts/make_cases.py.")
@@ -55,12 +55,12 @@ class ScanBlocks(RandomSamples):
             raise InputError("E-CONFIG", f"block of {list(block_size)} voxels (expected a cube: it is turned).")
         x, y, z = block_size
         self.cases, self.size, self.window_hu, self.intensity = list(cases), (x, y, z), window_hu, intensity
-        self.rows = [labels.of(case) for case in self.cases]
-        self.left = [[*case.ignored, *undrawn(case)] for case in self.cases]
-        self.reach, self.warp_share = max(x / 2 - margin, 0.0), warp_share
+        self.rows = [labels.rows_of(case) for case in self.cases]
+        self.ignored = [[*case.ignored, *unmasked_nodules(case)] for case in self.cases]
+        self.max_shift, self.warp_share = max(x / 2 - margin, 0.0), warp_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        """``image`` (1, X, Y, Z) and ``label`` (1, X, Y, Z) long.
+        """Sample with ``image`` (1, X, Y, Z) and ``label`` (1, X, Y, Z) long.
 
         Labels are 0 outside nodules, the nodule's row in the table of labels plus 1 inside, or :data:`IGNORED`.
         """
@@ -71,27 +71,27 @@ class ScanBlocks(RandomSamples):
         normal_first = np.random.default_rng((self.seed, self.epoch, self.length, pair)).random() < 0.5
         if case.nodules and bool(second) == normal_first:  # no process of several gets all the nodules
             nodule = case.nodules[rng.integers(len(case.nodules))]
-            place = nodule.index + rng.uniform(-self.reach, self.reach, 3)
+            place = nodule.index + rng.uniform(-self.max_shift, self.max_shift, 3)
         else:
-            place = self._normal(case, rng)
+            place = self._nodule_free_place(case, rng)
         seen = view(case, place, self.size, rng, self.warp_share)
-        own = np.zeros(self.size, np.uint8) if case.masks is None else seen.labels(case.masks)
-        left = self.left[number]
-        places = seen.steps(left) + middle_of(self.size)
-        ignored = cells_within(self.size, places, seen.diameters_mm(left), case.spacing_mm, stride=1)
+        masks = np.zeros(self.size, np.uint8) if case.masks is None else seen.labels(case.masks)
+        spheres = self.ignored[number]
+        places = seen.steps(spheres) + middle_of(self.size)
+        ignored = cells_within(self.size, places, seen.diameters_mm(spheres), case.spacing_mm, stride=1)
         turn = PlaneTurn(rng)
         low, high = self.intensity
         image = turn.volume(low + (high - low) * scaled(seen.hu, self.window_hu))
-        label = turn.volume(np.where(ignored & (own == 0), IGNORED, rows[own]))
+        label = turn.volume(np.where(ignored & (masks == 0), IGNORED, rows[masks]))
         return {"image": torch.from_numpy(image)[None], "label": torch.from_numpy(label)[None]}
 
     def _order(self, draw: int) -> int:
-        """Which scan is used: each once in a round, in an order of its own."""
-        turn, place = divmod(draw, len(self.cases))
-        return int(self.rng(self.length + turn).permutation(len(self.cases))[place])
+        """Number of the scan of a pair: every scan comes once before any comes again, each time in another order."""
+        repeat, place = divmod(draw, len(self.cases))
+        return int(self.rng(self.length + repeat).permutation(len(self.cases))[place])
 
-    def _normal(self, case: Case, rng: np.random.Generator) -> np.ndarray:
-        """A place (3,) in the lungs whose block has no nodule, if there is room for one."""
+    def _nodule_free_place(self, case: Case, rng: np.random.Generator) -> np.ndarray:
+        """Random place (3,) in the lungs to lay a block without nodules around; see :data:`TRIES`."""
         for _ in range(TRIES):
             place = rng.integers(case.lungs.shape)
             while not case.lungs[tuple(place)]:
@@ -101,13 +101,13 @@ class ScanBlocks(RandomSamples):
         return place.astype(float)
 
 
-def undrawn(case: Case) -> list[Sphere]:
-    """The case's nodules that its masks do not show."""
-    drawn = set() if case.masks is None else set(np.unique(case.masks).tolist())
-    return [one for n, one in enumerate(case.nodules, start=1) if n not in drawn]
+def unmasked_nodules(case: Case) -> list[Sphere]:
+    """Nodules of a case without a voxel in its masks."""
+    masked = set() if case.masks is None else set(np.unique(case.masks).tolist())
+    return [nodule for n, nodule in enumerate(case.nodules, start=1) if n not in masked]
 
 
 def prepare_blocks(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:
-    """MONAI's prepare_batch: image, label, and the label for the network's training form too."""
+    """MONAI's ``prepare_batch``: image, label, and the label again as argument of the network in training."""
     image, label = (batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label"))
     return image, label, (label,), {}

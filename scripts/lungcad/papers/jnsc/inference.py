@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI inferers of the joint network: all regions in the lungs of a scan, or the region of each given finding."""
+"""MONAI inferers of JNSC: all regions in the lungs of a scan, or the region of each given finding, with classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,58 +15,59 @@ from torch.nn import functional as F
 from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
 from lungcad.papers.inferers import lung_box
-from lungcad.papers.jnsc.network import JointNet
+from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.papers.jnsc.regions import Region, find_regions
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Regions, and what the classification says of them.
+class ClassifiedRegions:
+    """Regions and their class probabilities.
 
     Attributes:
-        regions: None where a finding was asked about and the segmentation has nothing there.
-        classes: (R, 3) float32, probabilities of benign, malignant, non-nodule; NaN where it was not asked.
+        regions: R regions; None for a given finding without a region in the segmentation.
+        classes: (R, 3) float32, probabilities of benign, malignant, non-nodule; NaN for a region that was not
+            classified.
     """
 
     regions: list[Region | None]
     classes: Tensor
 
 
-class LungJointInferer(Inferer):
+class LungJNSCInferer(Inferer):
     """Regions of the averaged segmentation of overlapping windows, each classified (sections III and V.A).
 
     The paper averages windows of 64 at steps of 32 voxels. Only windows with lung in their middle, as wide as a step,
-    are computed: each voxel of the lungs is in one's middle. A region counts that touches the lungs. The paper does not
-    say which window a region's features come from; here it is one with the region in its middle.
+    are computed: each voxel of the lungs is in the middle of a window. Regions that do not touch the lungs are dropped.
+    The paper does not say which window a region's features come from; here it is one with the region in its middle.
 
     Args:
-        window: voxels along a side.
+        window: side of a window in voxels.
         stride: voxels between windows, a divisor of ``window``.
-        threshold: least probability of a region's voxels.
-        core: see :func:`~lungcad.papers.jnsc.regions.find_regions`.
-        least_diameter: voxels; of the sphere as large as a region. Smaller ones are left out.
-        most: regions at most, the largest by summed probability; bounds the work on an untrained network.
-        classify: with the classification path.
-        batch_size: windows at a time.
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        threshold: probability that a region's voxels exceed.
+        core_threshold: probability of a region's cores, see :func:`~lungcad.papers.jnsc.regions.find_regions`.
+        least_diameter: diameter in voxels of a sphere with the volume of the smallest region kept.
+        max_regions: number of regions kept, the largest by summed probability; bounds the work on an untrained network.
+        classify: True to run the classification path.
+        batch_size: number of windows at a time.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
     """
 
-    def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core: float = 1.0,
-                 least_diameter: float = 3.0, most: int = 300, classify: bool = True, batch_size: int = 4,
+    def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core_threshold: float = 1.0,
+                 least_diameter: float = 3.0, max_regions: int = 300, classify: bool = True, batch_size: int = 4,
                  precision: str = "auto"):  # fmt: skip
         super().__init__()
-        self.window, self.stride, self.threshold, self.core = window, stride, threshold, core
-        self.least_diameter, self.most, self.classify = least_diameter, most, classify
+        self.window, self.stride, self.threshold, self.core_threshold = window, stride, threshold, core_threshold
+        self.least_diameter, self.max_regions, self.classify = least_diameter, max_regions, classify
         self.batch_size, self.precision = batch_size, precision
 
     @torch.inference_mode()
-    def __call__(self, inputs: Tensor, network: JointNet, lungs: Tensor, *args: Any, **kwargs: Any) -> Judged:
+    def __call__(self, inputs: Tensor, network: JNSCNet, lungs: Tensor, *args: Any, **kwargs: Any) -> ClassifiedRegions:
         """Regions in voxels of the image, largest first.
 
         Args:
-            inputs: (1, 1, X, Y, Z) on the image's scale.
-            network: in evaluation mode.
-            lungs: (X, Y, Z) bool, not empty.
+            inputs: (1, 1, X, Y, Z) image, scaled as the network expects it.
+            network: network in evaluation mode.
+            lungs: (X, Y, Z) bool, the lung mask, not empty.
         """
         tune_allocator()
         channels_last_network(network)
@@ -74,45 +75,45 @@ class LungJointInferer(Inferer):
         inside = lungs.cpu().numpy()
         regions = [
             region
-            for region in find_regions(probability, self.threshold, self.core, self.least_diameter)
-            if region.diameter >= self.least_diameter and inside[region.here][region.mask].any()
-        ][: self.most]
-        return Judged(list(regions), self.classes(inputs, network, regions))
+            for region in find_regions(probability, self.threshold, self.core_threshold, self.least_diameter)
+            if region.diameter >= self.least_diameter and inside[region.slices][region.mask].any()
+        ][: self.max_regions]
+        return ClassifiedRegions(list(regions), self.classes(inputs, network, regions))
 
     @torch.inference_mode()
-    def probability(self, inputs: Tensor, network: JointNet, lungs: Tensor) -> Tensor:
-        """Mean probability (X, Y, Z) of nodule over the windows; 0 where there was none."""
+    def probability(self, inputs: Tensor, network: JNSCNet, lungs: Tensor) -> Tensor:
+        """Mean probability (X, Y, Z) of nodule over the windows; 0 outside all windows."""
         image, low = lung_box(inputs, lungs, self.stride, self.stride)
         image = _at_least(image, self.window)
         sides = image.shape[2:]
-        own = lungs[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
+        lungs_in_box = lungs[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
         starts = [range(0, side - self.window + 1, self.stride) for side in sides]
         windows = [tuple(slice(a, a + self.window) for a in corner) for corner in product(*starts)]
-        windows = [here for here in windows if own[self._middle(here, sides)].any()]
+        windows = [window for window in windows if lungs_in_box[self._middle(window, sides)].any()]
         total, count = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
         for first in bar(range(0, len(windows), self.batch_size), "detect", "batch"):
-            some = windows[first : first + self.batch_size]
-            batch = torch.cat([image[:, :, *here] for here in some])
+            batch = windows[first : first + self.batch_size]
+            crops = torch.cat([image[:, :, *window] for window in batch])
             with autocast(inputs.device, self.precision):
-                logit = network(channels_last(batch))
-            for here, one in zip(some, logit.float().sigmoid()[:, 0], strict=True):
-                total[here] += one
-                count[here] += 1
+                logit = network(channels_last(crops))
+            for window, probability in zip(batch, logit.float().sigmoid()[:, 0], strict=True):
+                total[window] += probability
+                count[window] += 1
         mean = total / count.clamp(min=1)
-        whole = torch.zeros_like(inputs[0, 0])
-        target = whole[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
+        volume = torch.zeros_like(inputs[0, 0])
+        target = volume[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
         target.copy_(mean[tuple(slice(n) for n in target.shape)])
-        return whole
+        return volume
 
     def _middle(self, window: tuple[slice, ...], sides: Sequence[int]) -> tuple[slice, ...]:
-        """The middle of a window, as wide as a step; middles fill the volume, for at its ends they reach them."""
+        """Middle of a window, as wide as a step, extended to the volume's ends, so that middles fill the volume."""
         edge = (self.window - self.stride) // 2
         return tuple(slice(a.start + edge * (a.start > 0), a.stop - edge * (a.stop < side))
                      for a, side in zip(window, sides, strict=True))  # fmt: skip
 
     @torch.inference_mode()
-    def classes(self, inputs: Tensor, network: JointNet, regions: Sequence[Region]) -> Tensor:
-        """Probabilities (R, 3) of benign, malignant, non-nodule."""
+    def classes(self, inputs: Tensor, network: JNSCNet, regions: Sequence[Region]) -> Tensor:
+        """Probabilities (R, 3) of benign, malignant, non-nodule for each region; NaN without classification."""
         if not self.classify or not regions:
             return torch.full((len(regions), 3), torch.nan)
         image = _at_least(inputs, self.window)
@@ -124,46 +125,48 @@ class LungJointInferer(Inferer):
             for region, first in zip(regions, firsts, strict=True)
         ]
         voxels = torch.tensor([region.voxels for region in regions], device=inputs.device)
-        where = torch.from_numpy(np.array(boxes, dtype=np.int64)).to(inputs.device)
+        box = torch.from_numpy(np.array(boxes, dtype=np.int64)).to(inputs.device)
         outputs = []
         for first in range(0, len(crops), self.batch_size):
-            some = slice(first, first + self.batch_size)
+            batch = slice(first, first + self.batch_size)
             with autocast(inputs.device, self.precision):
-                maps = network.features(channels_last(torch.cat(crops[some])))
+                maps = network.features(channels_last(torch.cat(crops[batch])))
                 number = torch.arange(len(maps[0]), device=inputs.device)
-                outputs.append(network.classify(maps, number, where[some], voxels[some]).float().softmax(dim=1))
+                outputs.append(network.classify(maps, number, box[batch], voxels[batch]).float().softmax(dim=1))
         return torch.cat(outputs).cpu()
 
 
-class CropJointInferer(Inferer):
-    """The region of each finding, in a crop with the finding in its middle, and its class.
+class CropJNSCInferer(Inferer):
+    """Region of each given finding, in a crop with the finding in its middle, and its class.
 
-    Where no region comes within the finding's radius, the box of its diameter is classified; where that is unknown too,
-    nothing is.
+    If no region comes within the finding's radius, the box of its diameter is classified; if the diameter is unknown
+    too, nothing is.
 
     Args:
-        threshold: least probability of a region's voxels.
-        core, least_core: see :func:`~lungcad.papers.jnsc.regions.find_regions`.
-        reach: a region is the finding's if it comes as near to the middle, in voxels, where the diameter is unknown.
-        classify: with the classification path.
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        threshold: probability that a region's voxels exceed.
+        core_threshold, least_core_diameter: cores of regions, see :func:`~lungcad.papers.jnsc.regions.find_regions`.
+        max_distance: distance in voxels within which a region must come to a finding of unknown diameter to be its own.
+        classify: True to run the classification path.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
     """
 
-    def __init__(self, threshold: float = 0.4, core: float = 1.0, least_core: float = 3.0, reach: float = 3.0,
-                 classify: bool = True, precision: str = "auto"):  # fmt: skip
+    def __init__(self, threshold: float = 0.4, core_threshold: float = 1.0, least_core_diameter: float = 3.0,
+                 max_distance: float = 3.0, classify: bool = True, precision: str = "auto"):  # fmt: skip
         super().__init__()
-        self.threshold, self.core, self.least_core = threshold, core, least_core
-        self.reach, self.classify = reach, classify
+        self.threshold, self.core_threshold, self.least_core_diameter = threshold, core_threshold, least_core_diameter
+        self.max_distance, self.classify = max_distance, classify
         self.precision = precision
 
     @torch.inference_mode()
-    def __call__(self, inputs: Tensor, network: JointNet, *args: Any, diameters: Tensor, **kwargs: Any) -> Judged:
+    def __call__(
+        self, inputs: Tensor, network: JNSCNet, *args: Any, diameters: Tensor, **kwargs: Any
+    ) -> ClassifiedRegions:
         """Regions in voxels of their crops.
 
         Args:
-            inputs: (N, 1, X, Y, Z) crops on the image's scale.
-            network: in evaluation mode.
-            diameters: (N,) in voxels, NaN where unknown.
+            inputs: (N, 1, X, Y, Z) crops, scaled as the network expects them.
+            network: network in evaluation mode.
+            diameters: (N,) diameters of the findings in voxels, NaN where unknown.
         """
         tune_allocator()
         channels_last_network(network)
@@ -173,33 +176,42 @@ class CropJointInferer(Inferer):
             with autocast(inputs.device, self.precision):
                 maps = network.features(channels_last(inputs[number : number + 1]))
                 probability = network.segment(maps)[0, 0].float().sigmoid().cpu().numpy()
-                radius = diameter / 2 if np.isfinite(diameter) else self.reach
-                around = find_regions(probability, self.threshold, self.core, self.least_core)
-                region = nearest(around, radius, probability.shape)
+                radius = diameter / 2 if np.isfinite(diameter) else self.max_distance
+                in_crop = find_regions(probability, self.threshold, self.core_threshold, self.least_core_diameter)
+                region = nearest_region(in_crop, radius, probability.shape)
                 box, voxels = (region.box, region.voxels) if region is not None else _cube(diameter, probability.shape)
                 if box is not None and self.classify:
-                    asked = (torch.from_numpy(box.astype(np.int64)).to(inputs.device)[None],
-                             torch.tensor([voxels], device=inputs.device))  # fmt: skip
-                    first = torch.zeros(1, dtype=torch.long, device=inputs.device)
-                    classes[number] = network.classify(maps, first, *asked)[0].float().softmax(dim=0).cpu()
+                    boxes = torch.from_numpy(box.astype(np.int64)).to(inputs.device)[None]
+                    counts = torch.tensor([voxels], device=inputs.device)
+                    image = torch.zeros(1, dtype=torch.long, device=inputs.device)
+                    classes[number] = network.classify(maps, image, boxes, counts)[0].float().softmax(dim=0).cpu()
             regions.append(region)
-        return Judged(regions, classes)
+        return ClassifiedRegions(regions, classes)
 
 
-def nearest(regions: Sequence[Region], radius: float, size: Sequence[int]) -> Region | None:
-    """The region that comes nearest to the middle of a volume, if it comes as near as ``radius``, in voxels."""
+def nearest_region(regions: Sequence[Region], radius: float, size: Sequence[int]) -> Region | None:
+    """Region that comes nearest to the middle of a volume, or None if none comes within the radius.
+
+    Args:
+        regions: regions of the volume.
+        radius: greatest distance in voxels, at least 1.
+        size: voxels of the volume, x, y, z.
+    """
     middle = (np.array(size) - 1) / 2
 
     def distance(region: Region) -> float:
         return float(np.linalg.norm(np.argwhere(region.mask) + region.first - middle, axis=1).min())
 
     near = [(distance(region), n) for n, region in enumerate(regions)]
-    far, best = min(near, default=(np.inf, 0))
-    return regions[best] if far <= max(radius, 1.0) else None
+    least_distance, best = min(near, default=(np.inf, 0))
+    return regions[best] if least_distance <= max(radius, 1.0) else None
 
 
 def _cube(diameter: float, size: Sequence[int]) -> tuple[np.ndarray | None, float]:
-    """The box in the middle of a volume as wide as a diameter, and the voxels of its sphere."""
+    """Box (6,) in the middle of a volume, as wide as a diameter, and the volume in voxels of a sphere in it.
+
+    Box None and volume 0 for a diameter that is not finite.
+    """
     if not np.isfinite(diameter):
         return None, 0.0
     middle = np.array(size) / 2
@@ -208,6 +220,6 @@ def _cube(diameter: float, size: Sequence[int]) -> tuple[np.ndarray | None, floa
 
 
 def _at_least(image: Tensor, side: int) -> Tensor:
-    """The image (1, 1, X, Y, Z), its last voxels repeated where it is smaller than ``side``."""
+    """Image (1, 1, X, Y, Z) with its last voxels repeated to at least ``side`` voxels along each axis."""
     x, y, z = (max(0, side - n) for n in image.shape[2:])
     return F.pad(image, (0, z, 0, y, 0, x), mode="replicate")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodules of cases with their labels of malignancy, as Liu and Chan 2020 derive them (sections III and IV.D)."""
+"""Malignancy labels of the nodules of cases, as Liu and Chan 2020 derive them (sections III and IV.D)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,41 +16,41 @@ from lungcad.training.cases import Case
 
 @dataclass(frozen=True)
 class MalignancyLabels:
-    """One row per nodule; a nodule that is in several cases has one.
+    """Table of S nodules with a row for each; a nodule that is in several cases has one row.
 
     Attributes:
-        number: row by key; see :func:`key`.
-        soft: (S,) of equation 3; NaN where nobody rated the nodule.
-        marginal: (S,) bool, see :func:`~lungcad.lidc.labels.is_marginal`.
+        number: row by key, see :func:`nodule_key`.
+        soft: (S,) soft labels of equation 3; NaN for a nodule that no reader rated.
+        marginal: (S,) bool, True for a nodule of uncertain label, see :func:`~lungcad.lidc.labels.is_marginal`.
     """
 
     number: dict[str, int]
     soft: Tensor
     marginal: Tensor
 
-    def of(self, case: Case) -> list[int]:
-        """The rows of a case's nodules, in their order."""
-        return [self.number[key(case, n)] for n in range(len(case.nodules))]
+    def rows_of(self, case: Case) -> list[int]:
+        """Rows of a case's nodules, in their order."""
+        return [self.number[nodule_key(case, n)] for n in range(len(case.nodules))]
 
 
-def key(case: Case, number: int) -> str:
-    """What tells a case's nodule from all others: its name where readers rated it, else its place in the case."""
+def nodule_key(case: Case, number: int) -> str:
+    """Key of a case's nodule in the table: its name if readers rated it, else the case's name and its number there."""
     nodule = case.nodules[number]
     return nodule.name if nodule.malignancy and nodule.name else f"{case.name}#{number}"
 
 
 def malignancy_labels(cases: Sequence[Case], few_readers: float = 0.0) -> MalignancyLabels:
-    """Labels of all nodules of the cases.
+    """Malignancy labels of all nodules of the cases.
 
-    LUNA16's nodules have three readers or more, so none of them is marginal as the paper means it. To train on marginal
-    labels all the same, a share of the nodules can be labelled by one or two of their readers, who are drawn by the
-    nodule's name, once and for all. Beyond the paper.
+    LUNA16's nodules have three readers or more, so none of them is marginal in the paper's sense. To train on marginal
+    labels all the same, a share of the nodules can be labelled by one or two of their readers, drawn by the nodule's
+    name, the same ones every time. Beyond the paper.
 
     Args:
-        cases: to be trained on.
-        few_readers: that share.
+        cases: cases to train on.
+        few_readers: share of the nodules labelled by one or two readers.
     """
-    readings = {key(case, n): case.nodules[n].malignancy for case in cases for n in range(len(case.nodules))}
+    readings = {nodule_key(case, n): case.nodules[n].malignancy for case in cases for n in range(len(case.nodules))}
     soft, marginal = [], []
     for name, scores in readings.items():
         rng = np.random.default_rng(crc32(name.encode()))

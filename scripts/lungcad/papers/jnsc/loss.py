@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of Liu and Chan 2020: segmentation (equation 9), classification (equations 2 and 4), both (equation 10)."""
+"""Losses of Liu and Chan 2020: segmentation (equation 9), classification (equations 2 and 4), both (equation 10).
+
+The classification's labels of malignancy are part of the loss: :class:`PseudoLabels` updates them between epochs.
+"""
 
 from collections.abc import Sequence
 
@@ -10,36 +13,39 @@ from torch.nn import functional as F
 from lungcad.errors import InputError
 
 KINDS = ("hard", "soft", "pseudo")
-"""What a nodule's label is: 0 or 1; equation 3's soft label; the soft label, of marginal nodules re-estimated."""
+"""Kinds of labels: 0 or 1; equation 3's soft label; the soft label, re-estimated for marginal nodules."""
+
+TRAININGS = ("segmentation", "joint", "classification")
+"""Trainings: of the segmentation alone, of both, or of the classification alone on the true regions (table 5)."""
 
 
 def pseudo_gradient(probability: Tensor, label: Tensor, soft: Tensor, alpha: float) -> Tensor:
     """Derivative of the regularised cross entropy by the pseudo-label (equation 6).
 
     Args:
-        probability: (N,) of malignant, as the network sees it.
+        probability: (N,) probabilities of malignant by the network.
         label: (N,) pseudo-labels.
         soft: (N,) soft labels of equation 3.
         alpha: weight of the regularisation.
 
     Returns:
-        (N,)
+        Derivatives (N,).
     """
     return ((1 - probability) / probability).log() + 2 * alpha * (label - soft)
 
 
 class PseudoLabels(nn.Module):
-    """One label per nodule; those of marginal nodules follow the network, once an epoch (equations 4 and 6 to 8).
+    """Malignancy labels of S nodules; those of marginal nodules are updated once an epoch (equations 4 and 6 to 8).
 
-    What the network says of a nodule is the mean over its regions of the epoch. Everything is in the state dict, so
-    that a training goes on exactly.
+    The network's probability for a nodule is the mean over its regions in the epoch. Everything is in the state dict,
+    so that a resumed training goes on exactly.
 
     Args:
-        soft: (S,) labels of equation 3; NaN where nobody rated the nodule, such nodules have no class.
-        marginal: (S,) bool.
-        kind: of :data:`KINDS`. Hard labels of 1/2, neither benign nor malignant, become NaN.
+        soft: (S,) labels of equation 3; NaN for a nodule that no reader rated, which has no class.
+        marginal: (S,) bool, True for a nodule of uncertain label.
+        kind: one of :data:`KINDS`. Hard labels of 1/2, neither benign nor malignant, become NaN.
         alpha: weight of the regularisation; 10 in the paper.
-        rate: r2 of equation 7, not stated in the paper. Steps of more than 1 / alpha overshoot.
+        rate: step size r2 of equation 7, not stated in the paper. Steps of more than 1 / alpha overshoot.
 
     Raises:
         InputError: E-CONFIG, an unknown kind, or a rate that overshoots.
@@ -68,24 +74,24 @@ class PseudoLabels(nn.Module):
         self.register_buffer("count", torch.zeros_like(self.soft))
 
     def penalty(self, sample: Tensor) -> Tensor:
-        """The last term of equation 4 for nodules (R,): alpha (p - T)^2, of marginal ones; 0 of others."""
+        """Last term of equation 4 for nodules (R,): alpha (p - T)^2 for marginal ones, 0 for others."""
         free = self.marginal[sample] & (self.kind == "pseudo")
         return torch.where(free, self.alpha * (self.label[sample] - self.soft[sample]) ** 2, 0.0)
 
     @torch.no_grad()
     def record(self, sample: Tensor, probability: Tensor) -> None:
-        """Remember what the network says of nodules.
+        """Record the network's probabilities for nodules.
 
         Args:
-            sample: (R,) long, which nodules.
-            probability: (R,) of malignant.
+            sample: (R,) long, rows of the nodules.
+            probability: (R,) probabilities of malignant.
         """
         self.total.index_add_(0, sample, probability.float())
         self.count.index_add_(0, sample, torch.ones_like(probability, dtype=torch.float32))
 
     @torch.no_grad()
     def next_epoch(self) -> None:
-        """A step of plain gradient descent of every marginal label seen, kept within 0 and 1 (equations 7 and 8)."""
+        """Update the marginal labels seen by a step of plain gradient descent, kept within 0 and 1 (equations 7, 8)."""
         if distributed.is_initialized():
             distributed.all_reduce(self.total)
             distributed.all_reduce(self.count)
@@ -97,21 +103,18 @@ class PseudoLabels(nn.Module):
         self.total.zero_()
         self.count.zero_()
 
-TRAININGS = ("segmentation", "joint", "classification")
-"""What is trained: the segmentation alone, both, or the classification alone on the true regions (table 5)."""
-
 
 def segmentation_loss(logit: Tensor, target: Tensor, nodule_weight: float = 0.99) -> Tensor:
     """Voxel-wise cross entropy (equation 9), balanced by weights.
 
     Section IV.F gives 0.01 to nodule and 0.99 to other voxels, and as its reason that other voxels are a hundred times
-    as many and would dominate. That reason asks for the contrary, which is what is done here. The paper sums over
+    as many and would dominate. That reason asks for the opposite weights, which are used here. The paper sums over
     voxels; here it is the weighted mean, as PyTorch's weighted cross entropy.
 
     Args:
         logit: (B, 1, X, Y, Z) log odds of nodule.
-        target: the same shape; positive = nodule, 0 = none, negative = takes no part.
-        nodule_weight: of nodule voxels; the others weigh 1 less this.
+        target: (B, 1, X, Y, Z) labels: positive = nodule, 0 = none, negative = ignored.
+        nodule_weight: weight of nodule voxels; the others weigh 1 minus this.
 
     Returns:
         Scalar.
@@ -126,24 +129,24 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor) ->
     """Cross entropy (R,) of each region: equation 2 for three classes.
 
     Args:
-        logits: (R, 3) of benign, malignant, non-nodule.
-        target: (R, 3), probabilities of the classes: (1 - T, T, 0) of a nodule, (0, 0, 1) of a false positive.
-        class_weights: (3,)
+        logits: (R, 3) logits of benign, malignant, non-nodule.
+        target: (R, 3) probabilities of the classes: (1 - T, T, 0) for a nodule, (0, 0, 1) for a false positive.
+        class_weights: (3,) weights of the classes.
     """
     return -(class_weights * target * F.log_softmax(logits, dim=1)).sum(dim=1)
 
 
-class JointLoss(nn.Module):
-    """Loss of a training stage; remembers what the network says of every nodule, for the pseudo-labels.
+class JNSCLoss(nn.Module):
+    """Loss of a training (equation 10); records the network's probabilities for every nodule, for the pseudo-labels.
 
     Args:
-        labels: of the nodules; part of the state.
-        training: of :data:`TRAININGS`.
-        nodule_weight: see :func:`segmentation_loss`.
-        class_weights: of benign, malignant, non-nodule; 0.55, 0.35 and 0.1 in section IV.F.
+        labels: malignancy labels of the nodules; part of the state.
+        training: one of :data:`TRAININGS`.
+        nodule_weight: weight of nodule voxels, see :func:`segmentation_loss`.
+        class_weights: weights of benign, malignant, non-nodule; 0.55, 0.35 and 0.1 in section IV.F.
 
     Shape:
-        - output: as :class:`~lungcad.papers.jnsc.training.JointTraining` gives it
+        - output: outputs of :class:`~lungcad.papers.jnsc.training.JNSCTraining`
         - target: (B, 1, X, Y, Z), see :func:`segmentation_loss`
         - out: scalar
 
@@ -162,11 +165,11 @@ class JointLoss(nn.Module):
         self.register_buffer("class_weights", torch.tensor(list(class_weights), dtype=torch.float32), persistent=False)
 
     def next_epoch(self) -> None:
-        """Update the pseudo-labels by what the epoch before has shown."""
+        """Update the pseudo-labels by the probabilities of the last epoch."""
         self.labels.next_epoch()
 
     def forward(self, output: dict[str, Tensor], target: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Sum of the losses of the branches that are trained."""
         parts = []
         if self.stage != "classification":
             parts.append(segmentation_loss(output["segmentation"], target, self.nodule_weight))
@@ -178,16 +181,16 @@ class JointLoss(nn.Module):
         """Mean of L_ce and of its variant with pseudo-labels over the regions of a batch.
 
         Args:
-            logits: (R, 3) of benign, malignant, non-nodule.
-            sample: (R,) long, number of the nodule, or negative for a false positive.
+            logits: (R, 3) logits of benign, malignant, non-nodule.
+            sample: (R,) long, row of the nodule, or negative for a false positive.
 
         Returns:
             Scalar, 0 without any region.
         """
         nodule, number = sample >= 0, sample.clamp(min=0)
         malignant = self.labels.label.to(logits.device)[number]
-        known = ~nodule | malignant.isfinite()
-        logits, nodule, number, malignant = logits[known], nodule[known], number[known], malignant[known]
+        labelled = ~nodule | malignant.isfinite()
+        logits, nodule, number, malignant = logits[labelled], nodule[labelled], number[labelled], malignant[labelled]
         if torch.is_grad_enabled():
             probability = (logits[:, 1] - logits[:, 0]).detach().sigmoid()
             self.labels.record(number[nodule], probability[nodule])

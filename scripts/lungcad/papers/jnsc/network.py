@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint nodule segmentation and classification network of Liu and Chan 2020 (IEEE Access), sections IV.A and IV.C.
+"""JNSC, the joint nodule segmentation and classification network of Liu and Chan 2020 (IEEE Access), IV.A and IV.C.
 
-A V-Net segments; a linear layer tells benign, malignant and non-nodule regions apart by features of the V-Net's
-encoder. Table 3 with the widths is not legible in the text at hand: those here are V-Net's own (its reference 37).
+A V-Net segments (:class:`JNSCNet`); a linear layer separates benign, malignant and non-nodule regions by features of
+the V-Net's encoder (:class:`RegionClassifier`). Table 3 with the widths is not legible in the text at hand: the widths
+here are V-Net's own (its reference 37).
 """
 
 from collections.abc import Sequence
@@ -16,131 +17,26 @@ from torch.nn import functional as F
 from lungcad.errors import InputError
 
 CLASSES = ("benign", "malignant", "non-nodule")
-"""What a region can be, in the order of the logits."""
+"""Classes of a region, in the order of the logits."""
 
 POOLED = (2, 2, 1, 1, 1)
-"""Cells along a side that adaptive max-pooling leaves of a region, by scale (section IV.C)."""
-
-
-def size_feature(voxels: Tensor) -> Tensor:
-    """A tenth of the cube root of the number of 1 mm voxels (equation 1)."""
-    return voxels.float().pow(1 / 3) / 10
-
-
-class RegionClassifier(nn.Module):
-    """Logits of regions from crops of the encoder's maps and the regions' sizes.
-
-    On a map of stride s a box covers the cells that it touches. Where section IV.F normalises every convolution, the
-    1x1x1 convolutions here are not: of the smallest regions one cell is left at the coarsest scale, and instance
-    normalisation makes every single cell 0.
-
-    Args:
-        channels: of the maps.
-        levels: scales in use, from the finest on.
-        features: channels behind each scale's 1x1x1 convolution.
-
-    Shape:
-        - maps: (B, channels, X / s, Y / s, Z / s) for s = 1, 2, 4, 8, 16
-        - image: (R,) long
-        - boxes: (R, 6) long, first voxel and the one behind the last, within the image
-        - voxels: (R,)
-        - out: (R, 3) float32
-
-    Raises:
-        InputError: E-CONFIG, ``levels`` beyond 1 to 5.
-    """
-
-    def __init__(self, channels: Sequence[int], levels: int = 5, features: int = 32):
-        super().__init__()
-        if not 1 <= levels <= len(POOLED):
-            raise InputError("E-CONFIG", f"{levels} feature levels (expected 1 to {len(POOLED)}).")
-        self.reduce = nn.ModuleList(
-            nn.Sequential(nn.Conv3d(width, features, 1), nn.ReLU(inplace=True)) for width in channels[:levels]
-        )
-        self.pooled = list(POOLED[:levels])
-        self.linear = nn.Linear(features * sum(side**3 for side in self.pooled) + 1, len(CLASSES))
-
-    def forward(self, maps: list[Tensor], image: Tensor, boxes: Tensor, voxels: Tensor) -> Tensor:
-        """Logits (R, 3)."""
-        if boxes.shape[0] == 0:
-            return self.linear(self.linear.weight.new_zeros(0, self.linear.in_features)).float()
-        columns: list[Tensor] = []
-        for level, reduce in enumerate(self.reduce):
-            rows: list[Tensor] = []
-            for number in range(boxes.shape[0]):
-                crop = reduce(self.crop(maps[level], int(image[number]), boxes[number], 1 << level))
-                rows.append(F.adaptive_max_pool3d(crop.float(), self.pooled[level]).flatten(1))
-            columns.append(torch.cat(rows))
-        columns.append(size_feature(voxels)[:, None])
-        return self.linear(torch.cat(columns, dim=1)).float()
-
-    def crop(self, features: Tensor, image: int, box: Tensor, stride: int) -> Tensor:
-        """The cells (1, C, a, b, c) of a map that a box touches."""
-        low = box[:3] // stride
-        high = (box[3:] + stride - 1) // stride
-        x, y, z = int(low[0]), int(low[1]), int(low[2])
-        return features[image : image + 1, :, x : int(high[0]), y : int(high[1]), z : int(high[2])]
+"""Cells along a side of a region after adaptive max-pooling, by scale (section IV.C)."""
 
 UNIT = 16
-"""Sides of an input are multiples of it: four down-samplings."""
+"""Number that the sides of an input are multiples of, in voxels: 2 to the four down-samplings."""
 
 
-class InstanceNorm(nn.InstanceNorm3d):
-    """Instance normalisation as batch normalisation of one sample after the other.
-
-    The same numbers; torch's own brings tensors whose channels come last into the other order and back, which takes a
-    third of a training step on CPU.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, X, Y, Z), normalised by sample and channel."""
-        one = [F.batch_norm(sample, None, None, self.weight, self.bias, True, 0.0, self.eps) for sample in x.split(1)]
-        return torch.cat(one)
-
-
-def normalised(convolution: nn.Module, channels: int) -> nn.Sequential:
-    """A convolution, instance normalisation, ReLU (section IV.F)."""
-    return nn.Sequential(convolution, InstanceNorm(channels, affine=True), nn.ReLU(inplace=True))
-
-
-class Block(nn.Module):
-    """Convolutions around which a shortcut leads, with spatial dropout: what blocks E and D of figure 3 share.
-
-    Args:
-        inside, outside: channels; where they differ the shortcut is a 1x1x1 convolution.
-        count: of convolutions.
-        dropout: rate at which whole channels are left out.
-
-    Shape:
-        - x: (B, inside, X, Y, Z)
-        - out: (B, outside, X, Y, Z)
-    """
-
-    def __init__(self, inside: int, outside: int, count: int, dropout: float):
-        super().__init__()
-        widths = [inside] + [outside] * count
-        self.layers = nn.Sequential(
-            *(normalised(nn.Conv3d(a, b, 3, padding=1, bias=False), b) for a, b in pairwise(widths)),
-            nn.Dropout3d(dropout),
-        )
-        self.shortcut = nn.Identity() if inside == outside else nn.Conv3d(inside, outside, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of the same place."""
-        return self.layers(x) + self.shortcut(x)
-
-
-class JointNet(nn.Module):
-    """V-Net whose encoder also feeds the classification of regions.
+class JNSCNet(nn.Module):
+    """V-Net with an encoder that also feeds the classification of regions (figure 3).
 
     Instance normalisation makes an output depend on the whole input, so inference goes window by window, as training.
 
     Args:
-        channels: at the five scales.
-        depth: convolutions per block at the five scales.
-        dropout: of whole channels; 0.1 in the paper.
-        classify: with the classification path.
-        levels: scales whose features are classified, from the finest on: 5 is V1 to V5 (table 7).
+        channels: widths at the five scales.
+        depth: numbers of convolutions per block at the five scales.
+        dropout: rate at which whole channels are left out; 0.1 in the paper.
+        classify: True for the classification path.
+        levels: number of scales with features to classify by, from the finest on: 5 is V1 to V5 (table 7).
         features: channels behind the 1x1x1 convolution of each scale; not stated in the paper.
         prior: probability of nodule that the segmentation starts from; not stated in the paper.
 
@@ -179,12 +75,12 @@ class JointNet(nn.Module):
         nn.init.constant_(self.out.bias, log(prior / (1 - prior)))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log odds (B, 1, X, Y, Z)."""
+        """Log odds (B, 1, X, Y, Z) of nodule."""
         return self.segment(self.features(x))
 
     @torch.jit.export
     def features(self, x: Tensor) -> list[Tensor]:
-        """The encoder's maps (B, channels, X / s, Y / s, Z / s) for s = 1, 2, 4, 8, 16."""
+        """Maps (B, channels, X / s, Y / s, Z / s) of the encoder for s = 1, 2, 4, 8, 16."""
         maps: list[Tensor] = []
         for encode in self.encode:
             x = encode(x)
@@ -193,7 +89,7 @@ class JointNet(nn.Module):
 
     @torch.jit.export
     def segment(self, features: list[Tensor]) -> Tensor:
-        """Log odds (B, 1, X, Y, Z) of the encoder's maps."""
+        """Log odds (B, 1, X, Y, Z) of nodule from the encoder's maps."""
         x = features[-1]
         level = len(features) - 2
         for up, decode in zip(self.up, self.decode, strict=False):
@@ -203,17 +99,122 @@ class JointNet(nn.Module):
 
     @torch.jit.export
     def classify(self, features: list[Tensor], image: Tensor, boxes: Tensor, voxels: Tensor) -> Tensor:
-        """What regions are; see :class:`~lungcad.papers.jnsc.network.RegionClassifier`.
+        """Class logits of regions; see :class:`~lungcad.papers.jnsc.network.RegionClassifier`.
 
         Args:
-            features: of the encoder.
-            image: (R,) long, in which image of the batch a region is.
-            boxes: (R, 6) long, first voxel and the one behind the last.
-            voxels: (R,) voxels in each region.
+            features: maps of the encoder.
+            image: (R,) long, index of the region's image in the batch.
+            boxes: (R, 6) long, first voxel and the voxel behind the last one.
+            voxels: (R,) number of voxels of each region.
 
         Returns:
-            (R, 3) float32, logits of benign, malignant, non-nodule; NaN without the classification path.
+            Logits (R, 3) float32 of benign, malignant, non-nodule; NaN without the classification path.
         """
         if self.classifier is None:
             return torch.full((boxes.shape[0], 3), float("nan"), device=boxes.device)
         return self.classifier(features, image, boxes, voxels)
+
+
+class Block(nn.Module):
+    """Convolutions with a shortcut around them and spatial dropout, the common part of figure 3's blocks E and D.
+
+    Args:
+        inside, outside: numbers of input and output channels; if they differ the shortcut is a 1x1x1 convolution.
+        count: number of convolutions.
+        dropout: rate at which whole channels are left out.
+
+    Shape:
+        - x: (B, inside, X, Y, Z)
+        - out: (B, outside, X, Y, Z)
+    """
+
+    def __init__(self, inside: int, outside: int, count: int, dropout: float):
+        super().__init__()
+        widths = [inside] + [outside] * count
+        self.layers = nn.Sequential(
+            *(normalised(nn.Conv3d(a, b, 3, padding=1, bias=False), b) for a, b in pairwise(widths)),
+            nn.Dropout3d(dropout),
+        )
+        self.shortcut = nn.Identity() if inside == outside else nn.Conv3d(inside, outside, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, outside, X, Y, Z)."""
+        return self.layers(x) + self.shortcut(x)
+
+
+class InstanceNorm(nn.InstanceNorm3d):
+    """Instance normalisation as batch normalisation of one sample after the other.
+
+    The numbers equal those of torch's own, which brings tensors in channels-last order into the other order and back:
+    a third of a training step on CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Input (B, C, X, Y, Z), normalised by sample and channel."""
+        done = [F.batch_norm(sample, None, None, self.weight, self.bias, True, 0.0, self.eps) for sample in x.split(1)]
+        return torch.cat(done)
+
+
+def normalised(convolution: nn.Module, channels: int) -> nn.Sequential:
+    """Convolution, instance normalisation, ReLU (section IV.F)."""
+    return nn.Sequential(convolution, InstanceNorm(channels, affine=True), nn.ReLU(inplace=True))
+
+
+class RegionClassifier(nn.Module):
+    """Classifier of regions by crops of the encoder's maps and the regions' sizes (section IV.C).
+
+    On a map of stride s a box covers the cells that it touches. Section IV.F normalises every convolution, but the
+    1x1x1 convolutions here are not normalised: the smallest regions have one cell at the coarsest scale, and instance
+    normalisation makes every single cell 0.
+
+    Args:
+        channels: widths of the maps.
+        levels: number of scales in use, from the finest on.
+        features: channels behind each scale's 1x1x1 convolution.
+
+    Shape:
+        - maps: (B, channels, X / s, Y / s, Z / s) for s = 1, 2, 4, 8, 16
+        - image: (R,) long, index of the region's image in the batch
+        - boxes: (R, 6) long, first voxel and the voxel behind the last one, within the image
+        - voxels: (R,) number of voxels of each region
+        - out: (R, 3) float32, logits of :data:`CLASSES`
+
+    Raises:
+        InputError: E-CONFIG, ``levels`` beyond 1 to 5.
+    """
+
+    def __init__(self, channels: Sequence[int], levels: int = 5, features: int = 32):
+        super().__init__()
+        if not 1 <= levels <= len(POOLED):
+            raise InputError("E-CONFIG", f"{levels} feature levels (expected 1 to {len(POOLED)}).")
+        self.reduce = nn.ModuleList(
+            nn.Sequential(nn.Conv3d(width, features, 1), nn.ReLU(inplace=True)) for width in channels[:levels]
+        )
+        self.pooled = list(POOLED[:levels])
+        self.linear = nn.Linear(features * sum(side**3 for side in self.pooled) + 1, len(CLASSES))
+
+    def forward(self, maps: list[Tensor], image: Tensor, boxes: Tensor, voxels: Tensor) -> Tensor:
+        """Logits (R, 3)."""
+        if boxes.shape[0] == 0:
+            return self.linear(self.linear.weight.new_zeros(0, self.linear.in_features)).float()
+        columns: list[Tensor] = []
+        for level, reduce in enumerate(self.reduce):
+            rows: list[Tensor] = []
+            for number in range(boxes.shape[0]):
+                crop = reduce(self.crop(maps[level], int(image[number]), boxes[number], 1 << level))
+                rows.append(F.adaptive_max_pool3d(crop.float(), self.pooled[level]).flatten(1))
+            columns.append(torch.cat(rows))
+        columns.append(size_feature(voxels)[:, None])
+        return self.linear(torch.cat(columns, dim=1)).float()
+
+    def crop(self, features: Tensor, image: int, box: Tensor, stride: int) -> Tensor:
+        """Cells (1, C, a, b, c) of a map that a box touches."""
+        low = box[:3] // stride
+        high = (box[3:] + stride - 1) // stride
+        x, y, z = int(low[0]), int(low[1]), int(low[2])
+        return features[image : image + 1, :, x : int(high[0]), y : int(high[1]), z : int(high[2])]
+
+
+def size_feature(voxels: Tensor) -> Tensor:
+    """Size feature (R,) of regions: a tenth of the cube root of the number (R,) of 1 mm voxels (equation 1)."""
+    return voxels.float().pow(1 / 3) / 10

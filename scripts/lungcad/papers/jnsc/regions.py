@@ -12,17 +12,17 @@ from torch import Tensor
 from lungcad.geometry import sphere_diameter
 
 CONNECTIVITY = np.ones((3, 3, 3))
-"""Voxels that touch at a side, an edge or a corner belong together; the paper says "voxel connectivity"."""
+"""Neighbourhood of a voxel: all that touch it at a side, an edge or a corner; the paper says "voxel connectivity"."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """One connected region.
+    """Connected region of a volume.
 
     Attributes:
-        first: (3,) int, first voxel of its bounding box.
+        first: (3,) int, first voxel of the region's bounding box.
         mask: (a, b, c) bool, the region within that box.
-        score: mean probability of its voxels; the paper does not say how a region is scored.
+        score: mean probability of the region's voxels; the paper does not say how a region is scored.
     """
 
     first: np.ndarray
@@ -31,12 +31,12 @@ class Region:
 
     @property
     def voxels(self) -> int:
-        """How many there are; P of equation 1."""
+        """Number of voxels, P of equation 1."""
         return int(self.mask.sum())
 
     @property
     def diameter(self) -> float:
-        """Of the sphere as large as it is, in voxels."""
+        """Diameter of a sphere with the same volume, in voxels."""
         return float(sphere_diameter(self.voxels))
 
     @property
@@ -46,57 +46,61 @@ class Region:
 
     @property
     def box(self) -> np.ndarray:
-        """(6,) int, first voxel and the one behind the last."""
+        """Bounding box (6,) int: first voxel, and the voxel behind the last one."""
         return np.concatenate([self.first, self.first + self.mask.shape])
 
     @property
-    def here(self) -> tuple[slice, ...]:
-        """Its box as an index into the volume that it was found in."""
+    def slices(self) -> tuple[slice, ...]:
+        """Bounding box as an index into the volume that the region was found in."""
         return tuple(slice(a, a + n) for a, n in zip(self.first.tolist(), self.mask.shape, strict=True))
 
     def moved(self, shift: Sequence[int] | np.ndarray) -> "Region":
-        """The same region in a volume that begins so many voxels earlier."""
+        """Region with its place shifted by (3,) voxels, as seen in a volume that begins earlier by the shift."""
         return replace(self, first=self.first + np.asarray(shift))
 
 
 def find_regions(
-    probability: np.ndarray, threshold: float = 0.4, core: float = 1.0, least_core: float = 3.0, most: int | None = None
-) -> list[Region]:
-    """All regions above a threshold, those that hold cores as their cores.
+    probability: np.ndarray, threshold: float = 0.4, core_threshold: float = 1.0, least_core_diameter: float = 3.0,
+    max_regions: int | None = None,
+) -> list[Region]:  # fmt: skip
+    """Regions above a threshold; a region with cores is replaced by its cores.
 
-    A loss in which nodule voxels weigh 99 times as much leaves a nodule's surroundings above 0.4 too, and what lies
-    near it in the same region; the cores are apart.
+    Cores go beyond the paper: a loss in which nodule voxels weigh 99 times as much leaves a nodule's surroundings above
+    0.4 too, and joins the nodule with its neighbours to one region; the cores stay apart.
 
     Args:
-        probability: (X, Y, Z) of nodule.
-        threshold: 0.4 in the paper.
-        core: a region's connected parts above it are its cores; 1 for whole regions, as in the paper.
-        least_core: diameter in voxels of a sphere as large as the smallest core; smaller parts are none.
-        most: the largest so many by summed probability; None for all.
+        probability: (X, Y, Z) probability of nodule.
+        threshold: probability that a region's voxels exceed; 0.4 in the paper.
+        core_threshold: probability that a core's voxels exceed; a core is a connected part of a region. 1 for whole
+            regions, as in the paper.
+        least_core_diameter: diameter in voxels of a sphere with the volume of the smallest core; smaller parts are no
+            cores.
+        max_regions: number of regions kept, the largest by summed probability; None for all.
 
     Returns:
-        Largest first.
+        Regions, the largest by summed probability first.
     """
     regions: list[Region] = []
     for region in _connected(probability, threshold):
-        parts = _connected(np.where(region.mask, probability[region.here], 0), core)
-        cores = [part.moved(region.first) for part in parts if part.diameter >= least_core]
+        parts = _connected(np.where(region.mask, probability[region.slices], 0), core_threshold)
+        cores = [part.moved(region.first) for part in parts if part.diameter >= least_core_diameter]
         regions += cores or [region]
     regions.sort(key=lambda region: -region.score * region.voxels)
-    return regions[:most]
+    return regions[:max_regions]
 
 
 def _connected(probability: np.ndarray, threshold: float) -> list[Region]:
+    """Connected regions above a threshold."""
     labels, _ = ndimage.label(probability > threshold, CONNECTIVITY)
     regions = []
-    for number, here in enumerate(ndimage.find_objects(labels), start=1):
-        mask = labels[here] == number
-        regions.append(Region(np.array([side.start for side in here]), mask, float(probability[here][mask].mean())))
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        mask = labels[box] == number
+        regions.append(Region(np.array([side.start for side in box]), mask, float(probability[box][mask].mean())))
     return regions
 
 
-def stacked(regions: Sequence[Region], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Boxes (R, 6) long and numbers of voxels (R,) long of regions, as the network's ``classify`` wants them."""
+def stack_regions(regions: Sequence[Region], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Boxes (R, 6) long and numbers of voxels (R,) long of regions, as input of the network's ``classify``."""
     boxes = np.array([region.box for region in regions], dtype=np.int64).reshape(-1, 6)
     voxels = np.array([region.voxels for region in regions], dtype=np.int64)
     return torch.from_numpy(boxes).to(device), torch.from_numpy(voxels).to(device)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score masks, sizes and malignancy of what a bundle found in cases, nodule by nodule, besides its detection.
+"""Scores of masks, sizes and malignancy in cases, nodule by nodule, besides the scores of detection.
 
-A scored folder gets ``segmentation.csv``, one row per nodule that has a mask, ``joint.json``, figures of it, and
-``malignancy.csv``, what ``lungcad score_malignancy`` reads.
+:class:`JNSCScorer` writes ``segmentation.csv``, one row per nodule that has a mask, ``joint.json``, its figures
+(:func:`jnsc_figures`), and ``malignancy.csv``, input of ``lungcad score_malignancy``, to a scored folder.
+:func:`jnsc_results` makes a table of several folders' figures.
 """
 
 import csv
@@ -25,29 +26,45 @@ from lungcad.training.cases import Case
 from lungcad.training.scoring import CaseScorer
 
 SEGMENTATION = "segmentation.csv"
+"""File with one row per nodule that has a mask."""
+
 COLUMNS = (
     "case", "nodule", "found", "dice", "volume_mm3", "true_volume_mm3", "diameter_mm", "true_diameter_mm",
     "n_readers", "median_malignancy", "malignancy_probability",
 )  # fmt: skip
+"""Columns of :data:`SEGMENTATION`."""
+
 MALIGNANCY = "malignancy.csv"
+"""File with the malignancy of the nodules found."""
+
 MALIGNANCY_COLUMNS = ("nodule_id", "patient_id", "probability", "label")
+"""Columns of :data:`MALIGNANCY`."""
+
+RESULTS_HEADER = """
+Against the readers' masks, over the nodules found; in brackets 95 % intervals of 1000 bootstraps over patients.
+Malignancy once over the nodules found and once, as the paper scores it, over all, the undetected ones taken for benign;
+median 3 is left out, malignant is called from 0.5 up. BA: balanced accuracy.
+
+| scored | nodules | found | Dice | volume error | diameter error | BA | AUC | BA, all | AUC, all |
+|---|---|---|---|---|---|---|---|---|---|
+"""
 
 
-class JointScorer(CaseScorer):
-    """As :class:`~lungcad.training.scoring.CaseScorer`, and nodule by nodule."""
+class JNSCScorer(CaseScorer):
+    """Scorer of detection, as :class:`~lungcad.training.scoring.CaseScorer`, and of masks, sizes and malignancy."""
 
     def start(self) -> None:
-        """Forget what was collected."""
+        """Forget all findings and nodules."""
         super().start()
         self.rows: list[dict[str, Any]] = []
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Take in one case."""
+        """Add the findings and nodules of one case."""
         super().add(batch, output)
         self.rows += nodule_rows(batch["case"], batch["findings"])
 
     def write(self) -> None:
-        """Write what was collected."""
+        """Write the tables and figures of detection, masks, sizes and malignancy."""
         super().write()
         with added_files(self.folder) as folder:
             with (folder / SEGMENTATION).open("w", newline="") as stream:
@@ -56,13 +73,13 @@ class JointScorer(CaseScorer):
                 writer.writerows(self.rows)
             with (folder / MALIGNANCY).open("w", newline="") as stream:
                 csv.writer(stream).writerows([MALIGNANCY_COLUMNS, *_predictions(self.rows)])
-            (folder / "joint.json").write_text(json.dumps({"data": self.data} | joint_figures(self.rows), indent=2))
+            (folder / "joint.json").write_text(json.dumps({"data": self.data} | jnsc_figures(self.rows), indent=2))
 
 
 def nodule_rows(case: Case, findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """One row of :data:`COLUMNS` for each nodule of a case that has a mask.
+    """Rows of :data:`COLUMNS`, one for each nodule of a case that has a mask; None for an unknown value.
 
-    A nodule is found by the best finding centred within its radius, as LUNA16 has it. None is unknown.
+    A nodule is found by the best finding centred within its radius, LUNA16's rule.
     """
     rows = []
     places = to_index(case.to_mm, centers_of(findings))
@@ -90,11 +107,11 @@ def nodule_rows(case: Case, findings: Sequence[Finding]) -> list[dict[str, Any]]
 
 
 def dice(true: np.ndarray, mask: FindingMask, to_mm: np.ndarray) -> float:
-    """Twice the shared voxels by the sum of both.
+    """Dice coefficient of two masks: twice the shared voxels divided by the sum of both.
 
     Args:
-        true: (X, Y, Z) bool.
-        mask: on the same grid or one that is shifted by whole voxels.
+        true: (X, Y, Z) bool, mask of the readers.
+        mask: mask of a finding, on the same grid or one that is shifted by whole voxels.
         to_mm: (4, 4), index of ``true`` to mm.
     """
     first = np.rint(to_index(to_mm, mask.affine[:3, 3])).astype(int)
@@ -104,7 +121,7 @@ def dice(true: np.ndarray, mask: FindingMask, to_mm: np.ndarray) -> float:
 
 
 def read_rows(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The rows of several scored folders; what is empty is None."""
+    """Read the rows of several scored folders; an empty cell becomes None."""
     rows = []
     for folder in folders:
         for line in read_table(Path(folder) / SEGMENTATION, COLUMNS).rows:
@@ -113,10 +130,10 @@ def read_rows(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
     return rows
 
 
-def joint_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of rows, with 95 % intervals from a bootstrap over patients.
+def jnsc_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of rows of :data:`COLUMNS`, with 95 % intervals from a bootstrap over patients.
 
-    Dice over the nodules found and over all, where a missed one has 0; absolute errors of volume and diameter against
+    Dice over the nodules found and over all, a missed one counting 0; absolute errors of volume and diameter against
     the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it, over all,
     the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
     """
@@ -124,8 +141,8 @@ def joint_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     values = {
         "dice": [row["dice"] if row["found"] else None for row in rows],
         "dice_with_missed": [row["dice"] for row in rows],
-        "volume_error_percent": [_off(row, "volume_mm3", relative=True) for row in rows],
-        "diameter_error_mm": [_off(row, "diameter_mm") for row in rows],
+        "volume_error_percent": [_error(row, "volume_mm3", relative=True) for row in rows],
+        "diameter_error_mm": [_error(row, "diameter_mm") for row in rows],
     }
     figures: dict[str, Any] = {"nodules": len(rows), "found": sum(int(row["found"]) for row in rows)}
     for name, column in values.items():
@@ -137,22 +154,23 @@ def joint_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
-def _off(row: dict[str, Any], name: str, relative: bool = False) -> float | None:
+def _error(row: dict[str, Any], name: str, relative: bool = False) -> float | None:
+    """Absolute error of a value against the readers' masks, in its unit or in percent; None for an unknown value."""
     if row[name] is None:
         return None
     error = abs(row[name] - row[f"true_{name}"])
     return float(100 * error / row[f"true_{name}"] if relative else error)
 
 
-def _summary(name: str, value: np.ndarray, patient: np.ndarray, rounds: int = 1000) -> dict[str, Any]:
-    """Mean and median of what is known, and an interval of the mean."""
-    known = np.isfinite(value)
-    if not known.any():
+def _summary(name: str, value: np.ndarray, patient: np.ndarray, bootstraps: int = 1000) -> dict[str, Any]:
+    """Mean and median of the finite values, and a 95 % interval of the mean."""
+    finite = np.isfinite(value)
+    if not finite.any():
         return {f"mean_{name}": None, f"median_{name}": None, f"mean_{name}_ci": None}
-    value, patients, rng = value[known], np.unique(patient[known], return_inverse=True)[1], np.random.default_rng(0)
+    value, patients, rng = value[finite], np.unique(patient[finite], return_inverse=True)[1], np.random.default_rng(0)
     count = int(patients.max()) + 1
     total, size = np.bincount(patients, value), np.bincount(patients)
-    draws = rng.integers(count, size=(rounds, count))
+    draws = rng.integers(count, size=(bootstraps, count))
     means = total[draws].sum(axis=1) / size[draws].sum(axis=1)
     return {
         f"mean_{name}": float(value.mean()), f"median_{name}": float(np.median(value)),
@@ -160,21 +178,21 @@ def _summary(name: str, value: np.ndarray, patient: np.ndarray, rounds: int = 10
     }  # fmt: skip
 
 
-def _malignancy(rows: Sequence[dict[str, Any]], patient: np.ndarray, chosen: np.ndarray) -> dict[str, Any] | None:
-    """Balanced accuracy, AUC and their like; None unless both classes are there."""
-    labels = {n: _label(rows[n]) for n in np.flatnonzero(chosen).tolist()}
-    sure = [n for n, label in labels.items() if label is not None]
-    label = np.array([labels[n] for n in sure])
+def _malignancy(rows: Sequence[dict[str, Any]], patient: np.ndarray, included: np.ndarray) -> dict[str, Any] | None:
+    """Balanced accuracy, AUC and other figures of the included rows (N,) bool; None unless both classes occur."""
+    labels = {n: _label(rows[n]) for n in np.flatnonzero(included).tolist()}
+    labelled = [n for n, label in labels.items() if label is not None]
+    label = np.array([labels[n] for n in labelled])
     if len(np.unique(label)) != 2:
         return None
-    probability = np.array([rows[n]["malignancy_probability"] or 0.0 for n in sure])
-    numbers = np.unique(patient[sure], return_inverse=True)[1]
+    probability = np.array([rows[n]["malignancy_probability"] or 0.0 for n in labelled])
+    numbers = np.unique(patient[labelled], return_inverse=True)[1]
     figures = score_malignancy(Predictions(label, probability, numbers, {}))
     return {key: figures[key] for key in figures if key not in ("calibration", "attribute_errors", "ece_bins")}
 
 
 def _predictions(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    """Of the nodules found that are benign or malignant, as ``lungcad score_malignancy`` reads them."""
+    """Rows of :data:`MALIGNANCY_COLUMNS` for the nodules found that are benign or malignant."""
     return [
         [f"{row['case']}/{row['nodule']}", _patient(row), row["malignancy_probability"], _label(row)]
         for row in rows if row["malignancy_probability"] is not None and _label(row) is not None
@@ -182,30 +200,27 @@ def _predictions(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _label(row: dict[str, Any]) -> int | None:
+    """Label of a nodule: 0 benign, 1 malignant, None for neither or unrated."""
     score = row["median_malignancy"]
     return None if score is None else benign_or_malignant(score)
 
 
 def _patient(row: dict[str, Any]) -> str:
-    """Nodules carry the name of their patient, unless a case is of one patient."""
+    """Patient of a nodule: the beginning of its name, or of the case's if it has none."""
     return str(row["nodule"] or row["case"]).split("_")[0]
 
-JOINT = """
-Against the readers' masks, over the nodules found; in brackets 95 % intervals of 1000 bootstraps over patients.
-Malignancy once over the nodules found and once, as the paper scores it, over all, the undetected ones taken for benign;
-median 3 is left out, malignant is called from 0.5 up. BA: balanced accuracy.
 
-| scored | nodules | found | Dice | volume error | diameter error | BA | AUC | BA, all | AUC, all |
-|---|---|---|---|---|---|---|---|---|---|
-"""
+def jnsc_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
+    """Markdown table with one row for each name; the nodules of a name's folders count together.
 
-
-def joint_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
-    """Markdown table with one row for each name; the nodules of its folders count together."""
-    return JOINT + "".join(_row(name, joint_figures(read_rows(folders))) for name, folders in scored.items())
+    Args:
+        scored: scored folders by name.
+    """
+    return RESULTS_HEADER + "".join(_row(name, jnsc_figures(read_rows(folders))) for name, folders in scored.items())
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
+    """Row of the table for one name."""
     found, everything = figures["malignancy_of_found"], figures["malignancy_undetected_benign"]
     return markdown_row(
         name.replace("_", " "), figures["nodules"], figures["found"],
@@ -217,7 +232,7 @@ def _row(name: str, figures: Mapping[str, Any]) -> str:
 
 
 def _figure(figures: Mapping[str, Any] | None, key: str, form: str, unit: str = "") -> str:
-    """A figure and its interval; a dash where it is unknown."""
+    """Figure with its interval, or a dash if it is unknown."""
     if figures is None or figures[key] is None:
         return "-"
     return with_interval(figures[key], figures[f"{key}_ci"], form, unit)

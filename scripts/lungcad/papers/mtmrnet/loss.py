@@ -10,16 +10,16 @@ class MTMRLoss(nn.Module):
     """Classification, attribute regression and margin ranking (section II, equations 1 to 5).
 
     L = L_cls + lambda L_reg + beta L_rank: cross entropy of malignancy; squared distance of the attribute scores,
-    summed over the attributes; and for pairs (i, j) the hinge max(0, gamma - sign (p_i - p_j)) / 2, with sign 1 where
-    nodule i is at least as malignant as j and -1 else. The batch's first half is paired with its second half: the two
+    summed over the attributes; and for pairs (i, j) the hinge max(0, gamma - sign (p_i - p_j)) / 2, with sign 1 if
+    nodule i is at least as malignant as j, else -1. The batch's first half is paired with its second half: the two
     branches of the Siamese network, which share their weights. Equation 5's last term, eta times the squared weights,
     is the optimiser's: a weight decay of 2 eta adds the same gradient.
 
-    Equal truths count as "at least" (equation 4): whichever comes first is pushed up by a margin, which over many
-    random pairs draws their predictions together.
+    Equal truths count as "at least" (equation 4): the first nodule of the pair is pushed up by a margin, which over
+    many random pairs draws their predictions together.
 
     Equation 3 as printed takes the sign from the predictions and the difference from the truth, so it has no
-    gradient; section II.B describes what stands here.
+    gradient; section II.B describes the loss as it is here.
 
     Args:
         regression: lambda; 1 in the paper.
@@ -28,7 +28,7 @@ class MTMRLoss(nn.Module):
 
     Shape:
         - output: (B, 9); logits of malignancy and of eight attributes
-        - target: (B, 9); mean malignancy, of which more than 0.5 is malignant, and attributes, all in [0, 1]
+        - target: (B, 9); mean malignancy, malignant above 0.5, and attributes, all in [0, 1]
         - out: scalar
     """
 
@@ -37,14 +37,14 @@ class MTMRLoss(nn.Module):
         self.regression, self.ranking, self.margin = regression, ranking, margin
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Weighted sum of the three losses."""
         logit, malignancy = output[:, 0], target[:, 0]
         classification = F.binary_cross_entropy_with_logits(logit, (malignancy > 0.5).float())
         distance = (output[:, 1:].sigmoid() - target[:, 1:]).square().sum(dim=1).mean()
         return classification + self.regression * distance + self.ranking * self._rank(logit.sigmoid(), malignancy)
 
     def _rank(self, predicted: Tensor, true: Tensor) -> Tensor:
-        """Equation 3, over the pairs of the batch; the odd one out of an odd batch has no partner."""
+        """Ranking loss (equation 3), the mean over the pairs; the last sample of an odd batch has no partner."""
         pairs = len(predicted) // 2
         (p_i, p_j), (t_i, t_j) = predicted[: 2 * pairs].view(2, -1), true[: 2 * pairs].view(2, -1)
         sign = torch.where(t_i >= t_j, 1.0, -1.0)

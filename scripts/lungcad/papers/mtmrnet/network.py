@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 BATCH_NORM_EPS = 1e-3
-"""Of the public ImageNet weights that the features start from; PyTorch's own default is 1e-5."""
+"""Epsilon of batch normalisation in the public ImageNet weights that the features start from; PyTorch's is 1e-5."""
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -19,7 +19,17 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 
 class Bottleneck(nn.Module):
-    """relu(shortcut(x) + F(x)), with F convolutions of 1x1, 3x3 and 1x1 (Table I); the first one takes the stride."""
+    """Bottleneck unit relu(shortcut(x) + F(x)); F are convolutions of 1x1, 3x3 and 1x1 (Table I).
+
+    Args:
+        inputs: number of input channels.
+        width: number of inner channels; the unit has 4 width output channels.
+        stride: stride of the first convolution.
+
+    Shape:
+        - x: (B, inputs, H, W)
+        - out: (B, 4 width, H / stride, W / stride)
+    """
 
     def __init__(self, inputs: int, width: int, stride: int):
         super().__init__()
@@ -33,7 +43,7 @@ class Bottleneck(nn.Module):
         self.shortcut = nn.Identity() if same else _convolution(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 4 width, H / stride, W / stride)."""
+        """Features (B, 4 width, H / stride, W / stride)."""
         return torch.relu(self.shortcut(x) + self.residual(x))
 
 
@@ -41,7 +51,11 @@ def resnet_features(width: int = 64, units: Sequence[int] = (3, 4, 6, 3)) -> nn.
     """Feature extraction module of Table I: images (B, 3, H, W) to features (B, 32 width).
 
     Stages after the first halve the size in the first convolution of their first unit. With 3, 4, 6 and 3 units it is
-    ResNet-50 in its first version (He et al., CVPR 2016); later ones take the stride in the 3x3 convolution.
+    ResNet-50 in its first version (He et al., CVPR 2016); later versions take the stride in the 3x3 convolution.
+
+    Args:
+        width: width of the first layer.
+        units: number of units of each stage.
     """
     layers = [_convolution(3, width, 7, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1)]
     inputs = width
@@ -61,7 +75,7 @@ class MTMRNet(nn.Module):
     sends pairs of slices through the same weights, see :class:`~lungcad.papers.mtmrnet.loss.MTMRLoss`.
 
     Args:
-        width: of the first layer; 64 in ResNet-50, whose features are 32 times as many.
+        width: width of the first layer; 64 in ResNet-50, which has 32 times as many features.
         attribute_features: width of the regression head.
         feature_weights: state dict of :func:`resnet_features` to start from, such as ImageNet's.
 
@@ -85,7 +99,7 @@ class MTMRNet(nn.Module):
             self.features.load_state_dict(feature_weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 9): logits of malignancy and of eight attributes."""
+        """Logits (B, 9) of malignancy and of eight attributes."""
         features = self.features(x)  # (B, 2048)
         attribute_features = self.attribute_features(features)  # (B, 256)
         malignancy = self.classify(torch.cat([features, attribute_features], dim=1))
@@ -93,7 +107,13 @@ class MTMRNet(nn.Module):
 
 
 def parameter_groups(network: nn.Module, features: float, heads: float) -> list[dict[str, object]]:
-    """Two groups for an optimiser: fine-tuned features and new heads, each with its own learning rate."""
+    """Parameter groups for an optimiser: fine-tuned features and new heads, with a learning rate each (III.B.1).
+
+    Args:
+        network: a :class:`MTMRNet`.
+        features: learning rate of the features.
+        heads: learning rate of both heads.
+    """
     slow = {id(parameter) for parameter in network.features.parameters()}  # type: ignore[union-attr]
-    both = [[p for p in network.parameters() if (id(p) in slow) == own] for own in (True, False)]
-    return [{"params": group, "lr": rate} for group, rate in zip(both, (features, heads), strict=True)]
+    groups = [[p for p in network.parameters() if (id(p) in slow) == is_slow] for is_slow in (True, False)]
+    return [{"params": group, "lr": rate} for group, rate in zip(groups, (features, heads), strict=True)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A nodule with its readers' scores and the slices that enclose it: what the malignancy bundles train and score on."""
+"""Rated nodules: a nodule's slices with its readers' scores, which MTMR-Net trains and scores on, and their files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from lungcad.lidc.labels import INDETERMINATE
 from lungcad.lidc.scale import SCALE_ENDS
 
 SCORES = ("malignancy", *ATTRIBUTES)
-"""What each reader rated, in the order of :attr:`RatedNodule.readings`."""
+"""Scores that each reader gave, in the order of :attr:`RatedNodule.readings`."""
 
 LOWEST = np.ones(len(SCORES))
-"""LIDC's scales begin at 1 ..."""
+"""Lowest score of each of LIDC's scales."""
 HIGHEST = np.array([5, *(SCALE_ENDS[name] for name in ATTRIBUTES)])
-"""... and end here."""
+"""Highest score of each of LIDC's scales."""
 
 SETS = ("single_slice", "multi_slice")
-"""Folders of nodules: with one slice, the largest or the middle one, and with all slices that enclose them."""
+"""Folders of nodules: with one slice of each, the largest or the middle one, and with all slices that enclose it."""
 
 
 @dataclass(frozen=True)
 class RatedNodule:
-    """One nodule.
+    """One nodule with its slices and ratings.
 
     Attributes:
-        name: unique in its set.
-        patient_id: by which folds are made.
+        name: name of the nodule, unique in its set.
+        patient_id: identifier of the patient, by which folds are made.
         slices: (S, R, C) int16 HU, native pixels, from foot to head.
         center: row and column of the nodule's centre, continuous indices.
-        pixel_mm: distance of rows and of columns.
-        diameter_mm: of the nodule.
+        pixel_mm: distance of rows and distance of columns.
+        diameter_mm: diameter of the nodule.
         readings: (readers, 9) scores on LIDC's scales, in the order of :data:`SCORES`.
     """
 
@@ -49,24 +49,24 @@ class RatedNodule:
 
     @property
     def mean(self) -> np.ndarray:
-        """(9,) mean score of the readers (MTMR-Net, section III.A.1)."""
+        """Mean scores (9,) of the readers (MTMR-Net, section III.A.1)."""
         return self.readings.mean(axis=0)
 
     @property
     def diameter_px(self) -> tuple[float, float]:
-        """Diameter in rows and in columns."""
+        """Diameter of the nodule in rows and in columns."""
         row, column = self.pixel_mm
         return self.diameter_mm / row, self.diameter_mm / column
 
     @property
     def margin_px(self) -> float:
-        """Distance of the centre from the nearest edge of the slices."""
+        """Distance of the centre from the nearest edge of the slices, in pixels."""
         sides = zip(self.center, self.slices.shape[1:], strict=True)
-        return min(min(at + 0.5, length - 0.5 - at) for at, length in sides)
+        return min(min(middle + 0.5, length - 0.5 - middle) for middle, length in sides)
 
 
 def to_unit(scores: np.ndarray) -> np.ndarray:
-    """Scores (..., 9) on LIDC's scales to [0, 1]."""
+    """Scale scores (..., 9) from LIDC's scales to [0, 1]."""
     return (scores - LOWEST) / (HIGHEST - LOWEST)
 
 
@@ -80,7 +80,7 @@ def save_nodule(folder: str | Path, nodule: RatedNodule) -> Path:
 
 
 def load_nodule(path: str | Path) -> RatedNodule:
-    """Inverse of :func:`save_nodule`."""
+    """Read a nodule that :func:`save_nodule` wrote."""
     with np.load(path) as store:
         row, column = store["center"].tolist()
         height, width = store["pixel_mm"].tolist()
@@ -92,24 +92,24 @@ def load_nodules(
     folder: str | Path | Sequence[str | Path], sets: Sequence[str] = SETS, least_readers: int = 1,
     indeterminate: bool = False,
 ) -> list[RatedNodule]:  # fmt: skip
-    """All nodules of a folder, or of several, by set and name.
+    """Read all nodules of a folder, or of several, ordered by set and name.
 
     Args:
-        folder: with the sub-folders ``sets``.
-        sets: of :data:`SETS`.
-        least_readers: nodules that fewer marked are left out.
-        indeterminate: keep nodules whose mean malignancy is 3, neither benign nor malignant.
+        folder: folder or folders with the sub-folders ``sets``.
+        sets: names of sub-folders, of :data:`SETS`.
+        least_readers: least number of readers; nodules that fewer readers marked are left out.
+        indeterminate: True to keep nodules of mean malignancy 3, neither benign nor malignant.
 
     Raises:
-        InputError: E-CONFIG, an unknown set or no nodule there; names the command that makes them.
+        InputError: E-CONFIG, an unknown set or no nodule; the advice names the command that makes them.
     """
     if unknown := set(sets) - set(SETS):
         raise InputError("E-CONFIG", f"unknown set: {', '.join(sorted(unknown))} (expected {', '.join(SETS)}).")
     folders = [folder] if isinstance(folder, str | Path) else folder
-    paths = [path for one in folders for name in sets for path in sorted((Path(one) / name).glob("*.npz"))]
+    paths = [path for parent in folders for name in sets for path in sorted((Path(parent) / name).glob("*.npz"))]
     nodules = [nodule for nodule in map(load_nodule, paths) if len(nodule.readings) >= least_readers]
     kept = [nodule for nodule in nodules if indeterminate or nodule.mean[0] != INDETERMINATE]
     if not kept:
-        where = ", ".join(Path(one).name for one in folders)
-        raise InputError("E-CONFIG", f"no nodule in {where}.", "Make them with scripts/make_nodules.py.")
+        names = ", ".join(Path(parent).name for parent in folders)
+        raise InputError("E-CONFIG", f"no nodule in {names}.", "Make them with scripts/make_nodules.py.")
     return kept

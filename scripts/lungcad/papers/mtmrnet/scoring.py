@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score what a malignancy bundle says of rated nodules: a table of predictions and MTMR-Net's figures."""
+"""Scores of a malignancy bundle on rated nodules: a table of predictions, MTMR-Net's figures, and tables read back.
+
+:class:`NoduleScorer` writes predictions.csv and metrics.json; :func:`scored_nodules` groups the tables of several steps
+by their nodules, to be compared.
+"""
 
 import csv
 import json
@@ -23,35 +27,40 @@ from lungcad.training.scoring import Collector
 logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.csv"
+"""File with one row per nodule."""
 
 COLUMNS = (
     "nodule_id", "patient_id", "probability", "mean_malignancy", "n_readers", "diameter_mm", "slices", "logits",
     *(column for name in ATTRIBUTES for column in (name, f"{name}_true", f"{name}_between_readers")),
 )  # fmt: skip
-"""As ``lungcad score_malignancy`` reads them, what a nodule is like, the logit of each of its slices, joined by spaces,
-and the mean absolute difference over the pairs of its readers, empty where there is one reader."""
+"""Columns of predictions.csv, which ``lungcad score_malignancy`` reads too: prediction and truth, properties of the
+nodule, the logit of each of its slices, joined by spaces, and the mean absolute difference over the pairs of its
+readers, empty if there is one reader."""
+
+SEVERAL_READERS = 3
+"""Number of readers from which on nodules are also scored as a group of their own."""
 
 
 class NoduleScorer(Collector):
-    """Collects findings nodule by nodule, at the end writes predictions.csv and metrics.json.
+    """Collector of predictions, nodule by nodule, that writes predictions.csv and metrics.json at the end.
 
     Args:
-        output_dir: receives both.
-        data: what was scored on, in words; goes into the figures.
+        output_dir: folder to write to.
+        data: description of the nodules, for the figures.
     """
 
     def start(self) -> None:
-        """Forget what was collected."""
+        """Forget all predictions."""
         self.rows: list[Sequence[Any]] = []
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Take in one case, or one nodule."""
+        """Add the prediction of one nodule."""
         (finding,) = batch["findings"]
         logits = output["pred"].reshape(-1, 1 + len(ATTRIBUTES))[:, 0].tolist()
         self.rows.append(_row(batch["nodule"], finding, logits))
 
     def write(self) -> None:
-        """Write what was collected; nodules of one class alone have predictions, but no figures."""
+        """Write predictions and figures; the figures are None if the nodules are of one class alone."""
         with added_files(self.folder) as folder:
             with (folder / PREDICTIONS).open("w", newline="") as stream:
                 csv.writer(stream).writerows([COLUMNS, *self.rows])
@@ -63,14 +72,8 @@ class NoduleScorer(Collector):
         logger.info("%s: AUC %s on %d nodules", self.data, figures["auc"], figures["nodules"])
 
 
-def between_readers(readings: np.ndarray) -> np.ndarray:
-    """(K,) mean absolute difference over all pairs of (R, K) readers' scores, R at least 2 (the IB of Table III)."""
-    one, other = np.triu_indices(len(readings), 1)
-    difference: np.ndarray = np.abs(readings[one] - readings[other]).mean(axis=0)
-    return difference
-
-
 def _row(nodule: RatedNodule, finding: Finding, logits: Sequence[float]) -> Sequence[Any]:
+    """Row of :data:`COLUMNS` for one nodule."""
     mean, seen = nodule.mean.tolist(), finding.attributes or {}
     spread = between_readers(nodule.readings).tolist() if len(nodule.readings) > 1 else [""] * len(mean)
     triples = zip(ATTRIBUTES, mean[1:], spread[1:], strict=True)
@@ -78,17 +81,25 @@ def _row(nodule: RatedNodule, finding: Finding, logits: Sequence[float]) -> Sequ
             nodule.diameter_mm, len(nodule.slices), " ".join(f"{logit:.4f}" for logit in logits),
             *(value for name, true, differ in triples for value in (seen[name], true, differ))]  # fmt: skip
 
-SEVERAL = 3
-"""Readers; nodules of as many count by themselves too."""
+
+def between_readers(readings: np.ndarray) -> np.ndarray:
+    """Mean absolute difference (K,) over all pairs of readers, the IB of Table III.
+
+    Args:
+        readings: (R, K) scores of R readers, R at least 2.
+    """
+    first, second = np.triu_indices(len(readings), 1)
+    difference: np.ndarray = np.abs(readings[first] - readings[second]).mean(axis=0)
+    return difference
 
 
 @dataclass(frozen=True)
 class ScoredNodules:
-    """Nodules, and the steps that have scored them.
+    """Nodules and the steps of a recipe that have scored them.
 
     Attributes:
-        least_readers: that each of them has.
-        steps: by name, with the same nodules in the same order.
+        least_readers: least number of readers of a nodule.
+        steps: predictions of each step by its name, with the same nodules in the same order.
     """
 
     least_readers: int
@@ -96,18 +107,21 @@ class ScoredNodules:
 
     @property
     def nodules(self) -> Table:
-        """Of the first step: for what is the same in all."""
+        """Table of the first step, for the columns that are the same in all steps."""
         return next(iter(self.steps.values()))
 
 
 def scored_nodules(scored: Mapping[str, Sequence[str | Path]]) -> Iterator[ScoredNodules]:
-    """Group steps by the nodules that they have scored; then those of several readers too, where that is not all.
+    """Group steps by the nodules that they have scored.
+
+    A group is followed by its nodules of :data:`SEVERAL_READERS` or more, unless all have as many or they are of one
+    class.
 
     Args:
-        scored: folders with a predictions.csv by step, one per fold.
+        scored: folders with a predictions.csv, one per fold, by step.
 
     Raises:
-        InputError: E-TABLE, where a table is refused or a nodule is in two folds of a step.
+        InputError: E-TABLE, a table is refused or a nodule is in two folds of a step.
     """
     groups: dict[tuple[str, ...], dict[str, Table]] = {}
     for step, folders in scored.items():
@@ -117,18 +131,19 @@ def scored_nodules(scored: Mapping[str, Sequence[str | Path]]) -> Iterator[Score
         groups.setdefault(names, {})[step] = replace(table, rows=rows)
     for steps in groups.values():
         everything = next(iter(steps.values()))
-        fewest = int(numbers(everything, "n_readers").min())
+        fewest = int(column_values(everything, "n_readers").min())
         yield ScoredNodules(fewest, steps)
-        malignant = numbers(of_readers(everything, SEVERAL), "mean_malignancy") > INDETERMINATE
-        if fewest < SEVERAL and len(np.unique(malignant)) == 2:
-            yield ScoredNodules(SEVERAL, {step: of_readers(table, SEVERAL) for step, table in steps.items()})
+        malignant = column_values(with_readers(everything, SEVERAL_READERS), "mean_malignancy") > INDETERMINATE
+        if fewest < SEVERAL_READERS and len(np.unique(malignant)) == 2:
+            well_read = {step: with_readers(table, SEVERAL_READERS) for step, table in steps.items()}
+            yield ScoredNodules(SEVERAL_READERS, well_read)
 
 
-def of_readers(nodules: Table, least: int) -> Table:
-    """Those that as many readers have scored."""
-    return replace(nodules, rows=tuple(row for row in nodules.rows if row.number("n_readers") >= least))
+def with_readers(nodules: Table, least_readers: int) -> Table:
+    """Table of the nodules that at least ``least_readers`` readers have scored."""
+    return replace(nodules, rows=tuple(row for row in nodules.rows if row.number("n_readers") >= least_readers))
 
 
-def numbers(nodules: Table, column: str) -> np.ndarray:
-    """(N,) of a column."""
+def column_values(nodules: Table, column: str) -> np.ndarray:
+    """Numbers (N,) of a column."""
     return np.array([row.number(column) for row in nodules.rows])

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rated nodules from LIDC-IDRI's scans and readings."""
+"""Rated nodules from two sources: LIDC-IDRI's scans and readings, and folders of prepared nodule crops.
+
+:func:`lidc_nodules` cuts nodules out of the scans; :func:`single_slice` and :func:`multi_slice` read the crops of the
+folders ``nodules2d`` and ``nodules3d``, each with its table.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,21 +28,30 @@ from lungcad.volume import Volume
 logger = logging.getLogger(__name__)
 
 MARGIN_DIAMETERS = 2.0
-"""Pixels are kept as far from the centre."""
+"""Half side, in diameters, of the square of pixels kept around a nodule's centre."""
 
 SMALLEST_MM = 2.5
-"""Outlines that enclose next to nothing are taken as large."""
+"""Least diameter of a nodule; outlines that enclose next to nothing are taken to be this large."""
+
+OUTLINE_MM = 1.9
+"""Difference of two diameters: of the circle with an outline's area, and LUNA16's. It is the median of the 824 nodules
+that are in both folders, nearly the same for small and large ones (1.7 to 2.3 mm), since outlines run around a
+nodule."""
+
+READERS = 4
+"""Number of readers in the tables."""
 
 
 def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[RatedNodule]:
-    """All nodules of the scans that are there, with the slices that enclose them.
+    """Cut all nodules out of the scans present, with the slices that enclose them.
 
     Args:
-        readings: see :func:`lungcad.lidc.sources.read_scans`.
-        images_dir: folder with the CT series; one that the reader refuses is logged and left out.
+        readings: file or folder of readings, see :func:`lungcad.lidc.sources.read_scans`.
+        images_dir: folder with the CT series; a series that the reader refuses is logged and left out.
 
     Raises:
-        InputError: E-IMAGES and E-LIDC-DB, where there are none; E-IMAGES, where neither tells the patient.
+        InputError: E-IMAGES, there is no series; E-LIDC-DB, there are no readings; E-IMAGES, neither source names the
+            patient of a series.
     """
     images = find_images(images_dir)
     for scan in read_scans(readings, images):
@@ -56,45 +69,46 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
             yield _nodule(volume, scan, group, consensus(scan, number, group))
 
 
-def central_slice(nodule: RatedNodule) -> RatedNodule:
-    """The nodule with its middle slice alone."""
-    middle = len(nodule.slices) // 2
-    return replace(nodule, slices=nodule.slices[middle : middle + 1])
-
-
 def _nodule(volume: Volume, scan: LidcScan, group: list[Reading], nodule: LidcNodule) -> RatedNodule:
-    """Cut the slices out; columns and rows of the readings are the volume's first two axes."""
+    """Nodule with its slices cut out; columns and rows of the readings are the volume's first two axes.
+
+    Args:
+        volume: scan.
+        scan: readings of the scan.
+        group: readings of the nodule.
+        nodule: consensus of the group.
+    """
     column, row, z, diameter = nodule.luna16
     diameter = max(diameter, SMALLEST_MM)
     width, height, depth = volume.spacing_mm
     number = (z - volume.affine[2, 3]) / volume.affine[2, 2]
     inside = enclosing_slices(number, diameter / 2 / depth, volume.hu.shape[2], volume.hu.shape[2])
-    reach = np.ceil(MARGIN_DIAMETERS * diameter / np.array([width, height])).astype(int)
-    corner = np.maximum(np.rint([column, row]).astype(int) - reach, 0)
-    end = np.rint([column, row]).astype(int) + reach + 1
+    margin = np.ceil(MARGIN_DIAMETERS * diameter / np.array([width, height])).astype(int)
+    corner = np.maximum(np.rint([column, row]).astype(int) - margin, 0)
+    end = np.rint([column, row]).astype(int) + margin + 1
     block = volume.hu[corner[0] : end[0], corner[1] : end[1], inside[0] : inside[-1] + 1]  # (columns, rows, slices)
     return RatedNodule(
         f"{scan.patient_id}_{scan.series_uid[-6:]}_{nodule.number}", scan.patient_id,
         np.ascontiguousarray(block.transpose(2, 1, 0)).round().astype(np.int16),
         (row - int(corner[1]), column - int(corner[0])), (height, width), diameter,
-        np.array([[one.ratings[name] for name in SCORES] for one in group], dtype=float),
+        np.array([[reading.ratings[name] for name in SCORES] for reading in group], dtype=float),
     )  # fmt: skip
 
-OUTLINE_MM = 1.9
-"""By so much the circle of an outline's area is wider than LUNA16's diameter: the median of the 824 nodules that are in
-both folders, nearly the same for small and large ones (1.7 to 2.3 mm), since outlines run around a nodule."""
 
-SMALLEST_MM = 2.5
-"""What is left of the smallest outlines."""
-
-READERS = 4
+def central_slice(nodule: RatedNodule) -> RatedNodule:
+    """Nodule with its middle slice alone."""
+    middle = len(nodule.slices) // 2
+    return replace(nodule, slices=nodule.slices[middle : middle + 1])
 
 
 def single_slice(folder: str | Path) -> Iterator[RatedNodule]:
-    """Nodules of ``nodules2d``: 71 x 71 pixels of the slice in which the nodule is largest.
+    """Read the nodules of ``nodules2d``: 71 x 71 pixels of the slice in which the nodule is largest.
+
+    Args:
+        folder: folder with slices.csv and slices.npz.
 
     Raises:
-        InputError: E-TABLE, where slices.csv cannot be read.
+        InputError: E-TABLE, slices.csv cannot be read.
     """
     root = Path(folder)
     with np.load(root / "slices.npz") as store:
@@ -109,18 +123,18 @@ def single_slice(folder: str | Path) -> Iterator[RatedNodule]:
                           diameter, _readings(row))  # fmt: skip
 
 
-def multi_slice(folder: str | Path, view: float = 2.0) -> Iterator[RatedNodule]:
-    """Nodules of ``nodules3d``: the slices no farther from the centre than LUNA16's radius.
+def multi_slice(folder: str | Path, least_diameters: float = 2.0) -> Iterator[RatedNodule]:
+    """Read the nodules of ``nodules3d``: the slices no farther from the centre than LUNA16's radius.
 
-    Large nodules fill their crops. What a network would see of them beyond the crop's edge is not there, and as most of
-    them are malignant, the want of it would tell the answer: they are left out here, and are in ``nodules2d``.
+    Large nodules fill their crops, so that a network would see an edge where another nodule's surroundings are. Most of
+    them are malignant, and the edge would give the answer away: they are left out here, and are in ``nodules2d``.
 
     Args:
-        folder: with nodules.csv.
-        view: diameters that must be there, half of them to each side of the centre.
+        folder: folder with nodules.csv and the crops.
+        least_diameters: least width of a crop in diameters, half of it to each side of the centre.
 
     Raises:
-        InputError: E-TABLE, where nodules.csv cannot be read.
+        InputError: E-TABLE, nodules.csv cannot be read.
     """
     root = Path(folder)
     for row in _usable(root / "nodules.csv"):
@@ -131,16 +145,17 @@ def multi_slice(folder: str | Path, view: float = 2.0) -> Iterator[RatedNodule]:
         inside = enclosing_slices(number, diameter / 2 / depth, len(slices), len(slices))
         nodule = RatedNodule(name, row.text("patient_id"), slices[inside].astype(np.int16), (line, column),
                              (height, width), diameter, _readings(row))  # fmt: skip
-        if nodule.margin_px >= view / 2 * max(nodule.diameter_px) - 1:
+        if nodule.margin_px >= least_diameters / 2 * max(nodule.diameter_px) - 1:
             yield nodule
 
 
 def _usable(table: Path) -> Sequence[Row]:
-    """Rows with readings whose picture is right."""
+    """Rows with readings and a usable picture."""
     return [row for row in read_table(table).rows if row.cells["usable"] == "1" and row.cells["r1_malignancy"]]
 
 
 def _readings(row: Row) -> np.ndarray:
+    """Scores (readers, 9) of a row."""
     return np.array([
         [row.number(f"r{reader}_{score}") for score in SCORES]
         for reader in range(1, READERS + 1)

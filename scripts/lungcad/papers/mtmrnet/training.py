@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Slices of rated nodules to train MTMR-Net on, and whole nodules to score it on (Liu et al. 2019, section III.A)."""
+"""Training data of MTMR-Net: slices of rated nodules to train on, and whole nodules to score on (section III.A)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,19 +21,19 @@ class SliceSamples(RandomSamples):
     """Augmented slices, benign and malignant in balance; every item is a function of (seed, epoch, index).
 
     A class is drawn, then a nodule, then one of its slices, so a nodule of many slices counts no more than another.
-    Every slice has its nodule's scores.
+    Every slice has its nodule's scores. Jitter imitates a detector's errors of diameter and centre.
 
     Args:
-        nodules: to train on; those of a mean malignancy above 3 are malignant.
-        cropper: random crop and flips.
-        length: slices per epoch.
-        malignant_share: of the slices.
-        diameter_jitter: the diameter is taken larger or smaller by up to this share ...
-        center_jitter_mm: ... and the centre as far off along rows and columns, as a detector's are.
-        seed: of everything random.
+        nodules: nodules to train on; a mean malignancy above 3 is malignant.
+        cropper: cropper of the slices, used with random crops and flips.
+        length: number of slices per epoch.
+        malignant_share: share of the slices that are of malignant nodules.
+        diameter_jitter: largest change of the diameter, as a share of it.
+        center_jitter_mm: largest shift of the centre along rows and along columns.
+        seed: seed of all random choices.
 
     Raises:
-        InputError: E-CONFIG, where all nodules are benign or all malignant.
+        InputError: E-CONFIG, all nodules are benign or all malignant.
     """
 
     def __init__(self, nodules: Sequence[RatedNodule], cropper: SliceCropper, length: int, *,
@@ -42,46 +42,47 @@ class SliceSamples(RandomSamples):
         super().__init__(length, seed)
         self.cropper, self.malignant_share = cropper, malignant_share
         self.diameter_jitter, self.center_jitter_mm = diameter_jitter, center_jitter_mm
-        benign = [one for one in nodules if one.mean[0] < INDETERMINATE]
-        malignant = [one for one in nodules if one.mean[0] > INDETERMINATE]
+        benign = [nodule for nodule in nodules if nodule.mean[0] < INDETERMINATE]
+        malignant = [nodule for nodule in nodules if nodule.mean[0] > INDETERMINATE]
         if not benign or not malignant:
             text = f"{len(benign)} benign, {len(malignant)} malignant nodules (expected some of both)."
             raise InputError("E-CONFIG", text, "Give more folders of nodules.")
         self.classes = benign, malignant
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """``image`` (3, H, W) and ``label`` (9,): malignancy and attributes, scaled to [0, 1]."""
+        """Sample with ``image`` (3, H, W) and ``label`` (9,): malignancy and attributes, scaled to [0, 1]."""
         rng = self.rng(item)
         pool = self.classes[int(rng.random() < self.malignant_share)]
         nodule = pool[rng.integers(len(pool))]
         number = rng.integers(len(nodule.slices))
         scale = np.exp(rng.uniform(-1, 1) * np.log1p(self.diameter_jitter))
         shift = rng.uniform(-1, 1, 2) * self.center_jitter_mm / nodule.pixel_mm
-        one = torch.from_numpy(nodule.slices[number : number + 1])
-        image = self.cropper(one, (nodule.center + shift).tolist(), [scale * side for side in nodule.diameter_px], rng)
+        drawn = torch.from_numpy(nodule.slices[number : number + 1])
+        diameter_px = [scale * side for side in nodule.diameter_px]
+        image = self.cropper(drawn, (nodule.center + shift).tolist(), diameter_px, rng)
         return {"image": image[0], "label": torch.from_numpy(to_unit(nodule.mean)).float()}
 
 
 class WholeNodules(Dataset):
-    """Nodules with all their slices, as the bundle's own inferer and postprocessing want them.
+    """Nodules with all their slices, as input of the bundle's own inferer and postprocessing.
 
     Args:
-        nodules: to be scored.
-        cropper: crops at the centre.
-        most_slices: of one nodule; more are thinned out evenly.
+        nodules: nodules to score.
+        cropper: cropper of the slices, used at the centre.
+        max_slices: largest number of slices of one nodule; more are thinned out evenly.
     """
 
-    def __init__(self, nodules: Sequence[RatedNodule], cropper: SliceCropper, most_slices: int):
-        self.nodules, self.cropper, self.most_slices = list(nodules), cropper, most_slices
+    def __init__(self, nodules: Sequence[RatedNodule], cropper: SliceCropper, max_slices: int):
+        self.nodules, self.cropper, self.max_slices = list(nodules), cropper, max_slices
 
     def __len__(self) -> int:
         return len(self.nodules)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
-        """``image`` (S, 3, H, W), one of ``findings`` with its number of slices, and the ``nodule``."""
+        """Item with ``image`` (S, 3, H, W), one finding in ``findings``, its ``slice_counts``, and the ``nodule``."""
         nodule = self.nodules[item]
         count = len(nodule.slices)
-        kept = enclosing_slices((count - 1) / 2, count, count, self.most_slices)
+        kept = enclosing_slices((count - 1) / 2, count, count, self.max_slices)
         image = self.cropper(torch.from_numpy(nodule.slices[kept]), nodule.center, nodule.diameter_px)
         finding = Finding((0.0, 0.0, 0.0), nodule.diameter_mm)
-        return {"image": image, "findings": [finding], "slices_of": [len(image)], "nodule": nodule}
+        return {"image": image, "findings": [finding], "slice_counts": [len(image)], "nodule": nodule}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchors spread over the levels of a feature pyramid, and which of them stand for which nodule.
+"""Cubes and anchors of Zhang et al. 2020: overlap, coding as offsets, the anchors of a feature pyramid, their targets.
 
-Zhang et al. 2020, sections III.B and IV.B. Cubes are those of :mod:`lungcad.papers.threedag.anchors`.
+A cube is (x, y, z, side): its centre as continuous voxel index and its side in voxels, which is the diameter of the
+nodule that it encloses. Anchors are cubes of fixed sides spread over the cells of the pyramid's levels (sections III.B
+and IV.B).
 """
 
 from collections.abc import Sequence
@@ -12,51 +14,22 @@ from torch import Tensor
 
 from lungcad.errors import InputError
 
-MOST_LOG = 4.0
-"""A decoded cube is at most e^4 = 55 times as large as its anchor: no untrained network makes an infinite one."""
-
-
-def cube_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of every cube of one list with every cube of another.
-
-    Args:
-        first: (N, 4).
-        second: (M, 4).
-
-    Returns:
-        (N, M), in [0, 1].
-    """
-    return box_iou(corners(first), corners(second))
-
-
-def corners(cubes: Tensor) -> Tensor:
-    """Cubes (N, 4) as boxes (N, 6) of least and greatest x, y, z: MONAI's StandardMode for 3D boxes."""
-    return torch.cat([cubes[:, :3] - cubes[:, 3:] / 2, cubes[:, :3] + cubes[:, 3:] / 2], dim=1)
-
-
-def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
-    """Cubes as seen from anchors, both (..., 4): (x - x_a) / d_a, likewise y and z, and log(d / d_a).
-
-    The paper does not print its coding; this is that of Faster R-CNN, its reference 12, for boxes with one side.
-    """
-    shift = (cubes[..., :3] - anchors[..., :3]) / anchors[..., 3:]
-    return torch.cat([shift, (cubes[..., 3:] / anchors[..., 3:]).log()], dim=-1)
-
-
-def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """Cubes (..., 4) of offsets (..., 4) from anchors: the inverse of :func:`encode` up to :data:`MOST_LOG`."""
-    center = anchors[..., :3] + offsets[..., :3] * anchors[..., 3:]
-    return torch.cat([center, offsets[..., 3:].clamp(max=MOST_LOG).exp() * anchors[..., 3:]], dim=-1)
-
 STRIDES = (4, 8, 16)
 """Voxels per cell of the pyramid's levels; cell i of stride s is centred on voxel s i + (s - 1) / 2."""
 
 IGNORED = -1
 """Label of anchors that are neither nodule nor background."""
 
+MAX_LOG_SCALE = 4.0
+"""Greatest log ratio of a decoded cube's side to its anchor's: e^4 = 55, so that no untrained network makes an infinite
+cube."""
+
 
 def check_anchors(anchors_mm: Sequence[Sequence[float]]) -> None:
     """Refuse anchors that are no list of positive diameters per level.
+
+    Args:
+        anchors_mm: anchor diameters in mm per level of :data:`STRIDES`.
 
     Raises:
         InputError: E-CONFIG, another number of levels, no anchor at all, or one that is not positive.
@@ -76,11 +49,11 @@ def anchor_cubes(
 
     Args:
         size: voxels of the image, (X, Y, Z), multiples of 16.
-        anchors_mm: diameters per level; mm are voxels of the 1 mm grid.
-        device: of the result.
+        anchors_mm: anchor diameters per level; 1 mm is one voxel of the grid.
+        device: device of the result.
 
     Returns:
-        Cubes (N, 4), and the index of each one's level (N,).
+        Anchors as cubes (N, 4), and the index of each one's level (N,).
 
     Raises:
         InputError: E-CONFIG, anchors as in :func:`check_anchors`; E-SIZE, sides that are no multiples of 16.
@@ -91,46 +64,80 @@ def anchor_cubes(
     cubes, levels = [], []
     for level, (stride, diameters) in enumerate(zip(STRIDES, anchors_mm, strict=True)):
         axes = [torch.arange(side // stride, device=device) * stride + (stride - 1) / 2 for side in size]
-        every = torch.cartesian_prod(*axes, torch.tensor(diameters, dtype=torch.float32, device=device))
-        cubes.append(every.reshape(-1, 4))
+        grid = torch.cartesian_prod(*axes, torch.tensor(diameters, dtype=torch.float32, device=device))
+        cubes.append(grid.reshape(-1, 4))
         levels.append(torch.full((len(cubes[-1]),), level, device=device))
     return torch.cat(cubes), torch.cat(levels)
 
 
-def assign(
-    anchors: Tensor, nodules: Tensor, ignored: Tensor, positive: float = 0.5, negative: float = 0.02
-) -> tuple[Tensor, Tensor]:
-    """Label of each anchor, and the nodule it stands for.
+def corners(cubes: Tensor) -> Tensor:
+    """Cubes (N, 4) as boxes (N, 6) of least and greatest x, y, z: MONAI's StandardMode for 3D boxes."""
+    return torch.cat([cubes[:, :3] - cubes[:, 3:] / 2, cubes[:, :3] + cubes[:, 3:] / 2], dim=1)
 
-    An anchor is positive where its IoU with a nodule is above ``positive``, negative where it is below ``negative``
-    with all of them, ignored in between (section IV.B). Besides, every nodule that touches an anchor gets its best one,
-    or the best that is left where several nodules want the same: small nodules between two cells reach no IoU of 0.5.
+
+def cube_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union (IoU) of every cube of one list with every cube of another.
 
     Args:
-        anchors: (N, 4).
-        nodules: (M, 4), to be found.
-        ignored: (K, 4), lesions that are neither to be found nor false; they make no anchor negative.
-        positive: IoU+.
-        negative: IoU-.
+        first: (N, 4) cubes.
+        second: (M, 4) cubes.
 
     Returns:
-        Labels (N,), 1, 0 or :data:`IGNORED`, and indices of nodules (N,), of meaning where the label is 1.
+        IoUs (N, M), in [0, 1].
+    """
+    return box_iou(corners(first), corners(second))
+
+
+def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
+    """Offsets (..., 4) of cubes from anchors, both (..., 4): (x - x_a) / d_a, the same for y and z, and log(d / d_a).
+
+    The paper does not print its coding; this is that of Faster R-CNN, its reference 12, for boxes with one side.
+    """
+    shift = (cubes[..., :3] - anchors[..., :3]) / anchors[..., 3:]
+    return torch.cat([shift, (cubes[..., 3:] / anchors[..., 3:]).log()], dim=-1)
+
+
+def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
+    """Cubes (..., 4) at offsets (..., 4) from anchors: the inverse of :func:`encode` up to :data:`MAX_LOG_SCALE`."""
+    center = anchors[..., :3] + offsets[..., :3] * anchors[..., 3:]
+    return torch.cat([center, offsets[..., 3:].clamp(max=MAX_LOG_SCALE).exp() * anchors[..., 3:]], dim=-1)
+
+
+def assign_anchors(
+    anchors: Tensor, nodules: Tensor, ignored: Tensor, positive: float = 0.5, negative: float = 0.02
+) -> tuple[Tensor, Tensor]:
+    """Label of each anchor, and the nodule that a positive anchor stands for.
+
+    An anchor is positive if its IoU with a nodule is above ``positive``, negative if its IoU with all of them is below
+    ``negative``, ignored in between (section IV.B). Besides, every nodule that touches an anchor gets its best one, or
+    the best one left if another nodule took that: small nodules between two cells reach no IoU of 0.5.
+
+    Args:
+        anchors: (N, 4) cubes.
+        nodules: (M, 4) cubes of the nodules.
+        ignored: (K, 4) cubes of lesions that count neither as nodules nor as background; an anchor that overlaps one is
+            not negative.
+        positive: IoU+, above which an anchor is positive.
+        negative: IoU-, below which an anchor is negative.
+
+    Returns:
+        Labels (N,), 1, 0 or :data:`IGNORED`, and indices of nodules (N,), valid where the label is 1.
     """
     iou = cube_iou(anchors, nodules)
     best, nodule = _highest(iou)
     lesion, _ = _highest(cube_iou(anchors, ignored))
     label = torch.where(torch.maximum(best, lesion) < negative, 0, IGNORED)
     label[best > positive] = 1
-    for wanted in iou.amax(dim=0).argsort(descending=True).tolist():
-        anchor = int(iou[:, wanted].argmax())
-        if iou[anchor, wanted] > 0:
-            label[anchor], nodule[anchor] = 1, wanted
+    for number in iou.amax(dim=0).argsort(descending=True).tolist():
+        anchor = int(iou[:, number].argmax())
+        if iou[anchor, number] > 0:
+            label[anchor], nodule[anchor] = 1, number
             iou[anchor] = 0  # taken
     return label, nodule
 
 
 def _highest(iou: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and columns of the rows' maxima (N,) of (N, M); 0 where there is no column."""
+    """Values (N,) and columns (N,) of the rows' maxima of a table (N, M); value 0 if there is no column."""
     value, column = torch.nn.functional.pad(iou, (0, 1)).max(dim=1)
     return value, column
 
@@ -138,15 +145,15 @@ def _highest(iou: Tensor) -> tuple[Tensor, Tensor]:
 def rpn_target(
     anchors: Tensor, nodules: Tensor, ignored: Tensor, positive: float = 0.5, negative: float = 0.02
 ) -> Tensor:
-    """What the region proposal network is to say.
+    """Class and regression targets of the region proposal network.
 
     Args:
-        anchors, nodules, ignored, positive, negative: of :func:`assign`.
+        anchors, nodules, ignored, positive, negative: as in :func:`assign_anchors`.
 
     Returns:
-        (N, 5): label, then the offsets of the nodule from the anchor, 0 where the label is not 1.
+        Targets (N, 5): label, then the offsets of the nodule from the anchor, 0 where the label is not 1.
     """
-    label, nodule = assign(anchors, nodules, ignored, positive, negative)
+    label, nodule = assign_anchors(anchors, nodules, ignored, positive, negative)
     target = torch.nn.functional.pad(label[:, None].to(anchors), (0, 4))
     found = label == 1
     target[found, 1:] = encode(nodules[nodule[found]], anchors[found])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classifier branch of the 3D Aggregated Faster R-CNN, which looks at each proposal on all levels of the pyramid.
+"""Classifier branch of the 3D Aggregated Faster R-CNN, which looks at each proposal on all levels of the pyramid.
+
+:class:`AggregatedClassifier` cuts proposals out of the pyramid with :func:`roi_align`, or, with
+:class:`LocalMagnification`, out of magnified crops.
 
 Zhang et al. 2020, sections III.C and III.D, figure 3 and table I.
 """
@@ -13,18 +16,18 @@ from lungcad.papers.threedag.layers import bottleneck
 
 
 def roi_align(features: Tensor, rois: Tensor, size: int = 2, samples: int = 2) -> Tensor:
-    """Mean of trilinear samples in each of the bins that a cubic region is divided into.
+    """RoI Align: mean of trilinear samples in each of the bins that a cubic region is divided into.
 
     Differentiable with respect to features and regions. Computed in the regions' data type.
 
     Args:
-        features: (B, C, X, Y, Z).
-        rois: (B, N, 4), N > 0; centre in cells, side in cells.
-        size: bins along a side.
-        samples: per bin along a side, evenly spread.
+        features: (B, C, X, Y, Z) map.
+        rois: (B, N, 4) regions, N > 0; centre and side in cells.
+        size: number of bins along a side.
+        samples: number of samples per bin along a side, evenly spread.
 
     Returns:
-        (B, N, C, size, size, size)
+        Bins (B, N, C, size, size, size).
     """
     count = rois.shape[1]
     points = size * samples
@@ -32,9 +35,9 @@ def roi_align(features: Tensor, rois: Tensor, size: int = 2, samples: int = 2) -
     place = rois[:, :, None, :3] + step[:, None] * rois[:, :, None, 3:]  # (B, N, points, 3)
     extent = torch.tensor(features.shape[2:], device=rois.device, dtype=rois.dtype)
     x, y, z = ((2 * place + 1) / extent - 1).unbind(dim=-1)  # -1 and 1 are the map's ends
-    whole = [rois.shape[0], count, points, points, points]
+    shape = [rois.shape[0], count, points, points, points]
     grid = torch.stack(
-        [z[:, :, None, None, :].expand(whole), y[:, :, None, :, None].expand(whole), x[..., None, None].expand(whole)],
+        [z[:, :, None, None, :].expand(shape), y[:, :, None, :, None].expand(shape), x[..., None, None].expand(shape)],
         dim=-1,
     )  # grid_sample counts the last axis first
     sampled = F.grid_sample(
@@ -44,15 +47,15 @@ def roi_align(features: Tensor, rois: Tensor, size: int = 2, samples: int = 2) -
 
 
 def crop_cells(features: Tensor, center: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Cubes of whole cells whose middle is as near to a place as the cells allow.
+    """Cubes of whole cells, centred as near to the given places as the cells allow.
 
     Args:
-        features: (B, C, X, Y, Z).
-        center: (B, N, 3) continuous cell indices.
-        size: cells along a side.
+        features: (B, C, X, Y, Z) map.
+        center: (B, N, 3) places as continuous cell indices.
+        size: number of cells along a side.
 
     Returns:
-        Crops (B, N, C, size, size, size), and the cell (B, N, 3) that each one's first cell is.
+        Crops (B, N, C, size, size, size), and the index (B, N, 3) of each crop's first cell.
     """
     first = (center - (size - 1) / 2 + 0.5).floor()
     inside = torch.arange(size, device=center.device)[:, None] + first.long()[:, :, None]  # (B, N, size, 3)
@@ -65,14 +68,15 @@ def crop_cells(features: Tensor, center: Tensor, size: int) -> tuple[Tensor, Ten
 
 
 class LocalMagnification(nn.Sequential):
-    """Crops at four times their resolution: twice a 2x2x2 transposed convolution and two bottlenecks (table I).
+    """Local Magnification of crops to four times their resolution (section III.D, table I).
 
-    The table's "magnify output 5x5x5" is an odd number, which no doubling gives; it is about what a region of 1 to 1.5
-    cells becomes. Here crops stay whole and RoI Align takes the region out of them.
+    Twice a 2x2x2 transposed convolution and two bottlenecks. The table's "magnify output 5x5x5" is an odd number, which
+    no doubling gives; it is about the size of a magnified region of 1 to 1.5 cells. Here crops stay whole and RoI Align
+    takes the region out of them.
 
     Args:
-        channels: in and out.
-        inner: of the bottlenecks.
+        channels: number of input and output channels.
+        inner: inner channels of the bottlenecks.
 
     Shape:
         - x: (N, channels, n, n, n)
@@ -88,29 +92,29 @@ class LocalMagnification(nn.Sequential):
 
 
 class AggregatedClassifier(nn.Module):
-    """Log odds of nodule of proposals, from their surroundings on every level of the pyramid.
+    """Classifier of proposals by their surroundings on every level of the pyramid.
 
     A proposal is cut out of all levels around the same centre. With Diameter Alignment (DA) its side in cells on the
     level that proposed it holds on all levels, so that finer levels show a part of it and coarser ones its context;
-    without, it is as large on every level as it is in mm. RoI Align makes each cut as small as the others, they are
-    concatenated, and fully connected layers that all proposals share judge them.
+    without DA, its side in mm holds on all levels. RoI Align brings the regions to one size, they are concatenated, and
+    fully connected layers that all proposals share classify them.
 
     Args:
-        channels: of the pyramid.
+        channels: width of the pyramid.
         hidden: units between both fully connected layers.
-        diameter_alignment: with DA.
-        magnify: with Local Magnification, before RoI Align, with the same weights on all levels.
-        inner: channels of the bottlenecks of Local Magnification.
-        crop: cells along a side of what is magnified, margin included. Regions of up to ``crop - 1`` cells are whole,
+        diameter_alignment: True for DA.
+        magnify: True for Local Magnification before RoI Align, with the same weights on all levels.
+        inner: inner channels of the bottlenecks of Local Magnification.
+        crop: cells along a side of a crop to magnify, margin included. Regions of up to ``crop - 1`` cells are whole,
             with DA 12 mm at stride 4 and 48 mm at stride 16 by default; larger ones end at their crop.
-        size: bins of RoI Align along a side.
-        samples: of RoI Align per bin along a side.
+        size: number of bins of RoI Align along a side.
+        samples: number of samples of RoI Align per bin along a side.
 
     Shape:
         - pyramid: (B, channels, X / s, Y / s, Z / s) for s = 4, 8, 16
         - cubes: (B, N, 4), proposals in voxels of the image
-        - level: (B, N) long, index of the level that each comes from
-        - out: (B, N) float32
+        - level: (B, N) long, index of the level that proposed each
+        - out: (B, N) float32, log odds of nodule
     """
 
     def __init__(self, channels: int = 32, hidden: int = 256, diameter_alignment: bool = True, magnify: bool = False,
@@ -119,14 +123,14 @@ class AggregatedClassifier(nn.Module):
         self.strides = list(STRIDES)
         self.diameter_alignment, self.crop, self.size, self.samples = diameter_alignment, crop, size, samples
         self.magnification = 4
-        """Cells along an axis that Local Magnification makes of one."""
+        """Factor by which Local Magnification increases the number of cells along an axis."""
         self.magnify = LocalMagnification(channels, inner) if magnify else None
         self.judge = nn.Sequential(
             nn.Linear(len(STRIDES) * channels * size**3, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1)
         )
 
     def forward(self, pyramid: list[Tensor], cubes: Tensor, level: Tensor) -> Tensor:
-        """Log odds (B, N)."""
+        """Log odds (B, N) of nodule."""
         if cubes.shape[1] == 0:
             return torch.zeros_like(cubes[..., 0])
         rois = self.rois(cubes, level)
@@ -141,20 +145,20 @@ class AggregatedClassifier(nn.Module):
     def rois(self, cubes: Tensor, level: Tensor) -> Tensor:
         """Proposals in cells of each level (3, B, N, 4): centre and side."""
         stride = torch.tensor(self.strides, device=cubes.device, dtype=cubes.dtype)
-        every = stride[:, None, None, None]
-        center = (cubes[..., :3] + 0.5) / every - 0.5
-        side = cubes[..., 3:] / (stride[level][..., None] if self.diameter_alignment else every)
+        strides = stride[:, None, None, None]  # (3, 1, 1, 1)
+        center = (cubes[..., :3] + 0.5) / strides - 0.5
+        side = cubes[..., 3:] / (stride[level][..., None] if self.diameter_alignment else strides)
         return torch.cat([center, side.expand_as(center[..., :1])], dim=-1)
 
     def aligned(self, pyramid: list[Tensor], rois: Tensor) -> Tensor:
-        """Regions of every level (3, B, N, C, size, size, size)."""
+        """Features (3, B, N, C, size, size, size) of the regions (3, B, N, 4) on every level."""
         aligned: list[Tensor] = []
         for features, roi in zip(pyramid, rois, strict=False):
             aligned.append(roi_align(features, roi, self.size, self.samples))
         return torch.stack(aligned)
 
     def crops(self, pyramid: list[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Crops of every level (3 B N, C, n, n, n), and the regions (3 B N, 4) in cells of their magnification.
+        """Crops of every level (3 B N, C, n, n, n), and the regions (3 B N, 4) in cells of the magnified crops.
 
         All levels are one batch: they share the batch normalisation, and so must its statistics.
         """

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeepLesion as cases (Zhang et al. 2020, section V): chunks of scans at 1 mm, clipped to the body."""
+"""DeepLesion as cases (Zhang et al. 2020, section V): chunks of scans at 1 mm, clipped to the body.
+
+DeepLesion publishes 60 mm of a scan around each marked slice; such a part is called a chunk here.
+"""
 
 import json
 import logging
@@ -22,28 +25,33 @@ from lungcad.training.cases import Case, Sphere
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft tissue", "pelvis")
+LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft tissue", "pelvis")
 """DeepLesion's coarse lesion types 1 to 8."""
+
 SPACING_MM = (1.0, 1.0, 1.0)
-"""Of every case (section V.A)."""
+"""Voxel size of every case (section V.A)."""
+
 MIN_SLICES = 2
-"""A chunk is 60 mm of a scan, or what there is of them at its ends: with slices of 5 mm a few."""
+"""Least number of slices of a chunk: at a scan's ends fewer than 60 mm are left, a few slices of 5 mm."""
+
+LIMB_SHARE = 0.1
+"""Least size of an arm or a leg as a share of the largest piece of tissue; remains of the table are smaller."""
 
 
 class DeepLesionCases(Dataset):
     """One split of DeepLesion on a grid of 1 mm, clipped to the body; see :func:`deeplesion_case`.
 
     Args:
-        datalist: deeplesion.json from ``scripts/make_datalists.py deeplesion``.
+        datalist: file deeplesion.json from ``scripts/make_datalists.py deeplesion``.
         images_dir: folder with the NIfTI volumes that DeepLesion's DL_save_nifti.py makes.
-        split: one of :data:`lungcad.datalists.files.LISTS`.
-        ignore_from_mm: lesions of this diameter or more are neither to be found nor false. Those that the list itself
-            ignores, the large ones in training, are ignored anyhow.
-        max_spacing_mm: volumes with slices farther apart are refused.
+        split: name of one of :data:`lungcad.datalists.files.LISTS`.
+        ignore_from_mm: diameter from which on a lesion is ignored, counting neither as nodule nor as background. The
+            lesions that the list itself ignores, the large ones in training, are always ignored.
+        max_spacing_mm: greatest distance of slices; volumes with slices farther apart are refused.
 
     Raises:
-        InputError: E-CONFIG, the list or its split is missing; E-IMAGES, the folder is; E-DATALIST, the list is none of
-            DeepLesion; on reading an item what :func:`deeplesion_case` refuses.
+        InputError: E-CONFIG, the list or its split is missing; E-IMAGES, the folder is missing; E-DATALIST, the list is
+            none of DeepLesion; on reading an item the errors of :func:`deeplesion_case`.
     """
 
     def __init__(self, datalist: str | Path, images_dir: str | Path, split: str, *, ignore_from_mm: float = np.inf,
@@ -63,9 +71,10 @@ class DeepLesionCases(Dataset):
         return len(self.items)
 
     def __getitem__(self, item: int) -> Case:
+        """Case of one chunk."""
         image, lesions, ignored = self.items[item]
-        nodules = [one for one in lesions if one.diameter_mm < self.ignore_from_mm]
-        ignored = ignored + [one for one in lesions if one.diameter_mm >= self.ignore_from_mm]
+        nodules = [lesion for lesion in lesions if lesion.diameter_mm < self.ignore_from_mm]
+        ignored = ignored + [lesion for lesion in lesions if lesion.diameter_mm >= self.ignore_from_mm]
         try:
             return deeplesion_case(self.images / image, nodules, ignored, self.max_spacing_mm)
         except InputError as error:
@@ -75,18 +84,19 @@ class DeepLesionCases(Dataset):
 def deeplesion_case(
     path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere], max_spacing_mm: float = 5.0
 ) -> Case:
-    """One chunk with its lesions. Nothing is blanked but what lies outside the chunk (section V.A: no segmentation).
+    """Case of one chunk with its lesions; only voxels outside the chunk are blanked (section V.A: no segmentation).
 
     Args:
-        path: of the volume; its name without suffix names the case.
-        nodules, ignored: with centres in LPS mm in place of indices.
-        max_spacing_mm: of the slices.
+        path: file of the volume; its name without suffix names the case.
+        nodules, ignored: lesions with centres in LPS mm in place of indices.
+        max_spacing_mm: greatest distance of slices.
 
     Returns:
-        Case at 1 mm over the body's bounding box. Its ``lungs`` are where lesions may be: the body, air in it included.
+        Case at 1 mm over the body's bounding box. Its ``lungs`` mark the body, enclosed air included: lesions may be
+        anywhere in it.
 
     Raises:
-        InputError: what the reader refuses; E-HU-RANGE where there is no body; E-ANNOTATION where a lesion's centre
+        InputError: errors of the reader; E-HU-RANGE, there is no body in the volume; E-ANNOTATION, a lesion's centre
             lies outside the volume.
     """
     volume = read_volume(path, max_spacing_mm=max_spacing_mm, min_slices=MIN_SLICES)
@@ -111,7 +121,10 @@ def deeplesion_case(
 
 
 def read_lists(path: str | Path) -> dict[str, list[tuple[str, list[Sphere], list[Sphere]]]]:
-    """DeepLesion's datalist: by split the images with their lesions and ignored lesions, centres in LPS mm.
+    """Read DeepLesion's datalist: images with their lesions and ignored lesions, by split, centres in LPS mm.
+
+    Args:
+        path: file deeplesion.json.
 
     Raises:
         InputError: E-CONFIG, no such file; E-DATALIST, not a list as ``make_datalists.py deeplesion`` writes it.
@@ -128,25 +141,24 @@ def read_lists(path: str | Path) -> dict[str, list[tuple[str, list[Sphere], list
 
 
 def _entry(item: dict[str, Any]) -> tuple[str, list[Sphere], list[Sphere]]:
-    kinds = [KINDS[kind - 1] if kind > 0 else "unknown" for kind in item["lesion_type"]]
+    """Image, lesions and ignored lesions of one entry of the list."""
+    types = [LESION_TYPES[kind - 1] if kind > 0 else "unknown" for kind in item["lesion_type"]]
     large = item.get("ignored", [])  # lists of before it was written have none
-    return str(item["image"]), _spheres(item["box"], kinds), _spheres(large, ["large"] * len(large))
+    return str(item["image"]), _spheres(item["box"], types), _spheres(large, ["large"] * len(large))
 
 
 def _spheres(boxes: Sequence[Sequence[float]], names: Sequence[str]) -> list[Sphere]:
+    """Spheres of boxes (N, 6): centre and sides in mm; the first side is the diameter."""
     table = np.array(boxes, dtype=np.float64).reshape(len(boxes), 6)
     if not np.isfinite(table).all() or (table[:, 3:] <= 0).any():
         raise ValueError("a box is not finite or has no size")
     return [Sphere(row[:3], float(row[3]), name) for row, name in zip(table, names, strict=True)]
 
-PART = 0.1
-"""Least share of the largest piece of tissue that an arm or a leg beside it has; what is left of the table has less."""
-
 
 class BodyScan(Scan):
-    """A scan whose working grid is laid over the body.
+    """Scan with a working grid over the body instead of the lungs.
 
-    Its ``lungs`` are the body with all that it encloses, lungs and bowel too: where lesions of any kind may be.
+    Its ``lungs`` are the body with all that it encloses, lungs and bowel too: lesions of any type may be there.
 
     Raises:
         InputError: E-HU-RANGE, on first use of :attr:`lungs` or :meth:`grid`: there is no body.
@@ -154,10 +166,10 @@ class BodyScan(Scan):
 
     @cached_property
     def lungs(self) -> LungMask:
-        """The body's mask, computed once."""
+        """Mask of the body, computed once."""
         hu, affine = block_means(self.volume, FINE_MM)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        mask = inside_body(hu, spacing, PART)
+        mask = inside_body(hu, spacing, LIMB_SHARE)
         if not mask.any():
             text = f"no body in the volume: values from {hu.min():.0f} to {hu.max():.0f} at 2 mm (expected HU)."
             raise InputError("E-HU-RANGE", text, "Give a CT volume in HU that shows a body.")

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI inferer of the 3D Aggregated Faster R-CNN: from the lungs of a scan to detections, both branches."""
+"""Inference of the 3D Aggregated Faster R-CNN: from the lungs of a scan to detections, and from these to findings.
+
+:class:`LungProposalInferer` runs one network with both branches, :class:`TwoModelInferer` merges the detections of two,
+and :class:`ProposalsToFindingsd` makes findings of them.
+"""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -17,92 +21,103 @@ from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
-from lungcad.papers.threedag.network import FRONT_REACH, AggregatedFasterRCNN
+from lungcad.papers.threedag.network import FRONT_RECEPTIVE_RADIUS, AggregatedFasterRCNN
 from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
 from lungcad.papers.transforms import Data
+
+BRANCHES = ("proposals", "classifier", "combined")
+"""Branches that can give the nodule probability; the first two in the order of a detection's columns."""
 
 
 class LungProposalInferer(Inferer):
     """Detections in the lungs' box (Zhang et al. 2020, sections III.C and IV.A).
 
-    The paper cuts a scan into overlapping cubes and merges what is found in each. Here the first layers, which see
-    little beyond a cell, go over overlapping slabs; their outputs, put together, equal the whole box's, and everything
-    behind them sees the whole box. So no detection depends on where a slab ends, and none is found twice.
+    The paper cuts a scan into overlapping cubes and merges their detections. Here the first layers, which see little
+    beyond a cell, go over overlapping slabs; their outputs, put together, equal the whole box's, and all later layers
+    see the whole box. So no detection depends on where a slab ends, and none is found twice.
 
     Args:
-        anchors_mm: of the network.
+        anchors_mm: anchor diameters per level, as in the network.
         threshold: least probability of a proposal.
-        most: proposals at most, the most probable.
-        overlap: of the non-maximum suppression, by the proposals' own probabilities.
-        classify: with the classifier branch.
+        max_proposals: number of proposals kept, the most probable.
+        overlap: greatest IoU of two detections in the non-maximum suppression, which goes by the proposals' own
+            probabilities.
+        classify: True to run the classifier branch.
         context: voxels around the lungs' box that the network sees.
-        slab: slices at a time; bounds the memory.
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        slab: number of slices at a time; bounds the memory.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
     """
 
-    def __init__(self, anchors_mm: Sequence[Sequence[float]], threshold: float = 0.269, most: int = 300,
+    def __init__(self, anchors_mm: Sequence[Sequence[float]], threshold: float = 0.269, max_proposals: int = 300,
                  overlap: float = 0.1, classify: bool = True, context: int = 16, slab: int = 96,
                  precision: str = "auto"):  # fmt: skip
         super().__init__()
-        self.anchors_mm, self.threshold, self.most, self.overlap = anchors_mm, threshold, most, overlap
-        self.classify, self.context, self.slab = classify, context, slab
+        self.anchors_mm, self.threshold, self.max_proposals = anchors_mm, threshold, max_proposals
+        self.overlap, self.classify, self.context, self.slab = overlap, classify, context, slab
         self.precision = precision
 
     @torch.inference_mode()
     def __call__(
         self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Detections, each with what both branches say.
+        """Detections with the probabilities of both branches.
 
         Args:
-            inputs: (1, 1, X, Y, Z) on the image's scale.
-            network: in evaluation mode.
-            lungs: (X, Y, Z) bool, not empty; nothing is found outside.
+            inputs: (1, 1, X, Y, Z) image, scaled as the network expects it.
+            network: network in evaluation mode.
+            lungs: (X, Y, Z) bool, the lung mask, not empty; detections outside are dropped.
 
         Returns:
-            (M, 6) float32: x, y, z and diameter in voxels, probability of nodule by the proposal and by the classifier
-            branch, the latter NaN where it was not asked. Most probable proposals first.
+            Detections (M, 6) float32: x, y, z and diameter in voxels, probability of nodule by the proposal and by the
+            classifier branch, the latter NaN if that did not run. Most probable proposals first.
         """
         tune_allocator()
         channels_last_network(network)
         box, low = lung_box(inputs, lungs, self.context, STRIDES[-1])
         with autocast(inputs.device, self.precision):
-            pyramid = network.backbone.rest(self._front(box, network))
+            pyramid = network.backbone.from_front(self._front(box, network))
             proposals = network.propose(pyramid)[0].float()
         first = torch.tensor(low, device=inputs.device)
         cubes, logit, level = self._detections(proposals, box.shape[2:], lungs, first)
         if self.classify:
             with autocast(inputs.device, self.precision):
-                judged = network.classify(pyramid, cubes[None], level[None])[0].float()
+                classification = network.classify(pyramid, cubes[None], level[None])[0].float()
         else:
-            judged = torch.full_like(logit, torch.nan)
-        probability = torch.stack([logit, judged], dim=1).sigmoid()
+            classification = torch.full_like(logit, torch.nan)
+        probability = torch.stack([logit, classification], dim=1).sigmoid()
         return torch.cat([cubes[:, :3] + first, cubes[:, 3:], probability], dim=1)
 
     def _front(self, box: Tensor, network: AggregatedFasterRCNN) -> Tensor:
-        """What the first layers give for the box, slab by slab: (1, C, X / 4, Y / 4, Z / 4)."""
+        """Output (1, C, X / 4, Y / 4, Z / 4) of the first layers for the box, computed slab by slab."""
         front = channels_last_network(fuse(network.backbone.front))  # batch normalisations into kernels
         stride, depth = STRIDES[0], box.shape[-1]
         step = max(self.slab // stride, 1) * stride
         parts = []
         for start in bar(range(0, depth, step), "detect", "slab"):
             end = min(start + step, depth)
-            before = max(0, start - FRONT_REACH)
-            output = front(channels_last(box[..., before : min(depth, end + FRONT_REACH)]))
+            before = max(0, start - FRONT_RECEPTIVE_RADIUS)
+            output = front(channels_last(box[..., before : min(depth, end + FRONT_RECEPTIVE_RADIUS)]))
             parts.append(output[..., (start - before) // stride : (end - before) // stride])
         return channels_last(torch.cat(parts, dim=-1))
 
     def _detections(
         self, proposals: Tensor, size: Sequence[int], lungs: Tensor, first: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cubes (M, 4) in voxels of the box, log odds (M,) and levels (M,) of what is left in the lungs."""
+        """Cubes (M, 4) in voxels of the box, log odds (M,) and levels (M,) of the detections in the lungs.
+
+        Args:
+            proposals: (N, 5) output of the network for the box.
+            size: voxels of the box, x, y, z.
+            lungs: (X, Y, Z) bool, the lung mask of the scan.
+            first: (3,) first voxel of the box in the scan.
+        """
         anchors, level = anchor_cubes(size, self.anchors_mm, proposals.device)
-        cubes, logit, level = decode_proposals(proposals, anchors, level, self.threshold, 10 * self.most)
+        cubes, logit, level = decode_proposals(proposals, anchors, level, self.threshold, 10 * self.max_proposals)
         place = (cubes[:, :3] + first).round().long()
         within = ((place >= 0) & (place < torch.tensor(lungs.shape, device=place.device))).all(dim=1)
         within[within.clone()] = lungs[tuple(place[within].t())]
         best = within.nonzero().flatten()
-        best = best[suppress(cubes[best], logit[best], self.overlap, self.most)]
+        best = best[suppress(cubes[best], logit[best], self.overlap, self.max_proposals)]
         return cubes[best], logit[best], level[best]
 
 
@@ -110,9 +125,9 @@ class TwoModelInferer(Inferer):
     """Detections of two networks, merged (Zhang et al. 2020, section IV.D: 3D-AG with and without Local Magnification).
 
     Args:
-        inferer: goes over the scan with one network and then with the other.
-        second: the other network, in evaluation mode.
-        keep, overlap: of :func:`~lungcad.papers.threedag.proposals.merge_models`.
+        inferer: inferer that runs each network on the scan.
+        second: second network, in evaluation mode.
+        keep, overlap: how to merge, see :func:`~lungcad.papers.threedag.proposals.merge_models`.
     """
 
     def __init__(self, inferer: LungProposalInferer, second: AggregatedFasterRCNN, keep: str = "union",
@@ -123,35 +138,32 @@ class TwoModelInferer(Inferer):
     def __call__(
         self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Detections (M, 6) as :class:`LungProposalInferer` gives them."""
-        first, second = (self.inferer(inputs, each, lungs) for each in (network, self.second))
+        """Merged detections (M, 6); arguments and columns as in :class:`LungProposalInferer`."""
+        first, second = (self.inferer(inputs, model, lungs) for model in (network, self.second))
         return merge_models(first, second, self.keep, self.overlap)
-
-BRANCHES = ("proposals", "classifier", "combined")
-"""Whose probability counts; the first two in the order of a detection's columns."""
 
 
 class ProposalsToFindingsd(MapTransform):
     """Detections (M, 6) to ``findings``: the detection score is the proposal's, the nodule probability the branch's.
 
     Args:
-        keys: of the detections; see :class:`~lungcad.papers.threedag.inference.LungProposalInferer`.
-        spacing_mm: of the cubic voxels.
-        branch: whose probability counts: ``proposals``, ``classifier``, or ``combined``, the mean of both.
-        most: findings at most.
+        keys: key of the detections; see :class:`~lungcad.papers.threedag.inference.LungProposalInferer`.
+        spacing_mm: size of the cubic voxels, x, y, z.
+        branch: branch that gives the nodule probability: ``proposals``, ``classifier``, or ``combined``, their mean.
+        max_findings: number of findings kept, the most probable.
 
     Raises:
         InputError: E-CONFIG, an unknown branch.
     """
 
-    def __init__(self, keys: Any, spacing_mm: Sequence[float], branch: str, most: int):
+    def __init__(self, keys: Any, spacing_mm: Sequence[float], branch: str, max_findings: int):
         super().__init__(keys)
         if branch not in BRANCHES:
             raise InputError("E-CONFIG", f"unknown branch: {branch} (expected {', '.join(BRANCHES)}).")
-        self.spacing_mm, self.branch, self.most = spacing_mm[0], branch, most
+        self.spacing_mm, self.branch, self.max_findings = spacing_mm[0], branch, max_findings
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """See the class."""
+        """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             found = d[key].cpu()
@@ -159,7 +171,7 @@ class ProposalsToFindingsd(MapTransform):
             probability = both.mean(dim=1) if self.branch == "combined" else both[:, BRANCHES.index(self.branch)]
             center = to_world(d["grid_affine"], found[:, :3].double().numpy())
             score, diameter = both[:, 0].tolist(), (found[:, 3] * self.spacing_mm).tolist()
-            order = probability.argsort(descending=True, stable=True)[: self.most]
+            order = probability.argsort(descending=True, stable=True)[: self.max_findings]
             d["findings"] = [
                 Finding((float(center[n, 0]), float(center[n, 1]), float(center[n, 2])), diameter[n], score[n],
                         float(probability[n]))

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Building blocks of densely connected networks: each convolution is batch normalisation, ReLU, convolution."""
+"""Building blocks of densely connected networks: each unit is batch normalisation, ReLU, convolution."""
 
 import torch
 from torch import Tensor, nn
 
 
 def pointwise(inside: int, outside: int) -> nn.Sequential:
-    """Batch normalisation, ReLU, 1x1x1 convolution: DenseNet's transition before its pooling."""
+    """DenseNet's transition without its pooling: batch normalisation, ReLU, 1x1x1 convolution."""
     return nn.Sequential(nn.BatchNorm3d(inside), nn.ReLU(inplace=True), nn.Conv3d(inside, outside, 1, bias=False))
 
 
 def bottleneck(inside: int, inner: int, outside: int) -> nn.Sequential:
-    """A 1x1x1 and a padded 3x3x3 convolution, each behind batch normalisation and ReLU."""
+    """Bottleneck: a 1x1x1 convolution to ``inner`` and a padded 3x3x3 one to ``outside`` channels.
+
+    Batch normalisation and ReLU come before each convolution.
+    """
     return nn.Sequential(
         pointwise(inside, inner),
         nn.BatchNorm3d(inner),
@@ -21,12 +24,12 @@ def bottleneck(inside: int, inner: int, outside: int) -> nn.Sequential:
 
 
 class DenseBlock(nn.Module):
-    """Layers that each see the outputs of all before them and add ``growth`` channels (DenseNet-B).
+    """Dense block: each layer sees the outputs of all layers before it and adds ``growth`` channels (DenseNet-B).
 
     Args:
-        inside: channels in.
-        growth: channels that a layer adds; its bottleneck has four times as many.
-        layers: how many.
+        inside: number of input channels.
+        growth: number of channels that a layer adds; its bottleneck has four times as many.
+        layers: number of layers.
 
     Shape:
         - x: (B, inside, X, Y, Z)
@@ -39,7 +42,7 @@ class DenseBlock(nn.Module):
         self.channels = inside + layers * growth
 
     def forward(self, x: Tensor) -> Tensor:
-        """Input and all layers' outputs."""
+        """Input and all layers' outputs, concatenated."""
         for layer in self.layers:
             x = torch.cat([x, layer(x)], dim=1)
         return x

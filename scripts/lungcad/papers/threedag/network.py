@@ -14,20 +14,22 @@ from lungcad.papers.threedag.anchors import STRIDES, check_anchors
 from lungcad.papers.threedag.classifier import AggregatedClassifier
 from lungcad.papers.threedag.layers import DenseBlock, bottleneck, pointwise
 
-REACH = 80
-"""No proposal depends on voxels farther than this from its cell, nor a level's feature; a multiple of 16."""
+RECEPTIVE_RADIUS = 80
+"""Greatest distance, in voxels, from a cell of the pyramid to an input voxel that its feature or proposal depends on; a
+multiple of 16."""
 
-FRONT_REACH = 8
-"""No cell behind :attr:`DensePyramid.front` depends on voxels farther than this from it; a multiple of 4."""
+FRONT_RECEPTIVE_RADIUS = 8
+"""Greatest distance, in voxels, from an output cell of :attr:`DensePyramid.front` to an input voxel that it depends on;
+a multiple of 4."""
 
 
 class DensePyramid(nn.Module):
-    """U-Net of dense blocks whose way up is a feature pyramid (section III.A, table I).
+    """U-Net of dense blocks with a feature pyramid as its way up (section III.A, table I).
 
     Args:
         stem: width of the PreBlock, at full resolution.
-        growth: of the dense blocks.
-        channels: of the pyramid and of every transition.
+        growth: channels that a layer of a dense block adds.
+        channels: width of the pyramid and of every transition.
 
     Shape:
         - x: (B, 1, X, Y, Z), sides that are multiples of 16
@@ -47,7 +49,7 @@ class DensePyramid(nn.Module):
             pointwise(first.channels, channels),
             nn.AvgPool3d(2),
         )
-        """PreBlock to transition 1: most of the work, all of it local. One voxel in 64 is left behind it."""
+        """Layers from PreBlock to transition 1, at stride 4: most of the work, with a small receptive field."""
         self.encode = nn.ModuleList(blocks)
         self.reduce = nn.ModuleList(pointwise(block.channels, channels) for block in blocks)
         self.up = nn.ModuleList(nn.ConvTranspose3d(channels, channels, 2, 2) for _ in blocks)
@@ -59,10 +61,10 @@ class DensePyramid(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features at strides 4, 8 and 16."""
-        return self.rest(self.front(x))
+        return self.from_front(self.front(x))
 
-    def rest(self, x: Tensor) -> list[Tensor]:
-        """The pyramid of what ``front`` gives, (B, channels, X / 4, Y / 4, Z / 4)."""
+    def from_front(self, x: Tensor) -> list[Tensor]:
+        """Features at strides 4, 8 and 16 from the output (B, channels, X / 4, Y / 4, Z / 4) of ``front``."""
         levels: list[Tensor] = []
         for encode, reduce in zip(self.encode, self.reduce, strict=False):
             x = encode(x)
@@ -87,25 +89,25 @@ def proposal_head(channels: int, inner: int, anchors: int) -> nn.Sequential:
 
 
 class AggregatedFasterRCNN(nn.Module):
-    """Proposals of all scales in one tensor; the classifier branch judges those it is asked about.
+    """Network of both branches: proposals of all scales in one tensor, and a classifier of chosen proposals.
 
-    Per proposal: log odds of nodule, then the offsets x, y, z, diameter from its anchor
-    (:func:`lungcad.papers.threedag.anchors.decode`). The paper's order is z, y, x, diameter; ours is that of the
-    arrays. Proposals come in the order of
-    :func:`lungcad.papers.threedag.anchors.anchor_cubes`.
+    A proposal is the log odds of nodule, then the offsets x, y, z, diameter from its anchor
+    (:func:`lungcad.papers.threedag.anchors.decode`). The paper's order is z, y, x, diameter; here it is that of the
+    arrays. Proposals come in the order of :func:`lungcad.papers.threedag.anchors.anchor_cubes`.
 
     Args:
-        anchors_mm: diameters per level; a level with none proposes nothing (table II's single scale).
+        anchors_mm: anchor diameters per level; a level without anchors proposes nothing (table II's single scale).
         stem: width of the PreBlock.
-        growth: of the dense blocks, and channels inside the heads' and the magnification's bottlenecks.
-        channels: of the pyramid.
-        diameter_alignment: with Diameter Alignment in the classifier branch.
-        magnify: with Local Magnification: the paper's 3D-AG-LM, without it 3D-AG.
-        crop: cells that Local Magnification looks at, along a side.
+        growth: channels that a layer of a dense block adds, and inner channels of the bottlenecks of the heads and of
+            Local Magnification.
+        channels: width of the pyramid.
+        diameter_alignment: True for Diameter Alignment in the classifier branch.
+        magnify: True for Local Magnification (the paper's 3D-AG-LM), False for 3D-AG.
+        crop: cells along a side that Local Magnification looks at.
 
     Shape:
         - x: (B, 1, X, Y, Z) float, 1 mm voxels, sides that are multiples of 16; 128 in training
-        - out: (B, 5, N), channels first as MONAI's checks want them; N = sum over the levels of X Y Z / s^3 times the
+        - out: (B, 5, N), channels first as MONAI's checks require; N = sum over the levels of X Y Z / s^3 times the
           level's number of anchors
 
     Raises:
@@ -128,7 +130,7 @@ class AggregatedFasterRCNN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Proposals (B, 5, N)."""
+        """Proposals (B, 5, N) of an image."""
         return self.propose(self.pyramid(x)).transpose(1, 2)
 
     @torch.jit.export
@@ -147,5 +149,5 @@ class AggregatedFasterRCNN(nn.Module):
 
     @torch.jit.export
     def classify(self, pyramid: list[Tensor], cubes: Tensor, level: Tensor) -> Tensor:
-        """Log odds (B, N) of proposals; see :class:`AggregatedClassifier`."""
+        """Log odds (B, N) of proposals by the classifier branch; see :class:`AggregatedClassifier`."""
         return self.classifier(pyramid, cubes, level)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cubes of voxels with the lesions in them, for the detector of Zhang et al. 2020 (sections IV.A to IV.C)."""
+"""Training of the detector of Zhang et al. 2020: cubes with lesions, and the proposals that the classifier learns from.
+
+:class:`NoduleCubes` draws cubes (sections IV.A to IV.C), more of them around hard regions (:func:`hard_regions`);
+:class:`BranchTraining` is the network in training, with both branches (section III.E).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,22 +28,24 @@ from lungcad.training.views import Turn, middle_of, view
 class NoduleCubes(RandomSamples):
     """Random cubes, most of them with a nodule; every item is a function of (seed, epoch, index).
 
-    A cube is laid around a nodule or a place in the lungs, which lies anywhere in it but near its faces. With Anchor
+    A cube is laid around a nodule or a place in the lungs, which lies anywhere in it except near its faces. With Anchor
     Based Sampling (section IV.C) a share of the cubes is laid around the regions that a whole-scan pass found hard.
 
     Args:
-        cases: where cubes come from; cubic voxels.
-        cube_size: voxels, multiples of 16; X and Y are equal. From 64 on: of maps of 2 x 2 x 2 cells this PyTorch's
-            bfloat16 convolutions sometimes give gradients that are not finite.
-        window_hu: scaled to [0, 1].
-        length: cubes per epoch.
-        anchors_mm, positive, negative: of :func:`~lungcad.papers.threedag.anchors.rpn_target`.
-        nodule_share: share of the cubes laid around nodules, the rest is laid anywhere in the lungs.
-        hard: per case name the places (N, 3) of hard regions (:func:`lungcad.papers.threedag.training.hard_regions`).
-        hard_share: share of the cubes laid around those, before the others are divided.
-        margin: the place around which a cube is laid is at least so many voxels inside.
+        cases: cases that cubes come from; cubic voxels.
+        cube_size: size of a cube in voxels, multiples of 16; X and Y are equal. At least 64: on maps of 2 x 2 x 2 cells
+            this PyTorch's bfloat16 convolutions sometimes give gradients that are not finite.
+        window_hu: lowest and highest HU, scaled to 0 and 1.
+        length: number of cubes per epoch.
+        anchors_mm: anchor diameters per level.
+        positive, negative: IoUs of positive and negative anchors, see
+            :func:`~lungcad.papers.threedag.anchors.assign_anchors`.
+        nodule_share: share of the cubes laid around nodules; the others are laid anywhere in the lungs.
+        hard: places (N, 3) of hard regions by case name, see :func:`hard_regions`.
+        hard_share: share of the cubes laid around hard regions, before the others are divided.
+        margin: least distance of the place that a cube is laid around from the cube's faces, in voxels.
         warp_share: share of the cubes that are turned by any angle, tilted and scaled.
-        seed: of everything random.
+        seed: seed of all random choices.
     """
 
     def __init__(self, cases: Sequence[Case], cube_size: Sequence[int], window_hu: Sequence[float], length: int,
@@ -54,14 +60,18 @@ class NoduleCubes(RandomSamples):
         self.nodules = [(case, nodule.index) for case in self.cases for nodule in case.nodules]
         self.hard = [(case, place) for case in self.cases for place in (hard or {}).get(case.name, ())]
         self.nodule_share, self.hard_share = nodule_share if self.nodules else 0.0, hard_share if self.hard else 0.0
-        self.reach = np.maximum(np.array(self.size) / 2 - margin, 0)
+        self.max_shift = np.maximum(np.array(self.size) / 2 - margin, 0)
         self.warp_share = warp_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        """``image`` (1, X, Y, Z), ``label`` (N, 5) of the anchors, ``lesions`` (M, 5): cubes, then 1 for a nodule."""
+        """Sample with ``image``, ``label`` and ``lesions``.
+
+        ``image`` is (1, X, Y, Z), ``label`` (N, 5) are the targets of the anchors, and ``lesions`` (M, 5) are cubes,
+        then 1 for a nodule or 0 for a lesion to ignore.
+        """
         rng = self.rng(item)
-        case, place = self._place(rng)
-        place = place + rng.uniform(-self.reach, self.reach)
+        case, place = self._draw_place(rng)
+        place = place + rng.uniform(-self.max_shift, self.max_shift)
         seen = view(case, place, self.size, rng, self.warp_share)
         turn = Turn(rng)
 
@@ -69,7 +79,7 @@ class NoduleCubes(RandomSamples):
             voxels = seen.diameters_mm(spheres) / case.spacing_mm[0]
             return np.column_stack([middle_of(self.size) + turn.step(seen.steps(spheres)), voxels])
 
-        nodules, ignored = self._within(cubes(case.nodules)), self._within(cubes(case.ignored))
+        nodules, ignored = self._reaching_in(cubes(case.nodules)), self._reaching_in(cubes(case.ignored))
         inside = np.all((nodules[:, :3] > -0.5) & (nodules[:, :3] < np.array(self.size) - 0.5), axis=1)
         ignored = np.concatenate([ignored, nodules[~inside]])  # cut off at the middle or before
         found, left = torch.from_numpy(nodules[inside]).float(), torch.from_numpy(ignored).float()
@@ -80,8 +90,8 @@ class NoduleCubes(RandomSamples):
             "lesions": torch.cat([torch.cat([found, left]), kind[:, None]], dim=1),
         }
 
-    def _place(self, rng: np.random.Generator) -> tuple[Case, np.ndarray]:
-        """A case, and the place (3,) in it around which a cube is laid."""
+    def _draw_place(self, rng: np.random.Generator) -> tuple[Case, np.ndarray]:
+        """Random case, and a random place (3,) in it to lay a cube around, as voxel index."""
         if rng.random() < self.hard_share:
             return self.hard[rng.integers(len(self.hard))]
         if rng.random() < self.nodule_share:
@@ -92,20 +102,20 @@ class NoduleCubes(RandomSamples):
             if case.lungs[tuple(place)]:
                 return case, place
 
-    def _within(self, cubes: np.ndarray) -> np.ndarray:
-        """Of lesions (M, 4) those that reach into the cube."""
+    def _reaching_in(self, cubes: np.ndarray) -> np.ndarray:
+        """Lesions, of (M, 4), that reach into the cube."""
         near = np.abs(cubes[:, :3] - (np.array(self.size) - 1) / 2) - np.array(self.size) / 2
         return cubes[(near < cubes[:, 3:] / 2).all(axis=1)]
 
 
 def collate_cubes(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """A batch; ``lesions`` (B, M, 5) are filled up with rows of -1."""
+    """Batch of samples; ``lesions`` (B, M, 5) are filled up with rows of -1."""
     batch = {name: torch.stack([item[name] for item in items]) for name in ("image", "label")}
     return batch | {"lesions": pad_sequence([item["lesions"] for item in items], True, padding_value=-1.0)}
 
 
 def prepare_cubes(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:
-    """MONAI's prepare_batch: image, label, and the lesions for the inferer."""
+    """MONAI's ``prepare_batch``: image, label, and the lesions for :class:`BranchTraining`."""
     image, label, lesions = (
         batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "lesions")
     )
@@ -113,31 +123,33 @@ def prepare_cubes(batch: Mapping[str, Tensor], device: torch.device, non_blockin
 
 
 class BranchTraining(nn.Module):
-    """The network as it is trained: proposals of cubes and, if asked for, the classifier branch's word on some of them.
+    """Network in training: proposals of cubes and, with the classifier branch, the classification of sampled proposals.
 
     Args:
-        module: the network, by the name under which torch's wrappers hold theirs.
-        anchors_mm: of the network.
-        classify: with the classifier branch.
-        sampled: proposals per cube for the classifier branch, the nodules' own cubes included.
-        most: proposals per cube that go into the non-maximum suppression, the most probable.
-        overlap: of the suppression.
-        precision: see :func:`~lungcad.cpu.fast_dtype`.
+        module: network, under the attribute name of torch's wrappers.
+        anchors_mm: anchor diameters per level, as in the network.
+        classify: True to train the classifier branch too.
+        samples: number of proposals per cube for the classifier branch, the nodules' own cubes included.
+        max_proposals: number of proposals per cube that go into the non-maximum suppression, the most probable.
+        overlap: greatest IoU of two proposals after the suppression.
+        precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
 
     Shape:
         - x: (B, 1, X, Y, Z)
         - lesions: (B, M, 5), see :class:`~lungcad.papers.threedag.training.NoduleCubes`
-        - out: ``proposals`` (B, N, 5); with ``classify`` also ``judged`` (B, P), log odds, and ``truth`` (B, P), labels
+        - out: ``proposals`` (B, N, 5); with ``classify`` also ``classification`` (B, P), log odds, and ``truth``
+          (B, P), labels
     """
 
     skips_parameters = True
-    """A step without a sample for a branch leaves its parameters without a gradient."""
+    """True: a step without a sample for a branch leaves the branch's parameters without a gradient."""
 
     def __init__(self, module: AggregatedFasterRCNN, anchors_mm: Sequence[Sequence[float]], classify: bool = True,
-                 sampled: int = 32, most: int = 512, overlap: float = 0.1, precision: str = "auto"):  # fmt: skip
+                 samples: int = 32, max_proposals: int = 512, overlap: float = 0.1,
+                 precision: str = "auto"):  # fmt: skip
         super().__init__()
         self.module, self.anchors_mm, self.classify = module, anchors_mm, classify
-        self.sampled, self.most, self.overlap, self.precision = sampled, most, overlap, precision
+        self.samples, self.max_proposals, self.overlap, self.precision = samples, max_proposals, overlap, precision
 
     def forward(self, x: Tensor, lesions: Tensor) -> dict[str, Tensor]:
         """Outputs of both branches, in float32."""
@@ -147,29 +159,35 @@ class BranchTraining(nn.Module):
             if not self.classify:
                 return {"proposals": proposals}
             with torch.no_grad():
-                cubes, level, truth = self.sample(proposals, lesions, x.shape[2:])
-            judged = self.module.classify(pyramid, cubes, level)
-        return {"proposals": proposals, "judged": judged, "truth": truth}
+                cubes, level, truth = self.sample_batch(proposals, lesions, x.shape[2:])
+            classification = self.module.classify(pyramid, cubes, level)
+        return {"proposals": proposals, "classification": classification, "truth": truth}
 
-    def sample(self, proposals: Tensor, lesions: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Cubes (B, P, 4), levels (B, P) and labels (B, P) that the classifier branch is asked about."""
-        anchors, level = anchor_cubes(size, self.anchors_mm, proposals.device)
-        chosen = [self.chosen(one, own, anchors, level) for one, own in zip(proposals, lesions, strict=True)]
-        cubes, levels, truth = (torch.stack(part) for part in zip(*chosen, strict=True))
-        return cubes, levels, truth
-
-    def chosen(
-        self, proposals: Tensor, lesions: Tensor, anchors: Tensor, level: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the classifier branch is asked about in one cube.
-
-        Nodules themselves, a little displaced, come first, then proposals that hit them, both together a quarter of
-        what is sampled where there are so many, then the most probable false ones.
+    def sample_batch(self, proposals: Tensor, lesions: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Cubes (B, P, 4), levels (B, P) and labels (B, P) of the classifier branch's samples.
 
         Args:
-            proposals: (N, 5) of the network.
-            lesions: (M, 5).
-            anchors, level: (N, 4) and (N,).
+            proposals: (B, N, 5) output of the network.
+            lesions: (B, M, 5) lesions.
+            size: voxels of a cube, x, y, z.
+        """
+        anchors, level = anchor_cubes(size, self.anchors_mm, proposals.device)
+        samples = [self.sample_cube(*pair, anchors, level) for pair in zip(proposals, lesions, strict=True)]
+        cubes, levels, truth = (torch.stack(part) for part in zip(*samples, strict=True))
+        return cubes, levels, truth
+
+    def sample_cube(
+        self, proposals: Tensor, lesions: Tensor, anchors: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples of the classifier branch from one cube.
+
+        The nodules themselves, a little displaced, come first, then proposals that hit them, until a quarter of the
+        samples is filled, then the most probable false proposals.
+
+        Args:
+            proposals: (N, 5) output of the network for the cube.
+            lesions: (M, 5) lesions in the cube.
+            anchors, level: (N, 4) and (N,), see :func:`~lungcad.papers.threedag.anchors.anchor_cubes`.
 
         Returns:
             Cubes (P, 4), levels (P,) and labels (P,): 1, 0 or :data:`IGNORED`.
@@ -178,17 +196,17 @@ class BranchTraining(nn.Module):
         shaken = nodules.clone()
         shaken[:, :3] += (torch.rand_like(nodules[:, :3]) - 0.5) * 0.3 * nodules[:, 3:]
         shaken[:, 3] *= 1 + (torch.rand_like(nodules[:, 3]) - 0.5) * 0.4
-        cubes, logit, own = decode_proposals(proposals, anchors, level, threshold=0.0, most=self.most)
+        cubes, logit, levels = decode_proposals(proposals, anchors, level, 0.0, self.max_proposals)
         kept = suppress(cubes, logit, self.overlap)
-        cubes, own = cubes[kept], own[kept]
+        cubes, levels = cubes[kept], levels[kept]
         truth = label_proposals(cubes, nodules, ignored)
         hits, false = (truth == 1).nonzero().flatten(), (truth == 0).nonzero().flatten()
-        order = torch.cat([hits[: max(self.sampled // 4 - len(nodules), 0)], false])
+        order = torch.cat([hits[: max(self.samples // 4 - len(nodules), 0)], false])
         best = cube_iou(anchors, nodules).argmax(dim=0) if len(nodules) else level[:0]
-        cubes = torch.cat([shaken, cubes[order]])[: self.sampled]
-        levels = torch.cat([level[best], own[order]])[: self.sampled]
-        labels = torch.cat([torch.ones_like(nodules[:, 0]), truth[order]])[: self.sampled]
-        missing = self.sampled - len(cubes)  # so that cubes of a batch fit together
+        cubes = torch.cat([shaken, cubes[order]])[: self.samples]
+        levels = torch.cat([level[best], levels[order]])[: self.samples]
+        labels = torch.cat([torch.ones_like(nodules[:, 0]), truth[order]])[: self.samples]
+        missing = self.samples - len(cubes)  # so that cubes of a batch fit together
         return (
             torch.cat([cubes, anchors[:missing]]),
             torch.cat([levels, level[:missing]]),
@@ -197,16 +215,16 @@ class BranchTraining(nn.Module):
 
 
 def label_proposals(cubes: Tensor, nodules: Tensor, ignored: Tensor, negative: float = 0.02) -> Tensor:
-    """Which proposals are nodules: those centred within a nodule's radius, as LUNA16 scores them.
+    """Labels of proposals: 1 for a proposal centred within a nodule's radius, as LUNA16 scores it.
 
     Args:
-        cubes: (P, 4).
-        nodules: (M, 4).
-        ignored: (K, 4).
-        negative: what overlaps any lesion by an IoU of so much or more and hits no nodule is ignored.
+        cubes: (P, 4) proposals.
+        nodules: (M, 4) cubes of the nodules.
+        ignored: (K, 4) cubes of the lesions that are neither nodule nor background.
+        negative: IoU with any lesion from which on a proposal that hits no nodule is ignored.
 
     Returns:
-        (P,) float: 1, 0 or :data:`IGNORED`.
+        Labels (P,) float: 1, 0 or :data:`IGNORED`.
     """
     hit = (torch.cdist(cubes[:, :3], nodules[:, :3]) < nodules[:, 3] / 2).any(dim=1)
     touches = (cube_iou(cubes, torch.cat([nodules, ignored])) >= negative).any(dim=1)
@@ -214,15 +232,17 @@ def label_proposals(cubes: Tensor, nodules: Tensor, ignored: Tensor, negative: f
 
 
 def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float = 0.5) -> dict[str, np.ndarray]:
-    """Places that easily confuse the model, for a training to look at more often.
+    """Hard regions, which a training with Anchor Based Sampling (section IV.C) looks at more often.
+
+    A place is hard if the detector has a false finding of high score there, or misses a nodule.
 
     Args:
-        cases: to train on.
-        candidates: file with what the detector found in them; None for no hard region.
-        threshold: a false finding is hard from this score on, a nodule without a finding of so much is hard too.
+        cases: cases to train on.
+        candidates: file with the detector's findings in them; None for no hard region.
+        threshold: score from which on a false finding is hard, and below which a finding does not count for a nodule.
 
     Returns:
-        By case name continuous voxel indices (N, 3).
+        Places (N, 3) as continuous voxel indices, by case name.
     """
     if candidates is None:
         return {}

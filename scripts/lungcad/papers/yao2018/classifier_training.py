@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patches around a detector's candidates, true and false, with their estimated diameters (Yao and Zhang 2018)."""
+"""Training of the classifier of Yao and Zhang 2018 (section 1.2): patches around true and false candidates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,21 +18,21 @@ from lungcad.training.views import Turn, view
 class CandidatePatches(RandomSamples):
     """Patches with diameter and class; every item is a function of (seed, epoch, index).
 
-    A positive is drawn by nodule, then among what is known of it: its annotation and the candidates that hit it. A
-    negative is a false candidate or a control paste.
+    For a positive a nodule is drawn, then its annotation or one of the candidates that hit it. A negative is a false
+    candidate or a control paste, nodule-free tissue set in like a nodule.
 
     Args:
-        cases: where patches come from.
+        cases: cases that patches come from.
         candidates: file with the detector's findings on the cases.
-        patch_size: voxels.
-        window_hu: scaled to [0, 1].
-        length: patches per epoch.
-        positive_share: share of nodules.
+        patch_size: size of a patch in voxels, x, y, z.
+        window_hu: lowest and highest HU, scaled to 0 and 1.
+        length: number of patches per epoch.
+        positive_share: share of the patches that are nodules.
         control_share: share of the negatives that are control pastes.
-        jitter: translation, as a share of the radius.
-        diameter_jitter: the diameter is up to so much off, as a share of itself.
+        jitter: largest translation, as a share of the radius.
+        diameter_jitter: largest error of the diameter, as a share of it.
         warp_share: share of the patches that are turned by any angle, tilted and scaled.
-        seed: of everything random.
+        seed: seed of all random choices.
 
     Raises:
         InputError: E-CONFIG, without any nodule or any false candidate that has a diameter.
@@ -55,7 +55,7 @@ class CandidatePatches(RandomSamples):
                 for finding in found.get(case.name, [])
                 if finding.diameter_mm is not None
             ]
-            self.nodules += [(case, [nodule, *hits(case, nodule, spheres)]) for nodule in case.nodules]
+            self.nodules += [(case, [nodule, *candidates_of_nodule(case, nodule, spheres)]) for nodule in case.nodules]
             places = np.array([sphere.index for sphere in spheres]).reshape(-1, 3)
             false = clear_of_lesions(case, places)
             self.negatives += [(case, sphere) for sphere, negative in zip(spheres, false, strict=True) if negative]
@@ -65,12 +65,12 @@ class CandidatePatches(RandomSamples):
         self.controls = [(case, control) for case in cases for control in case.controls]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """``image`` (1, X, Y, Z), ``diameter`` in voxels, and ``label``: 1 for a nodule."""
+        """Sample with ``image`` (1, X, Y, Z), ``diameter`` in voxels, and ``label``: 1 for a nodule."""
         rng = self.rng(item)
         positive = rng.random() < self.positive_share
         if positive:
-            case, known = self.nodules[rng.integers(len(self.nodules))]
-            sphere = known[rng.integers(len(known))]
+            case, spheres = self.nodules[rng.integers(len(self.nodules))]
+            sphere = spheres[rng.integers(len(spheres))]
         else:
             pool = self.controls if self.controls and rng.random() < self.control_share else self.negatives
             case, sphere = pool[rng.integers(len(pool))]
@@ -86,16 +86,22 @@ class CandidatePatches(RandomSamples):
         }
 
 
-def hits(case: Case, nodule: Sphere, spheres: Sequence[Sphere]) -> list[Sphere]:
-    """Of the candidates those whose centre lies within the nodule's radius, LUNA16's rule."""
-    distance = case.distance_mm(nodule.index, list(spheres))[0]
-    return [sphere for sphere, far in zip(spheres, distance, strict=True) if far < nodule.diameter_mm / 2]
+def candidates_of_nodule(case: Case, nodule: Sphere, spheres: Sequence[Sphere]) -> list[Sphere]:
+    """Candidates centred within the nodule's radius, LUNA16's rule.
+
+    Args:
+        case: case of both.
+        nodule: nodule that the candidates must hit.
+        spheres: candidates of the case.
+    """
+    distances = case.distance_mm(nodule.index, list(spheres))[0]
+    return [sphere for sphere, mm in zip(spheres, distances, strict=True) if mm < nodule.diameter_mm / 2]
 
 
 def prepare_candidates(
     batch: Mapping[str, torch.Tensor], device: torch.device, non_blocking: bool, **kwargs: Any
 ) -> tuple[Any, ...]:
-    """MONAI's prepare_batch: image, label, and the diameters as the network's second argument."""
+    """MONAI's ``prepare_batch``: image, label, and the diameters as the network's second argument."""
     names = ("image", "diameter", "label")
     image, diameter, label = (batch[name].to(device, non_blocking=non_blocking) for name in names)
     return image, label, (diameter,), {}

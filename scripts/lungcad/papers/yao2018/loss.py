@@ -8,33 +8,34 @@ from torch.nn import functional as F
 from lungcad.errors import InputError
 
 OBJECTIVES = ("dice", "cross_entropy", "hybrid")
+"""Losses that a training can ask for; see :class:`BlockLoss`."""
 
 
 def dice_loss(logit: Tensor, target: Tensor) -> Tensor:
-    """Dice loss of each block, from -1 (all right) to 0 (section 1.1.1).
+    """Dice loss of each block, from -1 (perfect) to 0 (section 1.1.1).
 
     Args:
         logit: (B, N) log odds of nodule.
-        target: (B, N), 1 = nodule, 0 = none, negative = takes no part.
+        target: (B, N) labels of the voxels: 1 = nodule, 0 = none, negative = ignored.
 
     Returns:
-        (B,)
+        Losses (B,).
     """
-    known = (target >= 0).float()
-    truth, probability = target * known, logit.sigmoid() * known
+    labelled = (target >= 0).float()
+    truth, probability = target * labelled, logit.sigmoid() * labelled
     total = truth.sum(dim=1) + probability.sum(dim=1)
     return -2 * (truth * probability).sum(dim=1) / total.clamp(min=1e-6)
 
 
 def cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
-    """L_ce of each block (section 1.1.2); arguments and result as in :func:`dice_loss`."""
-    known = (target >= 0).float()
+    """Cross entropy L_ce of each block (section 1.1.2); arguments and result as in :func:`dice_loss`."""
+    labelled = (target >= 0).float()
     loss = F.binary_cross_entropy_with_logits(logit, target.clamp(min=0), reduction="none")
-    return (loss * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
+    return (loss * labelled).sum(dim=1) / labelled.sum(dim=1).clamp(min=1)
 
 
 class BlockLoss(nn.Module):
-    """Mean over the blocks of what an objective asks of each.
+    """Mean loss of the blocks of a batch.
 
     Args:
         objective: ``dice`` for pre-training, on blocks with nodules; ``hybrid`` for joint fine-tuning: Dice where a
@@ -42,7 +43,7 @@ class BlockLoss(nn.Module):
 
     Shape:
         - logit: (B, 1, X, Y, Z)
-        - target: the same; 1 = nodule, 0 = none, negative = takes no part
+        - target: the same; 1 = nodule, 0 = none, negative = ignored
         - out: scalar
 
     Raises:
@@ -57,7 +58,7 @@ class BlockLoss(nn.Module):
         self.objective = objective
 
     def forward(self, logit: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Mean of the objective over the blocks."""
         logit, target = logit.flatten(1), target.flatten(1).float()
         if self.objective == "cross_entropy":
             return cross_entropy(logit, target).mean()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two networks of Yao and Zhang 2018: a simplified 3D U-Net for candidates, a two-branch residual classifier.
 
-The paper's figures 1 and 2 hold the widths and are not available; the choices made here are told in each bundle's docs.
+The paper's figures 1 and 2 hold the widths and are not available; each bundle's docs report the choices made here.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,16 @@ def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> 
 
 
 class SimplifiedUNet(nn.Module):
-    """3D U-Net whose probability volume has half the resolution of its input (section 1.1.1).
+    """Simplified 3D U-Net; its probability volume has half the resolution of its input (section 1.1.1).
 
     Output (i, j, k) belongs to the input voxels 2i, 2i + 1 and so on, so its centre is (2i + 0.5, 2j + 0.5, 2k + 0.5).
 
     Args:
-        channels: widths at full resolution, where there is one convolution, and at the halved ones, where there are two
-            on the way down and, but for the lowest, two on the way up.
+        channels: widths at full resolution, with one convolution, and at the halved resolutions, with two convolutions
+            on the way down and, except at the lowest, two on the way up.
         init_std: standard deviation of the Gaussian that weights start from; 0.01 in the paper.
-        prior: probability of nodule that the output starts from; from 1/2 the Dice loss of so few cells hardly learns.
+        prior: probability of nodule that the output starts from; from 1/2 the Dice loss hardly learns, since few cells
+            are nodule.
 
     Shape:
         - x: (B, 1, X, Y, Z) float, sides that are multiples of ``unit``, 56 in training
@@ -46,9 +47,9 @@ class SimplifiedUNet(nn.Module):
         self.unit = 2 ** len(widths)
         """Input voxels per voxel of the lowest level; sides of an input are multiples of it."""
         convolutions = [4] * (len(widths) - 1) + [2]
-        reach = self.unit + sum(n * 2**level for level, n in enumerate(convolutions, start=1))
-        self.reach = -(-reach // self.unit) * self.unit
-        """No output depends on input voxels farther away than this; a multiple of ``unit``."""
+        radius = self.unit + sum(n * 2**level for level, n in enumerate(convolutions, start=1))
+        self.receptive_radius = -(-radius // self.unit) * self.unit
+        """Greatest distance, in voxels, of an input voxel that an output depends on; a multiple of ``unit``."""
         self.stem = convolution(1, channels[0])
         self.down = nn.ModuleList(
             nn.Sequential(convolution(before, width), convolution(width, width))
@@ -84,9 +85,9 @@ class Branch(nn.Module):
     """Residual network from one patch to the logits of non-nodule and nodule (section 1.2, figure 2).
 
     Args:
-        channels: width of the first convolution, and of the levels behind it, each half as large as the one before.
-        stride: of the first convolution; its kernel is 2 stride + 1.
-        residual: with residual modules, or the same convolutions without them.
+        channels: widths of the first convolution and of the levels behind it, each half as large as the one before.
+        stride: stride of the first convolution; its kernel is 2 stride + 1.
+        residual: True for residual modules, False for the same convolutions without shortcuts.
 
     Shape:
         - x: (B, 1, X, Y, Z)
@@ -116,21 +117,21 @@ class Branch(nn.Module):
 class MultiScaleClassifier(nn.Module):
     """Attention-based multi-scale residual classifier: a global and a local branch, mixed by a learned weight (1.2).
 
-    The local branch looks at a cube of twice the candidate's diameter, whatever that is, resampled to the same size;
-    it ends at the patch's border.
+    The local branch looks at a cube of twice the candidate's diameter, resampled to a fixed size; the cube ends at the
+    patch's border.
 
     Args:
-        channels: of both branches.
-        global_size: voxels of the global branch, in the middle of the patch.
+        channels: widths of both branches, see :class:`Branch`.
+        global_size: voxels in the middle of the patch that the global branch looks at, x, y, z.
         local_size: voxels along a side of the resampled cube.
         hidden: units of the layer between both branches' probabilities and alpha.
-        local: with the local branch, or the global one alone (the paper's single-scale networks).
-        residual: with residual modules.
+        local: True for both branches, False for the global one alone (the paper's single-scale networks).
+        residual: True for residual modules, see :class:`Branch`.
         alpha: fixed weight of the global branch; None to learn it.
 
     Shape:
         - x: (B, 1, 60, 60, 60) float, cubic voxels, the candidate in the middle
-        - diameter: (B,) float, of the candidates, in voxels; None for 10 everywhere
+        - diameter: (B,) float, diameters of the candidates in voxels; None for 10 everywhere
         - out: (B, 2); logarithms of the probabilities of non-nodule and nodule
     """
 
@@ -146,24 +147,24 @@ class MultiScaleClassifier(nn.Module):
 
     def forward(self, x: Tensor, diameter: Tensor | None = None) -> Tensor:
         """Log probabilities (B, 2)."""
-        whole = F.log_softmax(self.global_branch(self.middle(x)).float(), dim=1)
+        global_log = F.log_softmax(self.global_branch(self.middle(x)).float(), dim=1)
         if self.local_branch is None:
-            return whole
-        part = F.log_softmax(self.local_branch(self.attention(x, diameter)).float(), dim=1)
+            return global_log
+        local_log = F.log_softmax(self.local_branch(self.attention(x, diameter)).float(), dim=1)
         if self.weigh is None:
-            alpha = torch.full_like(whole[:, :1], self.alpha)
+            alpha = torch.full_like(global_log[:, :1], self.alpha)
         else:
-            alpha = self.weigh(torch.cat([whole.exp(), part.exp()], dim=1)).float().sigmoid()
-        return torch.logaddexp(alpha.log() + whole, (1 - alpha).log() + part)
+            alpha = self.weigh(torch.cat([global_log.exp(), local_log.exp()], dim=1)).float().sigmoid()
+        return torch.logaddexp(alpha.log() + global_log, (1 - alpha).log() + local_log)
 
     def middle(self, x: Tensor) -> Tensor:
-        """The global branch's part of the patch, (B, 1, 60, 60, 30)."""
+        """Middle of the patch, (B, 1, 60, 60, 30), the input of the global branch."""
         for axis, size in enumerate(self.global_size):
             x = x.narrow(axis + 2, (x.shape[axis + 2] - size) // 2, size)
         return x
 
     def attention(self, x: Tensor, diameter: Tensor | None) -> Tensor:
-        """The cubes of twice the diameter, (B, 1, 20, 20, 20)."""
+        """Cubes of twice the diameter, resampled to (B, 1, 20, 20, 20), the input of the local branch."""
         if diameter is None:
             diameter = torch.full((x.shape[0],), 10.0, device=x.device)
         side = torch.tensor(x.shape[:1:-1], device=x.device)  # affine_grid counts the last axis first

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks of voxels with a label for every output cell, for segmentation as Yao and Zhang 2018 (section 2.1) train it.
+"""Training of the candidate network as in Yao and Zhang 2018 (sections 1.1.2 and 2.1): labelled blocks, hard examples.
 
-Positives are augmented as the paper states: translation by up to 8 voxels, flips, scaling by 0.9 to 1.1, rotation.
+:class:`NoduleBlocks` gives blocks of voxels with a label for every output cell. Positives are augmented as the paper
+states: translation by up to 8 voxels, flips, scaling by 0.9 to 1.1, rotation. Negatives are blocks without nodules in
+which the pre-trained network sees one; :class:`HardBlockMiner` finds them and :func:`read_blocks` reads them.
 """
 
 import json
@@ -21,23 +23,28 @@ from lungcad.training.sampling import RandomSamples, cells_within, scaled
 from lungcad.training.scoring import Collector
 from lungcad.training.views import Turn, middle_of, view
 
+logger = logging.getLogger(__name__)
+
 IGNORED = -1
 """Label of cells in lesions that are neither nodule nor background."""
+
+HARD_BLOCKS = "hard_blocks.json"
+"""File with the hard blocks that mining found."""
 
 
 class NoduleBlocks(RandomSamples):
     """Blocks with nodules and, for a share, blocks without; every item is a function of (seed, epoch, index).
 
     Args:
-        cases: where blocks come from.
-        block_size: voxels, even.
-        window_hu: scaled to [0, 1].
-        length: blocks per epoch.
-        negatives: per case name the centres (N, 3) of blocks without nodules.
-        negative_share: share of those; 0.5 is the paper's 1:1.
-        shift: positives are moved by up to so many voxels along each axis.
+        cases: cases that blocks come from.
+        block_size: size of a block in voxels, x, y, z, even.
+        window_hu: lowest and highest HU, scaled to 0 and 1.
+        length: number of blocks per epoch.
+        negatives: centres (N, 3) of blocks without nodules, by case name.
+        negative_share: share of the blocks without nodules; 0.5 is the paper's 1:1.
+        shift: largest translation of a positive along each axis, in voxels.
         warp_share: share of the positives that are turned by any angle, tilted and scaled.
-        seed: of everything random.
+        seed: seed of all random choices.
     """
 
     def __init__(self, cases: Sequence[Case], block_size: Sequence[int], window_hu: Sequence[float], length: int, *,
@@ -47,12 +54,12 @@ class NoduleBlocks(RandomSamples):
         x, y, z = block_size
         self.size, self.window_hu, self.shift, self.warp_share = (x, y, z), window_hu, shift, warp_share
         self.nodules = [(case, nodule) for case in cases for nodule in case.nodules]
-        known = negatives or {}
-        self.negatives = [(case, center) for case in cases for center in known.get(case.name, ())]
+        centers = negatives or {}
+        self.negatives = [(case, center) for case in cases for center in centers.get(case.name, ())]
         self.negative_share = negative_share if self.negatives else 0.0
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """``image`` (1, X, Y, Z) and ``label`` (1, X / 2, Y / 2, Z / 2): 1, 0 or :data:`IGNORED`."""
+        """Sample with ``image`` (1, X, Y, Z) and ``label`` (1, X / 2, Y / 2, Z / 2): 1, 0 or :data:`IGNORED`."""
         rng = self.rng(item)
         if rng.random() < self.negative_share:
             case, place = self.negatives[rng.integers(len(self.negatives))]
@@ -77,18 +84,18 @@ def nodule_free_blocks(case: Case, size: Sequence[int], step: int) -> Iterator[n
     """First voxels (3,) of the blocks on a regular grid that are centred in the lungs and touch no lesion.
 
     Args:
-        case: to be covered.
-        size: of a block in voxels.
+        case: case to cover with blocks.
+        size: size of a block in voxels, x, y, z.
         step: voxels between blocks.
     """
     half = np.array(size) // 2
     lesions = case.nodules + case.ignored
     centers = np.array([lesion.index for lesion in lesions]).reshape(-1, 3)
-    reach = np.array([lesion.diameter_mm / 2 for lesion in lesions])[:, None] / np.array(case.spacing_mm)
+    radii = np.array([lesion.diameter_mm / 2 for lesion in lesions])[:, None] / np.array(case.spacing_mm)  # voxels
     lungs = case.lungs[::step, ::step, ::step]
     for center in np.argwhere(lungs) * step:
         first = center - half
-        if not ((centers + reach > first) & (centers - reach < first + size)).all(axis=1).any():
+        if not ((centers + radii > first) & (centers - radii < first + size)).all(axis=1).any():
             yield first
 
 
@@ -98,9 +105,9 @@ def read_blocks(
     """Centres (N, 3) of blocks without nodules by case name.
 
     Args:
-        path: what mining wrote; ``all`` for every block there is, unscreened; None for none.
-        cases: that they belong to.
-        size: of a block in voxels.
+        path: file that :class:`HardBlockMiner` wrote; ``all`` for every block without a lesion; None for no block.
+        cases: cases that the blocks belong to.
+        size: size of a block in voxels, x, y, z.
         step: voxels between blocks.
     """
     if path is None:
@@ -112,23 +119,20 @@ def read_blocks(
     middle = (np.array(size) - 1) / 2
     return {name: np.array(blocks).reshape(-1, 3) + middle for name, blocks in first.items()}
 
-logger = logging.getLogger(__name__)
-
-HARD_BLOCKS = "hard_blocks.json"
-
 
 class HardBlockMiner(Collector):
-    """Goes over the score volumes of cases and writes ``hard_blocks.json`` with the blocks and counts.
+    """Collector that finds hard blocks in the score volumes of cases and writes ``hard_blocks.json``, with counts.
 
-    The network has seen the whole volume at once, not block by block; what a block's edge would change is left out.
+    A block is hard if it holds no lesion and the network sees a nodule in it. The network has seen the whole volume at
+    once, not block by block; the effect of a block's edges is neglected.
 
     Args:
-        output_dir: to write to.
-        data: what was mined, in words.
-        block_size: voxels.
+        output_dir: folder to write to.
+        data: description of the cases, for the file.
+        block_size: size of a block in voxels, x, y, z.
         step: voxels between blocks.
-        threshold: a block with a cell of the lungs above this probability is hard; 0.8 in the paper.
-        index_map: of the network.
+        threshold: probability above which a cell in the lungs makes a block hard; 0.8 in the paper.
+        index_map: index map of the network.
     """
 
     def __init__(self, output_dir: str, data: str, block_size: list[int], step: int, threshold: float,
@@ -137,12 +141,12 @@ class HardBlockMiner(Collector):
         self.size, self.step, self.threshold, self.index_map = block_size, step, threshold, index_map
 
     def start(self) -> None:
-        """Forget what was collected."""
+        """Forget all blocks."""
         self.hard: dict[str, list[list[int]]] = {}
         self.all = 0
 
     def add(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Take in one case."""
+        """Add the hard blocks of one case."""
         case: Case = batch["case"]
         above = output["pred"][0, 0].cpu() > torch.tensor(self.threshold).logit()
         cells = self.index_map.to_voxel(above.nonzero().numpy())
@@ -158,7 +162,7 @@ class HardBlockMiner(Collector):
         self.hard[case.name] = hard
 
     def write(self) -> None:
-        """Write what was collected."""
+        """Write the hard blocks and their number."""
         count = sum(map(len, self.hard.values()))
         share = count / max(self.all, 1)
         figures = {"data": self.data, "nodule_free_blocks": self.all, "hard_blocks": count, "hard_share": share}
