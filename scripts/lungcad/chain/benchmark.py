@@ -200,7 +200,7 @@ class DenseInferer(Inferer):
     """Reference for the fast path: the plain network in float32, on every tile with an output that is searched.
 
     Args:
-        tissue_threshold: lowest intensity that is searched, see :func:`~lungcad.papers.peaks.wanted_outputs`.
+        tissue_threshold: lowest intensity that is searched, see :func:`~lungcad.papers.peaks.searched_outputs`.
         tile: size of a tile in outputs.
     """
 

@@ -116,8 +116,8 @@ def dice(true: np.ndarray, mask: FindingMask, to_mm: np.ndarray) -> float:
     """
     first = np.rint(to_index(to_mm, mask.affine[:3, 3])).astype(int)
     x, y, z = mask.mask.shape
-    there = cut_patch(true, first + (np.array(mask.mask.shape) - 1) / 2, (x, y, z), False)
-    return float(2 * (there & mask.mask).sum() / (true.sum() + mask.mask.sum()))
+    readers_mask = cut_patch(true, first + (np.array(mask.mask.shape) - 1) / 2, (x, y, z), False)
+    return float(2 * (readers_mask & mask.mask).sum() / (true.sum() + mask.mask.sum()))
 
 
 def read_rows(folders: Sequence[str | Path]) -> list[dict[str, Any]]:

@@ -74,13 +74,14 @@ def _rows(nodules: ScoredNodules) -> dict[str, list[str]]:
     readers = f"{nodules.least_readers} or more"
     counts = [readers, str(figures[first]["nodules"]), str(figures[first]["patients"])]
 
-    classified = [markdown_row(step, *counts, *_classification_cells(one)) for step, one in figures.items()]
+    classified = [markdown_row(step, *counts, *_classification_cells(values)) for step, values in figures.items()]
     classified.append(markdown_row(DIAMETER, *counts, *["-"] * 3, with_interval(*aucs[DIAMETER], ".3f"), "-"))
     compared = [
         markdown_row(first, other, readers, with_interval(*aucs[f"less {other}"], "+.3f"))
         for other in (*others, DIAMETER)
     ]
-    rated = [markdown_row(step, *counts[:2], *_error_cells(one["attribute_errors"])) for step, one in figures.items()]
+    errors = {step: values["attribute_errors"] for step, values in figures.items()}
+    rated = [markdown_row(step, *counts[:2], *_error_cells(values)) for step, values in errors.items()]
     rated.append(markdown_row("constant", *counts[:2], *_constant_cells(predictions[first])))
     rated.append(markdown_row("between readers", readers, *_reader_cells(nodules.nodules)))
     return {CLASSIFICATION: classified, DIFFERENCES: compared, ERRORS: rated}

@@ -238,7 +238,8 @@ def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float
 
     Args:
         cases: cases to train on.
-        candidates: file with the detector's findings in them; None for no hard region.
+        candidates: file with the detector's findings in the cases, or in some of them: a case that was not searched has
+            no hard region. None for no hard region at all.
         threshold: score from which on a false finding is hard, and below which a finding does not count for a nodule.
 
     Returns:
