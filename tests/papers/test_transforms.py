@@ -209,12 +209,12 @@ def test_candidates_of_a_file_are_the_findings(tmp_path: Path, scan: Scan) -> No
 def test_an_unknown_operating_point_is_refused_before_the_work(tmp_path: Path) -> None:
     meta = {"name": "some_bundle", "version": "0.1.0", "weights_sha256": "00ff"}
     with pytest.raises(InputError, match=r"E-CONFIG.*operating point: wrong \(expected balanced\)"):
-        WriteFindingsd(str(tmp_path), meta, "wrong", {"balanced": 0.5}, torch.device("cpu"), "ct.nii.gz")
+        WriteFindingsd(str(tmp_path), meta, "wrong", {"balanced": 0.5}, torch.device("cpu"))
 
 
 def test_results_of_a_bundle_on_its_own_are_written(tmp_path: Path, scan: Scan) -> None:
     meta = {"name": "some_bundle", "version": "0.1.0", "weights_sha256": "00ff"}
-    write = WriteFindingsd(str(tmp_path), meta, "balanced", {"balanced": 0.5}, torch.device("cpu"), "ct.nii.gz")
+    write = WriteFindingsd(str(tmp_path), meta, "balanced", {"balanced": 0.5}, torch.device("cpu"))
     write({"scan": scan, "findings": [Finding((1.0, 2.0, -230.0), 5.0, 0.9, 0.7)]})
     document = json.loads((tmp_path / "1.2.3" / "nodules.json").read_text())
     assert len(document["findings"]) == 1
