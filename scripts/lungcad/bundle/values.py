@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values that a command line may give to a config's keys: no code, and of the kind of the config's own value."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from lungcad.printable import printable
 
 PLUMBING = ("imports", "initialize", "run", "finalize")
 """Keys that say what is executed, not with which values."""
+SEVERAL_NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from")
+"""Keys that hold a name, a list of names or None."""
 CODE = ("$", "%", "@")
 """First characters of a string that MONAI takes for Python, a piece of another file, or another key."""
 WORDS = {bool: "true or false", float: "a number", list: "a list", dict: "options by name", str: "text"}
@@ -44,7 +47,8 @@ def check_kind(key: str, value: Any, default: Any) -> None:
     fits = {
         bool: isinstance(given, bool | str), float: _kind(given) is float,
         list: isinstance(given, list | tuple | str), dict: isinstance(given, Mapping),
-        str: not isinstance(given, list | tuple | set | Mapping),
+        str: not isinstance(given, list | tuple | set | Mapping)
+        or (isinstance(given, list | tuple) and len(given) > 0 and bool(SEVERAL_NAMES.fullmatch(key))),
     }  # fmt: skip
     if not fits[kind]:
         raise InputError("E-CONFIG", f"--{key} is {printable(value, 80)} (expected {WORDS[kind]}).")
