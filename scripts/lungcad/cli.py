@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``lungcad`` command: its verbs and their flags. What needs torch or DICOM is imported where it is used."""
+"""Command ``lungcad``: its verbs and their flags. Torch and DICOM are imported only where a verb needs them."""
 
 import dataclasses
 import difflib
@@ -124,7 +124,7 @@ class Commands:
 
     @_as_text
     def describe(self, bundle: str, json: bool = False, debug: bool = False) -> None:
-        """Tell what a bundle takes and gives, where it comes from and what was measured.
+        """Describe a bundle: its input and output, where it comes from and how it was measured.
 
         Args:
             bundle: a name from ``lungcad list``.
@@ -165,7 +165,7 @@ class Commands:
             series_map: CSV with short_id, seriesuid, where the submission holds short ids.
             score_column: of the submission, that ranks its marks, such as detection_score in nodules.csv.
             baseline: submission of another system to compare with, ranked by probability.
-            fp_per_scan: further operating points to tell the threshold of, such as 0.5,3.
+            fp_per_scan: further operating points whose threshold is shown, such as 0.5,3.
             max_marks: per scan; LUNA16's limit is 100, 0 lifts it.
             bootstraps: rounds over scans for the intervals.
             json: print JSON.
@@ -197,7 +197,7 @@ class Commands:
                 optional: patient_id, and pairs such as spiculation, spiculation_true on LIDC's scales.
             output_dir: gets metrics.json and reliability.png.
             baseline: predictions of another system to compare with, over the nodules that both tables have.
-            threshold: probabilities from here on are called malignant.
+            threshold: least probability that is called malignant.
             bins: of the reliability diagram and the expected calibration error, of equal width.
             bootstraps: rounds over patients for the intervals.
             json: print JSON.
@@ -218,7 +218,7 @@ class Commands:
 
     @_as_text
     def relate_attributes(self, predictions: str, output_dir: str, json: bool = False, debug: bool = False) -> None:
-        """Rank LIDC's eight attributes by what they tell of malignancy, as readers and as a network scored them.
+        """Rank LIDC's eight attributes by how they go with malignancy, as readers and as a network scored them.
 
         Args:
             predictions: CSV as score_malignancy takes it, with all eight attributes; several, separated by commas
@@ -239,7 +239,7 @@ class Commands:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Be the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
+    """Run the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)

@@ -19,7 +19,7 @@ from lungcad.volume import Notice
 
 CHUNK_BYTES = 1 << 18
 SLACK_BYTES = 1 << 20
-"""What compressed data may hold besides the image before they are taken for endless."""
+"""Bytes that compressed data may hold besides the image before they are taken for endless."""
 DEFLATE_RATIO = 1032
 """Largest expansion that the deflate format allows."""
 
@@ -115,7 +115,7 @@ def _rescaled(values: np.ndarray, header: VolumeHeader) -> np.ndarray:
 
 
 def _rest(header: VolumeHeader, rest: int) -> tuple[Notice, ...]:
-    """Judge bytes behind the pixels: as many as a row of slices or more mean that the size is wrong."""
+    """Judge bytes behind the pixels: as many as a slice or more mean that the header's size is wrong."""
     if header.start < 0 or rest == 0:
         return ()
     x, y, z = header.size

@@ -18,7 +18,7 @@ from lungcad.results.run_json import write_run_json
 from lungcad.volume import Volume
 
 Writer = Callable[[Path, Result], None]
-"""Writes one format of a result into an existing folder."""
+"""Function that writes one format of a result into an existing folder."""
 
 
 def _write_report(folder: Path, result: Result) -> None:
@@ -92,7 +92,7 @@ def result_folder(output_dir: str | Path, volume: Volume) -> Path:
 
 
 def folder_name(series_uid: str) -> str:
-    """Turn a series' UID, or the name of a file, into a safe name of a folder; UIDs stay as they are.
+    """Safe name of a folder for a series' UID or the name of a file; UIDs stay as they are.
 
     In names of files everything unusual becomes ``_``; a checksum then keeps two of them from sharing a folder.
     """
