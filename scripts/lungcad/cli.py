@@ -56,8 +56,7 @@ class Commands:
 
         Args:
             input_path: DICOM folder, .mhd, .nii.gz or .nrrd.
-            output_dir: gets a folder named after the series with nodules.json, nodules.csv, report.html, run.json
-                and, of a DICOM series, nodules.sr.dcm and nodules.seg.dcm.
+            output_dir: gets a folder named after the series; see :mod:`lungcad.bundle.run_help`.
             bundle: a name from ``lungcad list``.
             series_uid: which series, where the folder holds several.
             debug: show tracebacks.
@@ -116,10 +115,7 @@ class Commands:
         if true_or_false("json", json):
             _print_json(bundles)
             return
-        rows = [
-            (one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-")
-            for one in bundles
-        ]
+        rows = [(one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-") for one in bundles]
         print(_table(("bundle", "version", "weights", "task"), rows) if rows else "no bundle found")
 
     @_as_text

@@ -63,6 +63,8 @@ def _check_size(header: VolumeHeader, options: Leniency) -> None:
     if 4 * header.voxels > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, header.size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
+    if not os.path.isfile(header.data):
+        raise EOFError("no file with the pixels")  # nor a pipe, which would never end
     stored = os.path.getsize(header.data)
     if header.packing and stored * DEFLATE_RATIO + SLACK_BYTES < header.pixel_bytes:
         text = f"{stored} bytes of compressed data cannot hold the {header.pixel_bytes} bytes of the header's image."
