@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``lungcad`` command: its verbs and their flags. What needs torch or DICOM is imported where it is used."""
+"""Command ``lungcad``: its verbs and their flags. Torch and DICOM are imported only where a verb needs them."""
 
 import dataclasses
 import difflib
@@ -57,8 +57,7 @@ class Commands:
 
         Args:
             input_path: DICOM folder, .mhd, .nii.gz or .nrrd.
-            output_dir: gets a folder named after the series with nodules.json, nodules.csv, report.html, run.json
-                and, of a DICOM series, nodules.sr.dcm and nodules.seg.dcm.
+            output_dir: gets a folder named after the series; see :mod:`lungcad.bundle.run_help`.
             bundle: a name from ``lungcad list``.
             series_uid: which series, where the folder holds several.
             acquisition: which acquisition, where the series holds several; see ``lungcad inspect``.
@@ -126,15 +125,12 @@ class Commands:
         if true_or_false("json", json):
             _print_json(bundles)
             return
-        rows = [
-            (one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-")
-            for one in bundles
-        ]
+        rows = [(one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-") for one in bundles]
         print(_table(("bundle", "version", "weights", "task"), rows) if rows else "no bundle found")
 
     @_as_text
     def describe(self, bundle: str, json: bool = False, debug: bool = False) -> None:
-        """Tell what a bundle takes and gives, where it comes from and what was measured.
+        """Describe a bundle: its input and output, where it comes from and how it was measured.
 
         Args:
             bundle: a name from ``lungcad list``.
@@ -175,7 +171,7 @@ class Commands:
             series_map: CSV with short_id, seriesuid, where the submission holds short ids.
             score_column: of the submission, that ranks its marks, such as detection_score in nodules.csv.
             baseline: submission of another system to compare with, ranked by probability.
-            fp_per_scan: further operating points to tell the threshold of, such as 0.5,3.
+            fp_per_scan: further operating points whose threshold is shown, such as 0.5,3.
             max_marks: per scan; LUNA16's limit is 100, 0 lifts it.
             bootstraps: rounds over scans for the intervals.
             json: print JSON.
@@ -207,7 +203,7 @@ class Commands:
                 optional: patient_id, and pairs such as spiculation, spiculation_true on LIDC's scales.
             output_dir: gets metrics.json and reliability.png.
             baseline: predictions of another system to compare with, over the nodules that both tables have.
-            threshold: probabilities from here on are called malignant.
+            threshold: least probability that is called malignant.
             bins: of the reliability diagram and the expected calibration error, of equal width.
             bootstraps: rounds over patients for the intervals.
             json: print JSON.
@@ -228,7 +224,7 @@ class Commands:
 
     @_as_text
     def relate_attributes(self, predictions: str, output_dir: str, json: bool = False, debug: bool = False) -> None:
-        """Rank LIDC's eight attributes by what they tell of malignancy, as readers and as a network scored them.
+        """Rank LIDC's eight attributes by how they go with malignancy, as readers and as a network scored them.
 
         Args:
             predictions: CSV as score_malignancy takes it, with all eight attributes; several, separated by commas
@@ -249,7 +245,7 @@ class Commands:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Be the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
+    """Run the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)

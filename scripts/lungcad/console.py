@@ -47,9 +47,9 @@ def guarded(function: Callable[..., T], *args: Any, debug: bool | str = False) -
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         raise SystemExit(EXIT_NO_READER) from None
     except (KeyboardInterrupt, Terminated) as end:
-        raise SystemExit(_tell_end(end)) from None
+        raise SystemExit(_report_end(end)) from None
     except Exception as error:
-        raise SystemExit(tell_error(error, debug)) from error
+        raise SystemExit(report_error(error, debug)) from error
 
 
 def print_any_text() -> None:
@@ -74,14 +74,14 @@ def terminate_like_interrupt() -> None:
         signal.signal(signal.SIGTERM, handle)
 
 
-def _tell_end(end: BaseException) -> int:
+def _report_end(end: BaseException) -> int:
     """Print why a process ends that was stopped from outside; return the exit code."""
     interrupted = isinstance(end, KeyboardInterrupt)
     print("interrupted" if interrupted else "terminated", file=sys.stderr)
     return EXIT_INTERRUPTED if interrupted else EXIT_TERMINATED
 
 
-def tell_error(error: BaseException, debug: bool | str = False) -> int:
+def report_error(error: BaseException, debug: bool | str = False) -> int:
     """Print one line about a failure on stderr, the traceback first if ``debug``; return the exit code."""
     if str(debug).lower() in ("true", "1", "yes"):
         traceback.print_exception(error)
@@ -104,7 +104,7 @@ def one_line_errors(debug: bool | str = False) -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         stopped = isinstance(error, KeyboardInterrupt | Terminated)
-        code = _tell_end(error) if stopped else tell_error(error, debug)
+        code = _report_end(error) if stopped else report_error(error, debug)
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()
         sys.stderr.flush()

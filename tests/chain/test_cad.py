@@ -340,3 +340,39 @@ def test_refusals_exit_with_2_and_one_line(tmp_path: Path, ct: Path) -> None:
     assert done.stderr.strip().splitlines()[-1].startswith("error[E-WEIGHTS] weights altered")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_output_is_tried_before_the_work(
+    bundles: Path, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr(Chain, "find", never)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="E-OUTPUT"):
+        chain(bundles, ct, tmp_path / "file" / "out").run()
+    (tmp_path / "out" / "chest").mkdir(parents=True)
+    (tmp_path / "out" / "chest" / "IM0001.dcm").write_text("somebody's")
+    with pytest.raises(InputError, match=r"E-OUTPUT.*other files"):
+        chain(bundles, ct, tmp_path / "out").run()
+    assert (tmp_path / "out" / "chest" / "IM0001.dcm").read_text() == "somebody's"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"leniency": 7}, {"thresholds": 5}, {"thresholds": {"balanced": "high"}}, {"stage_overrides": ["a"]},
+        {"stage_overrides": {"detect": 3}}, {"operating_point": 3}, {"device": "toaster"}, {"stages": {"detect": 5}},
+        {"dicom_results": "perhaps"},
+    ],
+)  # fmt: skip
+def test_options_of_the_wrong_kind_are_refused(
+    bundles: Path, ct: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    device = changes.get("device")
+    with pytest.raises(InputError, match="E-CONFIG"):
+        if device:
+            Chain(device=device, bundles_dir=bundles)
+        chain(bundles, ct, tmp_path, **dict(changes)).run()
+    assert list(tmp_path.iterdir()) == []

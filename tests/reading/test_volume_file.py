@@ -2,6 +2,7 @@
 """Volume files that are not DICOM."""
 
 import gzip
+import os
 import tarfile
 import zlib
 from pathlib import Path
@@ -473,3 +474,10 @@ def test_int16_arrays_are_read(tmp_path: Path) -> None:
     volume = read(values, np.diag([-1, -1, 2, 1]))
     assert volume.hu.dtype == np.float32 and (volume.hu == -1000).all()
     assert Volume(values, np.eye(4), "a").hu.dtype == np.float32
+
+
+def test_a_pipe_for_pixels_is_not_waited_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mhd", compressed=True)
+    (tmp_path / "a.zraw").unlink()
+    os.mkfifo(tmp_path / "a.zraw")
+    assert refused_as(path) == "E-CORRUPT"

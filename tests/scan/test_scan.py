@@ -148,7 +148,8 @@ def test_the_same_scan_is_the_same_however_it_is_stored(order: tuple[int, ...], 
     from lungcad.volume import Volume
 
     hu, affine, _ = make_phantom(**SIZES["small"])
-    hu = np.asarray(hu, np.float32)[:-1, :, 1:]  # no whole number of blocks
+    hu = np.asarray(hu, np.float32).repeat(2, axis=0).repeat(2, axis=1)[:-1, :-1]  # no whole number of blocks
+    affine = affine @ np.diag([0.5, 0.5, 1, 1])
     stored, turned = hu.transpose(order), affine[:, [*order, 3]].copy()
     for axis, sign in enumerate(signs):
         if sign < 0:

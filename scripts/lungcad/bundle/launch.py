@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.manifest import check_pack
-from lungcad.bundle.values import carries_code, check_kind
+from lungcad.bundle.values import SEVERAL_NAMES, carries_code, check_kind
 from lungcad.console import one_line_errors
 from lungcad.errors import InputError
 
@@ -32,7 +32,7 @@ MONAI_PROGRAM = ("monai", "bundle", "__main__.py")
 _ONE_NAME = re.compile(r"(dataset|output|run|bundles)_dir|bundle_root")
 """Keys that hold a single name."""
 
-_NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from|series_uid")
+_NAMES = re.compile(rf"{SEVERAL_NAMES.pattern}|series_uid")
 """Keys that hold one name; and keys that may also hold a list of names, or None."""
 
 

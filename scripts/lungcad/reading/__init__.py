@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any input to one validated volume: DICOM, volume files, arrays."""
+"""Reading of any input, DICOM, volume files or arrays, to one validated volume."""
 
 import os
 from typing import Any

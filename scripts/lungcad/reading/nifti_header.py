@@ -56,7 +56,7 @@ def read_nifti(file: Path) -> VolumeHeader:
 
 
 def _place(file: Path, header: np.void) -> np.ndarray:
-    """(4, 4) index to LPS mm, from the forms that the header states."""
+    """Affine (4, 4), index to LPS mm, from the forms that the header states."""
     forms = [_quaternion_form(header), np.vstack([header["srow"], [0, 0, 0, 1]])]
     stated = [(code, swap_lps_ras(form)) for code, form in zip(header["codes"], forms, strict=True) if code > 0]
     if not stated:
@@ -101,7 +101,7 @@ def _rescale(file: Path, header: np.void) -> tuple[float, float]:
 
 
 def _quaternion_form(header: np.void) -> np.ndarray:
-    """(4, 4) of NIfTI's method 2: a turn by the quaternion (a, b, c, d), the third axis reversed at pixdim[0] < 0."""
+    """Affine of NIfTI's method 2: a turn by the quaternion (a, b, c, d), the third axis reversed at pixdim[0] < 0."""
     from scipy.spatial.transform import Rotation
 
     if not np.isfinite(header["quatern"]).all():

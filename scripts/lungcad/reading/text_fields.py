@@ -82,7 +82,7 @@ def stated(file: Path, fields: Fields, names: Sequence[str]) -> str:
 
 
 def numbers(file: Path, fields: Fields, names: Sequence[str], count: int) -> np.ndarray:
-    """(count,) finite numbers of a field that goes by several names.
+    """Finite numbers, (count,), of a field that goes by several names.
 
     Raises:
         InputError: E-TAG-MISSING, none of the names is there; E-TAG-VALUE, other than numbers, or two that disagree.
@@ -108,7 +108,7 @@ def whole_numbers(file: Path, fields: Fields, name: str, count: int | None = Non
 
 
 def vectors(file: Path, words: str, count: int) -> np.ndarray:
-    """(count, 3) from ``(1,0,0) (0,1,0) ...``; ``none``, of an axis that is not in space, is left out."""
+    """Vectors (count, 3) from ``(1,0,0) (0,1,0) ...``; ``none``, of an axis that is not in space, is left out."""
     rows = [part.split(",") for part in re.findall(r"\(([^()]*)\)", words)]
     try:
         found = np.array([[float(word) for word in row] for row in rows])

@@ -19,7 +19,7 @@ from lungcad.volume import Notice
 
 CHUNK_BYTES = 1 << 18
 SLACK_BYTES = 1 << 20
-"""What compressed data may hold besides the image before they are taken for endless."""
+"""Bytes that compressed data may hold besides the image before they are taken for endless."""
 DEFLATE_RATIO = 1032
 """Largest expansion that the deflate format allows."""
 
@@ -63,6 +63,8 @@ def _check_size(header: VolumeHeader, options: Leniency) -> None:
     if 4 * header.voxels > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, header.size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
+    if not os.path.isfile(header.data):
+        raise EOFError("no file with the pixels")  # nor a pipe, which would never end
     stored = os.path.getsize(header.data)
     if header.packing and stored * DEFLATE_RATIO + SLACK_BYTES < header.pixel_bytes:
         text = f"{stored} bytes of compressed data cannot hold the {header.pixel_bytes} bytes of the header's image."
@@ -115,7 +117,7 @@ def _rescaled(values: np.ndarray, header: VolumeHeader) -> np.ndarray:
 
 
 def _rest(header: VolumeHeader, rest: int) -> tuple[Notice, ...]:
-    """Judge bytes behind the pixels: as many as a row of slices or more mean that the size is wrong."""
+    """Judge bytes behind the pixels: as many as a slice or more mean that the header's size is wrong."""
     if header.start < 0 or rest == 0:
         return ()
     x, y, z = header.size

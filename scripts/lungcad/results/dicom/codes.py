@@ -89,7 +89,7 @@ _STEPS: dict[str, dict[int, Code]] = {
         5: Code("RID50151", "RADLEX", "solid pulmonary nodule"),
     },
 }
-"""Steps with a code of their own. Of kinds, only the usual one: a mean score names no other (see lidc_scale)."""
+"""Steps with a code of their own; of kinds only the usual one, since a mean score names no other."""
 
 
 def attribute_code(name: str, score: float) -> tuple[Code, Code]:

@@ -17,7 +17,7 @@ MANUFACTURER = "lungcad"
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The chain that found the nodules.
+    """Chain that found the nodules.
 
     Attributes:
         name, version: of the first bundle of nodules.json, the chain itself.

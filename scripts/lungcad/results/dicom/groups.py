@@ -92,7 +92,7 @@ def _items(values: Iterable[tuple[Code, float, Code]]) -> list[Measurement]:
 def no_nodule_group(
     document: Mapping[str, Any], algorithm: Algorithm, key: str
 ) -> MeasurementsAndQualitativeEvaluations:
-    """Say that everything ran and found nothing (TID 1501): silence could also mean that nothing was looked at."""
+    """Build the statement that everything ran and found nothing (TID 1501); silence could mean that nothing ran."""
     result = QualitativeEvaluation(concept(codes.SUMMARY), concept(codes.WITHOUT_FINDINGS))
     group = MeasurementsAndQualitativeEvaluations(
         TrackingIdentifier(derived_uid("no nodule", key), "no nodule"), algorithm_id=algorithm.for_report(),

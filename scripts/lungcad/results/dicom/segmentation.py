@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The masks as a Segmentation (PS3.3 A.51): binary, one segment per nodule, on the pixels of the series."""
+"""Masks as a Segmentation (PS3.3 A.51): binary, one segment per nodule, on the pixels of the series."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.uids import derived_uid
 
 SERIES_NUMBER = 9002
-"""Far from a scanner's own, which count up from 1."""
+"""Number of the series, far from a scanner's own, which count up from 1."""
 
 
 def why_no_segmentation(source: Source, nodules: Sequence[Nodule]) -> str:
-    """Say in words why there is none; empty where there is one."""
+    """Reason in words why there is no segmentation; empty where there is one."""
     if all(nodule.mask is None for nodule in nodules):
         return "no stage segmented a reported nodule"
     numbers = sorted(number for _, number in source.slices if number is not None)
@@ -82,7 +82,7 @@ def stacked_masks(source: Source, segmented: Sequence[Nodule]) -> tuple[list[int
 
 
 def _place(levels: list[int], first: tuple[int, int, int], box: np.ndarray) -> tuple[slice, slice, slice]:
-    """Where a box (slices, rows, columns) lies in the layout; its slices are neighbours there too."""
+    """Place of a box (slices, rows, columns) in the layout; its slices are neighbours there too."""
     column, row, level = first
     at = levels.index(level)
     return slice(at, at + box.shape[0]), slice(row, row + box.shape[1]), slice(column, column + box.shape[2])

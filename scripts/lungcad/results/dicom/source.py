@@ -51,7 +51,7 @@ _TIMES = {"DA": DA, "TM": TM}
 
 @dataclass(frozen=True)
 class Source:
-    """A series without its pixels.
+    """Series without its pixels.
 
     Attributes:
         instances: one data set per object, in the order of their first slices: patient and study, UIDs, places.
@@ -86,7 +86,7 @@ class Source:
 def read_source(
     path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
 ) -> Source:
-    """Read what :func:`lungcad.dicom.read_series` leaves behind of the same series; arguments as there.
+    """Read the headers of a series that :func:`lungcad.dicom.read_series` read; arguments as there.
 
     Raises:
         DicomSeriesError: the series would be refused.
@@ -159,7 +159,7 @@ def _check_form(kind: str, value: Any) -> None:
 
 
 def _instance(pieces: list[Slice], patient: Dataset, affine: np.ndarray) -> Dataset:
-    """A data set that stands for one object in references: its own UIDs, matrix and places, the patient of the first.
+    """Data set that stands for one object in references: its own UIDs, matrix and places, the patient of the first.
 
     Places are written as one grid for the series: headers round them, and no two may disagree in what follows.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A finding's mask on the pixels of the series, and the axes that are measured on it."""
+"""Mask of a finding on the pixels of the series, and the axes that are measured on it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from lungcad.geometry import scaled_affine, to_index, to_world
 from lungcad.results.dicom.source import Source
 
 INSIDE = 0.5
-"""A pixel belongs to the nodule when at least so much of it does."""
+"""Least share of a pixel that the nodule fills for the pixel to belong to it."""
 ROUNDING = 1e-6
 
 
@@ -40,9 +40,10 @@ def on_source(found: FindingMask, source: Source) -> SourceMask | None:
 
 
 def on_thin_slices(found: FindingMask, source: Source) -> SourceMask | None:
-    """Likewise, with each slice of the series cut into ones no thicker than the mask's voxels, to be measured in.
+    """Resample a mask to the pixels of the series with each slice cut into thin ones, to be measured in.
 
-    In a thick slice a small nodule fills by half only the pixels near its middle, or none.
+    The thin slices are no thicker than the mask's voxels. In a thick slice a small nodule fills by half only the pixels
+    near its middle, or none.
     """
     cuts = int(_voxels_per_step(found, source.affine)[2])
     thin = scaled_affine(source.affine, (0, 0, 0.5 / cuts - 0.5), (1, 1, 1 / cuts))
@@ -77,13 +78,13 @@ def _on_grid(found: FindingMask, affine: np.ndarray, shape: tuple[int, int, int]
 
 
 def _voxels_per_step(found: FindingMask, affine: np.ndarray) -> np.ndarray:
-    """How many mask voxels, rounded up, lie along a step of each of a grid's axes: (3,) int."""
+    """Number of mask voxels, rounded up, along a step of each of a grid's axes: (3,) int."""
     strides = np.linalg.inv(found.affine[:3, :3]) @ affine[:3, :3]
     return np.ceil(np.abs(strides).max(axis=0) - ROUNDING).clip(1).astype(int)
 
 
 def long_and_short_axis_mm(found: SourceMask, source: Source) -> tuple[float, float]:
-    """Measure in the slice with most pixels: the largest diameter, and the largest square to it, in mm.
+    """Long and short axis in the slice with most pixels: the largest diameter, and the largest at right angles, in mm.
 
     Both are chords of the convex outline; a pixel reaches half its width to each side of its centre.
     """

@@ -30,7 +30,7 @@ from lungcad.results.dicom.nodules import Nodule
 from lungcad.results.dicom.source import Source
 
 SERIES_NUMBER = 9001
-"""Far from a scanner's own, which count up from 1."""
+"""Number of the series, far from a scanner's own, which count up from 1."""
 
 
 def make_report(
@@ -69,7 +69,7 @@ def make_report(
 
 
 def image_library(source: Source) -> ContainerContentItem:
-    """List the images that were looked at, with what they share told once (TID 1600).
+    """List the images that were looked at; attributes that they share stand there once (TID 1600).
 
     highdicom's own library repeats everything for each image, which for a CT series comes to a megabyte, and knows no
     multi-frame objects.

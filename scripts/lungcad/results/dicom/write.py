@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The writer of the DICOM objects: from a result, and the series that it is about, to files."""
+"""Writer of the DICOM objects: from a result, and the series that it is about, to files."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
 def write_dicom(folder: Path, result: Result, comprehensive: bool = False) -> None:
     """Write the DICOM objects of a result into a folder, and say on stderr why one is missing.
 
-    A failure takes no other format of the result with it: it is told like any other reason.
+    A failure takes no other format of the result with it: it is reported like any other reason.
     """
     try:
         notes = write_dicom_results(folder, result, comprehensive)
@@ -87,7 +87,7 @@ def _save(dataset: Dataset, path: Path) -> None:
 
 @contextlib.contextmanager
 def _discreet() -> Iterator[None]:
-    """Keep highdicom from telling a patient's name that it finds odd, in a warning or a log line."""
+    """Keep highdicom from writing a patient's name that it finds odd into a warning or a log line."""
     logger = logging.getLogger("highdicom")
     level = logger.level
     logger.setLevel(logging.ERROR)
