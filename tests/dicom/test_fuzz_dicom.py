@@ -2,8 +2,8 @@
 """Mutated series against the unmutated truth: read alike, read with a warning, or refused with a code.
 
 LUNGCAD_FUZZ_COUNT sets the number of mutations, LUNGCAD_FUZZ_SEED the first seed. Changes that no reader can see are
-not counted: values off by less than 20 HU on average over every slice, since uncompressed pixels carry no check, and a
-slice removed at an end without a trace.
+not counted: values off by less than 20 HU on average over every slice (45 in JPEG 2000, whose streams carry no check),
+and a slice removed at an end without a trace.
 """
 
 import os
@@ -29,7 +29,7 @@ from lungcad.volume import Volume
 COUNT = int(os.environ.get("LUNGCAD_FUZZ_COUNT", "400"))
 SEED = int(os.environ.get("LUNGCAD_FUZZ_SEED", "0"))
 SLICES = slice(28, 50)
-SMALL_HU, MOST_SECONDS, MOST_BYTES = 20.0, 10.0, 1 << 30
+SMALL_HU, SMALL_HU_J2K, MOST_SECONDS, MOST_BYTES = 20.0, 45.0, 10.0, 1 << 30
 Rng = np.random.Generator
 
 BASES = {
@@ -183,11 +183,12 @@ def verdict(truth: Volume, folder: Path, how: str) -> str:
     if any(notice.code.startswith("W-") and notice.code not in known for notice in volume.warnings):
         return "told"
     if volume.hu.shape != truth.hu.shape:
-        return "undetectable" if how == "removed at an end" else "silently another shape"
+        return "undetectable" if how.startswith("removed at an end") else "silently another shape"
     if not np.allclose(volume.affine, truth.affine, atol=1e-3):
         return "silently another place"
     apart = np.abs(volume.hu - truth.hu).mean(axis=(0, 1)).max()
-    return "equal" if apart == 0 else "small" if apart < SMALL_HU else f"silently other values, {apart:.0f} HU"
+    least = SMALL_HU_J2K if "J2K" in how else SMALL_HU
+    return "equal" if apart == 0 else "small" if apart < least else f"silently other values, {apart:.0f} HU"
 
 
 @pytest.mark.slow
@@ -204,7 +205,7 @@ def test_mutated_series_are_equal_told_or_refused(tmp_path: Path) -> None:
         name = str(rng.choice(list(bases)))
         folder = tmp_path / "mutated"
         shutil.copytree(bases[name], folder)
-        how = mutate(folder, rng)
+        how = mutate(folder, rng) + (" J2K" if name == "j2k" else "")
         start = time.perf_counter()
         outcome = verdict(truths[name], folder, how)
         if time.perf_counter() - start > MOST_SECONDS:

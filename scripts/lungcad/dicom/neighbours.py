@@ -33,6 +33,7 @@ JUMP_HU, JUMP_SHARE = 40.0, 0.7
 difference. Seen: 15."""
 ROUGH_RATIO, NOISE_RATIO = 1.35, 4.0
 """Mean difference of adjacent pixels against the slices around: unlike, and noise for certain. Seen: 1.2."""
+EVEN_ROUGH, EVEN_ROUGH_SPREADS = 1.1, 7.0
 STEP_RATIO, STEP_HU = 1.8, 10.0
 """Mean difference of an outermost slice to the only neighbour, against the next ones. Seen: 2."""
 EVEN_STEP_RATIO, EVEN_STEP_SPREADS = 1.35, 4.0
@@ -139,17 +140,27 @@ def _run(own: np.ndarray, near: Sequence[np.ndarray]) -> float:
 
 def _around(looks: Sequence[Look], index: int, name: str) -> float:
     """Median of a measure over the slices around one, without it, outermost and blank ones."""
-    low, high = max(index - NEARBY, 0), min(index + NEARBY + 1, len(looks))
-    ends = (0, len(looks) - 1) if name in ("excess", "far") else ()
-    values = [getattr(looks[k], name) for k in range(low, high) if k != index and k not in ends and not looks[k].blank]
+    values = _values_around(looks, index, name)
     return float(np.median(values)) if values else 0.0
 
 
-def _spread(looks: Sequence[Look], index: int) -> float:
-    """Median absolute deviation of the excess of the slices around."""
-    low, high = max(index - NEARBY, 1), min(index + NEARBY + 1, len(looks) - 1)
-    values = [looks[k].excess for k in range(low, high) if k != index and not looks[k].blank]
+def _values_around(looks: Sequence[Look], index: int, name: str) -> list[float]:
+    low, high = max(index - NEARBY, 0), min(index + NEARBY + 1, len(looks))
+    ends = (0, len(looks) - 1) if name in ("excess", "far") else ()
+    return [getattr(looks[k], name) for k in range(low, high) if k != index and k not in ends and not looks[k].blank]
+
+
+def _spread(looks: Sequence[Look], index: int, name: str) -> float:
+    """Median absolute deviation of a measure over the slices around one, as for :func:`_around`."""
+    values = _values_around(looks, index, name)
     return float(np.median(np.abs(np.array(values) - np.median(values)))) if values else 0.0
+
+
+def _is_rough(looks: Sequence[Look], index: int) -> bool:
+    """Whether adjacent pixels differ more than in the slices around."""
+    usual, own = _around(looks, index, "rough"), looks[index].rough
+    even = usual > EVEN_FROM_HU and own > EVEN_ROUGH * usual + EVEN_ROUGH_SPREADS * _spread(looks, index, "rough")
+    return even or own > ROUGH_RATIO * (usual + 2)
 
 
 def _find_odd(looks: Sequence[Look]) -> dict[int, str]:
@@ -165,7 +176,7 @@ def _find_odd(looks: Sequence[Look]) -> dict[int, str]:
     for index, look in enumerate(looks):
         if index not in beside and index not in odd and _is_unlike(looks, index):
             odd[index] = "unlike its neighbours"
-        elif index not in odd and not look.blank and look.rough > ROUGH_RATIO * (_around(looks, index, "rough") + 2):
+        elif index not in odd and not look.blank and _is_rough(looks, index):
             odd[index] = "rough"
     return dict(sorted(odd.items()))
 
@@ -186,7 +197,7 @@ def _is_unlike(looks: Sequence[Look], index: int) -> bool:
         spread = float(np.median(np.abs(np.array(steps[1:]) - usual)))
         even = usual > EVEN_FROM_HU and steps[0] > EVEN_STEP_RATIO * usual + EVEN_STEP_SPREADS * spread
         return even or steps[0] > STEP_RATIO * usual + STEP_HU
-    usual, spread = _around(looks, index, "excess"), _spread(looks, index)
+    usual, spread = _around(looks, index, "excess"), _spread(looks, index, "excess")
     if look.excess > UNLIKE_RATIO * usual + UNLIKE_HU:
         return True
     if usual > EVEN_FROM_HU and look.excess > EVEN_RATIO * usual + EVEN_SPREADS * spread:
