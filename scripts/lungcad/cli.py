@@ -3,9 +3,7 @@
 
 import dataclasses
 import difflib
-import json
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from fire.decorators import SetParseFns
 from lungcad import __version__
 from lungcad.bundle.launch import check_override_values, parse_flags
 from lungcad.bundle.values import PLUMBING
-from lungcad.console import guarded
+from lungcad.console import format_text, guarded, indented, print_json, series_remarks, spacing_text, text_table
 from lungcad.errors import InputError
 from lungcad.options import true_or_false
 
@@ -99,17 +97,18 @@ class Commands:
 
         series = list_series(folder, **_leniency(leniency))
         if true_or_false("json", json):
-            _print_json([dataclasses.asdict(one) for one in series])
+            print_json([dataclasses.asdict(one) for one in series])
             return
         rows = [
             (
-                one.uid or "-", one.modality or "-", one.description or "-", str(one.slices), _spacing(one.spacing_mm),
+                one.uid or "-", one.modality or "-", one.description or "-", str(one.slices),
+                spacing_text(one.spacing_mm),
                 "usable" if one.usable else f"no: {one.code} {one.reason}",
             )
             for one in series
         ]  # fmt: skip
-        print(_table(("series", "modality", "description", "slices", "spacing_mm", "usable"), rows))
-        for line in dict.fromkeys(line for one in series for line in _remarks(one)):
+        print(text_table(("series", "modality", "description", "slices", "spacing_mm", "usable"), rows))
+        for line in dict.fromkeys(line for one in series for line in series_remarks(one)):
             print(line)
 
     def list(self, json: bool = False, debug: bool = False) -> None:
@@ -123,10 +122,10 @@ class Commands:
 
         bundles = list_bundles()
         if true_or_false("json", json):
-            _print_json(bundles)
+            print_json(bundles)
             return
         rows = [(one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-") for one in bundles]
-        print(_table(("bundle", "version", "weights", "task"), rows) if rows else "no bundle found")
+        print(text_table(("bundle", "version", "weights", "task"), rows) if rows else "no bundle found")
 
     @_as_text
     def describe(self, bundle: str, json: bool = False, debug: bool = False) -> None:
@@ -141,7 +140,7 @@ class Commands:
 
         metadata = describe(bundle)
         if true_or_false("json", json):
-            _print_json(metadata)
+            print_json(metadata)
             return
         wanted = (
             "task", "description", "intended_use", "data_source", "data_type", "image_classes", "label_classes",
@@ -150,9 +149,9 @@ class Commands:
         print(f"{metadata['name']} {metadata.get('version', '')}")
         for key in wanted:
             if metadata.get(key):
-                print(f"\n{key.replace('_', ' ')}\n{_indented(metadata[key])}")
+                print(f"\n{key.replace('_', ' ')}\n{indented(metadata[key])}")
         for side, entries in metadata.get("network_data_format", {}).items():
-            print(f"\nnetwork {side}\n{_indented({name: _format_words(one) for name, one in entries.items()})}")
+            print(f"\nnetwork {side}\n{indented({name: format_text(one) for name, one in entries.items()})}")
 
     @_as_text
     def score(
@@ -187,7 +186,7 @@ class Commands:
         )  # fmt: skip
         write_scores(output_dir, figures, curve)
         if true_or_false("json", json):
-            _print_json(figures)
+            print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, froc.csv, froc.png")
 
@@ -218,7 +217,7 @@ class Commands:
         )  # fmt: skip
         write_scores(output_dir, figures)
         if true_or_false("json", json):
-            _print_json(figures)
+            print_json(figures)
         else:
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: metrics.json, reliability.png")
 
@@ -238,7 +237,7 @@ class Commands:
         paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
         figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)
         if true_or_false("json", json):
-            _print_json(figures)
+            print_json(figures)
         else:
             names = "relatedness.json, relatedness.md, tsne_discarded.png, tsne_all.png"
             print(f"{as_text(figures)}\n\nwritten to {output_dir}: {names}")
@@ -287,39 +286,3 @@ def _best_series(folder: str, choose: str, overrides: dict[str, Any]) -> str:
     best = choose_best(folder, **_leniency(overrides.get("leniency")))
     print(f"{'chosen':<14}{best.uid}: {best.reason}", file=sys.stderr)
     return best.uid
-
-
-def _remarks(series: Any) -> list[str]:
-    """Notices and acquisitions of a series in a list, one a line."""
-    parts = [
-        f"{series.uid}  acquisition {one.label}: {one.slices} slices, z={one.low_mm:.1f} to {one.high_mm:.1f} mm"
-        for one in series.acquisitions
-    ]
-    return [*parts, *(f"{series.uid}  {notice}" for notice in series.notices)]
-
-
-def _spacing(spacing_mm: Sequence[float] | None) -> str:
-    return "-" if spacing_mm is None else " x ".join(f"{mm:.2f}" for mm in spacing_mm)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (names, *rows))
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _format_words(entry: dict[str, Any]) -> str:
-    shape = " x ".join(map(str, entry.get("spatial_shape", []))) or "no spatial axes"
-    return f"channels {entry.get('num_channels', '?')}, {shape}, {entry.get('dtype', '')}, {entry.get('format', '')}"
-
-
-def _indented(value: Any) -> str:
-    if isinstance(value, dict):
-        items = [f"{key}: {item}" for key, item in value.items()]
-    else:
-        items = [str(item) for item in value] if isinstance(value, list) else [str(value)]
-    return "\n".join(textwrap.fill(item, 100, initial_indent="  ", subsequent_indent="    ") for item in items)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))

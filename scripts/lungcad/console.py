@@ -6,9 +6,11 @@ after patients.
 """
 
 import contextlib
+import json
 import os
 import signal
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -210,3 +212,44 @@ def _row(number: int, finding: Finding, graded: bool) -> str:
     score = finding.score
     row = f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
     return row + f"  {cell(finding.malignancy_probability, 2):>10}" if graded else row
+
+
+def series_remarks(series: Any) -> list[str]:
+    """Acquisitions and notices of a listed series, one a line."""
+    parts = [
+        f"{series.uid}  acquisition {one.label}: {one.slices} slices, z={one.low_mm:.1f} to {one.high_mm:.1f} mm"
+        for one in series.acquisitions
+    ]
+    return [*parts, *(f"{series.uid}  {notice}" for notice in series.notices)]
+
+
+def spacing_text(spacing_mm: Sequence[float] | None) -> str:
+    """Spacing such as ``0.70 x 0.70 x 2.50``; a dash where it is unknown."""
+    return "-" if spacing_mm is None else " x ".join(f"{mm:.2f}" for mm in spacing_mm)
+
+
+def text_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns under their names."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (names, *rows))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def format_text(entry: dict[str, Any]) -> str:
+    """Channels, shape, type and format of an entry of a bundle's ``network_data_format``."""
+    shape = " x ".join(map(str, entry.get("spatial_shape", []))) or "no spatial axes"
+    return f"channels {entry.get('num_channels', '?')}, {shape}, {entry.get('dtype', '')}, {entry.get('format', '')}"
+
+
+def indented(value: Any) -> str:
+    """Lines of a text, a list or a dictionary, indented and wrapped at 100 columns."""
+    if isinstance(value, dict):
+        items = [f"{key}: {item}" for key, item in value.items()]
+    else:
+        items = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return "\n".join(textwrap.fill(item, 100, initial_indent="  ", subsequent_indent="    ") for item in items)
+
+
+def print_json(document: Any) -> None:
+    """Print a document as indented JSON."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
