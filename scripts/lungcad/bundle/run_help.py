@@ -17,6 +17,7 @@ ARGUMENTS = {
     "series, nodules.sr.dcm and nodules.seg.dcm",
     "--bundle NAME": "another bundle of `lungcad list` than the chain lung_nodule_cad; `lungcad run --help --bundle "
     "NAME` shows its keys",
+    "--choose best": "takes the most suitable of several series and says why",
     "--debug": "show tracebacks",
 }
 OBJECTS = ("network_def", "dataset", "inferer", "chain", "evaluator", "preprocessing", "postprocessing", "network")
