@@ -78,7 +78,7 @@ def cross_validate(
                    restarts=restarts, overrides=overrides)  # fmt: skip
     tests = [step.name for step in steps if step.cases == "test"]
     _write_results({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
-          _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
+                   _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
 
 
 def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:

@@ -103,10 +103,12 @@ def run(code: str, **options: Any) -> subprocess.Popen[str]:
 
 
 STOPPED = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from lungcad.atomic import replaced_folder
     from lungcad.console import guarded, one_line_errors
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
 
     def work():
         with replaced_folder(Path({folder!r}) / "1.2.3", ours="nodules.json") as folder:

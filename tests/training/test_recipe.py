@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +213,8 @@ def split_noisy_case(bundle: str, folder: Path) -> None:
     case = dark_case(nodules=[Sphere(np.array([40.0, 40.0, 20.0]), 14.0)])
     case.hu += np.random.default_rng(0).integers(-99, 99, case.hu.shape, dtype=np.int16)
     case.spacing_mm = (3.0, 3.0, 3.0)
-    for split in ("train", "test"):
-        save_case(folder / "cases" / split, case)
+    for split, name in (("train", "seen"), ("test", "case")):
+        save_case(folder / "cases" / split, replace(case, name=name))
     train.split(bundle, str(folder / "cases"), str(folder / "runs"), recipe="recipe_small", **SMALL)
 
 
