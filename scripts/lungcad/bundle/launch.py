@@ -205,7 +205,8 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     for key, value in {**overrides, "bundle_root": bundle_root}.items():
         check_hash(key, value)
     configs = Path(bundle_root) / "configs"
-    logging.config.fileConfig(configs / "logging.conf", disable_existing_loggers=False)  # MONAI would announce it
+    logging.config.fileConfig(configs / "logging.conf", disable_existing_loggers=False)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # which configs it reads is no news
     workflow = ConfigWorkflow(
         str(configs / "inference.json"), meta_file=str(configs / "metadata.json"), logging_file=False,
         workflow_type="inference", bundle_root=str(bundle_root), **overrides,
