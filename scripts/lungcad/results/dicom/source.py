@@ -24,7 +24,7 @@ from lungcad.dicom.frames import Slice
 from lungcad.dicom.header import Header, read_header
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.plan import make_plan
-from lungcad.dicom.select import choose
+from lungcad.dicom.select import choose_series
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.results.dicom.uids import derived_uid
@@ -96,7 +96,7 @@ def read_source(
     options = Leniency.of(leniency)
     found = find_objects(path)
     with disable_value_validation():
-        series = choose(found, series_uid, options)
+        series = choose_series(found, series_uid, options)
         stack = make_plan(series, options, acquisition).stack
         pieces = [group[0] for group in stack.groups]
         patient = patient_and_study(pieces[0].header)
