@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search for the DICOM objects under a path, whatever the names and depth of their files."""
+"""Search for the DICOM objects under a path, independent of the names and depth of their files."""
 
 import os
 from collections.abc import Iterator

@@ -52,6 +52,7 @@ def multi_frame(header: Header, allow_derived: bool, assume_hu: bool = False) ->
     for index, groups in enumerate(frames):
 
         def dataset_for(keyword: str, groups: Dataset = groups) -> Dataset:
+            """Data set that holds a tag of this frame: its functional group, the shared one, or the object."""
             macro = MACROS.get(keyword)
             found = macro and (_sequence_items(groups, macro) or _sequence_items(shared[0], macro))
             return found[0] if found else header.dataset

@@ -50,15 +50,15 @@ class PixelFormat:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One image of the stack.
+    """Slice: one image with its place in the patient and its scale.
 
     Attributes:
-        header: the object that holds it.
+        header: object that holds the image.
         frame: index of the frame within the object, 0 for a single-frame object.
         number: InstanceNumber, or for a multi-frame object the frame number (from 1); None where absent.
         position_mm: LPS centre of the first pixel.
         orientation: row direction and column direction, 6 cosines.
-        pixel_spacing_mm: between rows (down), between columns (along a row).
+        pixel_spacing_mm: distance between rows, distance between columns.
         slope, intercept: HU = stored * slope + intercept.
         rescale_type: RescaleType in upper case, empty where absent.
         labels: values of LABELS, which distinguish acquisitions, by name; empty values are left out.

@@ -182,6 +182,7 @@ def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag | int] | None) ->
     found: list[PixelElement] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        """Whether the next element holds the pixels; notes its place."""
         if tag not in PIXEL_TAGS:
             return False
         found.append(PixelElement(int(tag), body.tell(), None if length == UNDEFINED else length))

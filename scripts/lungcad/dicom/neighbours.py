@@ -136,7 +136,7 @@ def _measure(hu: np.ndarray, index: int) -> Measures:
 
 
 def _thinned(hu: np.ndarray, index: int) -> np.ndarray:
-    """Every second row of a slice, clipped at METAL_HU."""
+    """Slice with every second row left out, clipped at METAL_HU."""
     return np.minimum(hu[index, ::2], np.float32(METAL_HU))
 
 

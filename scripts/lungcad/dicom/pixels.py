@@ -62,6 +62,7 @@ def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStati
     sources = {key: FrameSource(header) for key, header in headers.items()}
 
     def fill(index: int) -> SliceStatistics:
+        """Decode the images of one place into the array."""
         return _decode_place(groups, index, sources, hu[index])
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -43,7 +43,7 @@ class Series:
 
     @property
     def all(self) -> list[Header]:
-        """Every object of the series."""
+        """Objects of the series, of all kinds."""
         return [*self.images, *self.derived, *self.processed, *self.localizers, *self.others]
 
     def candidates(self, leniency: Leniency) -> list[Header]:
