@@ -22,7 +22,7 @@ from lungcad.volume import AIR_BELOW_HU, Notice
 METAL_HU = 4095.0
 """Value at which metal is clipped before slices are compared."""
 NEARBY = 5
-"""Number of slices on each side that a slice is compared with."""
+"""Number of slices on each side that give the usual value of a measure."""
 UNLIKE_RATIO, UNLIKE_HU = 2.5, 5.0
 """Limit of the mean excess over the range of both neighbours: ratio to the median of the slices around, plus HU.
 Largest ratio seen in intact scans: 1.5."""

@@ -22,7 +22,7 @@ DENSE_HU = 700.0
 TISSUE_ABOVE_HU = -900.0
 """Value above which tissue lies, lungs included."""
 FEW_SHARE = 0.1
-"""Largest share of slices with a differing rescale that gives a warning; more slices are several protocols."""
+"""Largest share of slices with a differing rescale that gives a warning."""
 RESCALE_TYPES = ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
 """Defined terms of RescaleType (PS3.3 C.11.1.1.2); messages show no other text, since it could hold anything."""
 

@@ -109,7 +109,7 @@ class SeriesSummary:
         slices: number of slices, or of objects where the series is not usable.
         spacing_mm: between columns, rows, slices; None where the series is no regular stack.
         matrix: columns, rows; None where unknown.
-        usable: whether the series passes every check that needs its headers only.
+        usable: whether the series passes the checks of its headers; pixels are decoded only where images share a place.
         code, reason: refusal, empty where usable.
         notices: notices of :func:`read_series` on the headers and the folder.
         acquisitions: acquisitions of the series, where there are several; for ``acquisition`` of :func:`read_series`.
