@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders and files that are there whole or not at all, and what a killed process left of them."""
+"""Atomic writing: folders and files that exist complete or not at all, and removal of what killed processes left."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from pathlib import Path
 from lungcad.errors import InputError
 
 _LEFT_OVER = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.(?P<kind>new|old)")
-"""Name of a folder that :func:`replaced_folder` works in."""
+"""Pattern of the names of the hidden folders that :func:`replaced_folder` uses."""
 
 
 @contextlib.contextmanager
@@ -28,29 +28,29 @@ def replaced_folder(target: Path, *, ours: str, names: Collection[str] | None = 
         target: folder to create or to replace.
         ours: name of a file that marks an earlier result. A folder without it is somebody else's (DICOM exports
             too are named after the series) and is never replaced.
-        names: files that a result can have; others in an earlier one stay in the new one. None for all of them.
+        names: names of the files of a result; other files of an earlier result move to the new one. None for all files.
 
     Raises:
-        InputError: E-OUTPUT, where ``target`` may not be replaced, its parent cannot be written or the disk is full.
+        InputError: E-OUTPUT (``target`` must not be replaced, its parent cannot be written, or the disk is full).
     """
     tag = uuid.uuid4().hex[:8]
-    fresh, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
+    new, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
     with _output_errors():
         check_replaceable(target, ours=ours)
-        fresh.mkdir(parents=True)  # not tempfile.mkdtemp: its folders are closed to everybody else
-        with _locked(fresh):
+        new.mkdir(parents=True)  # not tempfile.mkdtemp: its folders are closed to everybody else
+        with _locked(new):
             try:
-                yield fresh
-                _to_disk(fresh)
-                _swap(fresh, target, old)
+                yield new
+                _to_disk(new)
+                _swap(new, target, old)
                 _discard(old, target, names)
             finally:
-                shutil.rmtree(fresh, ignore_errors=True)
+                shutil.rmtree(new, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a file to write beside ``path``, whose folder is made; on success it takes the place of ``path``."""
+    """Yield a temporary file beside ``path`` to write; on success it replaces ``path``. Makes missing folders."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -64,31 +64,31 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def added_files(folder: str | Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; on success its files move into ``folder``, each over its earlier self.
+    """Yield an empty folder to fill; on success its files move into ``folder`` and replace files of the same name.
 
-    Other files in ``folder`` are left alone; on an exception it is left as it was.
+    Other files in ``folder`` stay; on an exception nothing in it changes.
 
     Raises:
-        InputError: E-OUTPUT, where ``folder`` cannot be made or written, or the disk is full.
+        InputError: E-OUTPUT (``folder`` cannot be made or written, or the disk is full).
     """
     folder = Path(folder)
     with _output_errors():
         folder.mkdir(parents=True, exist_ok=True)
-        fresh = tempfile.mkdtemp(prefix=".new-", dir=folder)
+        new = tempfile.mkdtemp(prefix=".new-", dir=folder)
         try:
-            yield Path(fresh)
-            _to_disk(Path(fresh))
-            for file in sorted(Path(fresh).iterdir()):
+            yield Path(new)
+            _to_disk(Path(new))
+            for file in sorted(Path(new).iterdir()):
                 file.replace(folder / file.name)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def check_output(folder: str | Path) -> None:
-    """Try the output folder before the work; nothing of the try is left, and no folder is made.
+    """Check before a long computation that an output folder can be written; leaves nothing behind and makes no folder.
 
     Raises:
-        InputError: E-OUTPUT, it is a file, or nothing can be written there.
+        InputError: E-OUTPUT (it is a file, or cannot be written).
     """
     with _output_errors():
         existing = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
@@ -98,7 +98,7 @@ def check_output(folder: str | Path) -> None:
 
 
 def check_replaceable(target: Path, *, ours: str) -> None:
-    """Refuse a folder that is neither empty nor an earlier result.
+    """Refuse to replace a folder that is neither empty nor an earlier result, which holds a file named ``ours``.
 
     Raises:
         InputError: E-OUTPUT.
@@ -112,14 +112,14 @@ def check_replaceable(target: Path, *, ours: str) -> None:
 
 
 def remove_left_overs(folder: str | Path, names: Collection[str]) -> None:
-    """Remove what killed processes left in an output folder: it holds half a result, with the patient's name.
+    """Remove the hidden folders that killed processes left in an output folder: incomplete results with patient data.
 
-    A folder that another process is filling is locked, and left alone. An earlier result that was moved aside and not
+    A folder that another process is filling is locked and stays. An earlier result that was moved aside and not
     replaced goes back to its place.
 
     Args:
-        folder: where :func:`replaced_folder` made its folders.
-        names: files that a result can have.
+        folder: output folder, the parent of the targets of :func:`replaced_folder`.
+        names: names of the files of a result.
     """
     for path in sorted(Path(folder).glob(".*.*")):
         match = _LEFT_OVER.fullmatch(path.name)
@@ -137,7 +137,7 @@ def remove_left_overs(folder: str | Path, names: Collection[str]) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; OSError where another process has it. The system lets go of it when a process ends."""
+    """Hold the lock of a folder, which ends with the process at the latest; OSError where another process holds it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,7 +148,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _output_errors() -> Iterator[None]:
-    """Report what the system refuses, from a closed folder to a full disk, as E-OUTPUT."""
+    """Turn every OSError, from missing permission to a full disk, into InputError E-OUTPUT."""
     try:
         yield
     except OSError as error:
@@ -158,12 +158,13 @@ def _output_errors() -> Iterator[None]:
 
 
 def _to_disk(folder: Path) -> None:
-    """Wait until a folder's files are on the disk: a rename can reach it before what was written."""
+    """Wait until a folder's files are on the disk: a rename can reach the disk before the contents."""
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
 
 
 def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk; missing paths and links are skipped."""
     if not path.exists() or path.is_symlink():
         return
     handle = os.open(path, os.O_RDONLY)
@@ -173,12 +174,13 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _swap(fresh: Path, target: Path, old: Path) -> None:
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Move ``target``, if there is one, to ``old`` and ``new`` to ``target``; restores ``target`` on an exception."""
     earlier = target.exists()
     if earlier:
         target.rename(old)
     try:
-        fresh.rename(target)
+        new.rename(target)
     except BaseException:
         if earlier:
             old.rename(target)
@@ -187,11 +189,11 @@ def _swap(fresh: Path, target: Path, old: Path) -> None:
 
 
 def _discard(old: Path, target: Path, names: Collection[str] | None) -> None:
-    """Remove an earlier result; what is not ours moves into the new one, unless that has a file of the same name."""
+    """Remove an earlier result; files that are not in ``names`` move to ``target``, where none is overwritten."""
     if names is not None and old.exists():
         for path in sorted(old.iterdir()):
             if path.name not in names and not (target / path.name).exists():
                 path.rename(target / path.name)
             elif path.name not in names:
-                return  # both are kept
+                return  # two files of one name: both are kept
     shutil.rmtree(old, ignore_errors=True)

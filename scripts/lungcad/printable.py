@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that makes foreign text printable: tags and file names come from anywhere, also from an attacker.
+"""Printable text from foreign text: tags and file names come from anywhere, also from an attacker.
 
 Escape sequences would steer the terminal, line breaks forge lines of a log, and invisible characters reverse what a
 reader sees. Every refusal, notice and tag that the intake hands on passes through here.
@@ -10,31 +10,32 @@ import unicodedata
 from collections.abc import Iterable
 
 MAX_CHARACTERS = 2000
+"""Longest printable text."""
 
 
 def printable(text: object, limit: int = MAX_CHARACTERS) -> str:
-    """Return text as one line of printable characters.
+    """Convert foreign text to one line of printable characters.
 
     Args:
-        text: anything; ``str`` of it is used.
-        limit: characters kept.
+        text: any object; its ``str`` is used.
+        limit: largest number of characters kept.
 
     Returns:
-        the text with every control, format, private and surrogate character and every kind of white space replaced
+        Text with every control, format, private and surrogate character and every kind of white space replaced
         by one space; ends stripped.
     """
-    whole = str(text)[: 4 * limit]
-    return " ".join("".join(c if c.isprintable() else " " for c in whole).split())[:limit]
+    start = str(text)[: 4 * limit]
+    return " ".join("".join(c if c.isprintable() else " " for c in start).split())[:limit]
 
 
 def names_person(text: str, names: Iterable[str], ids: Iterable[str]) -> bool:
     """Whether a text holds a part of a person's name or of an identifier.
 
     Args:
-        text: such as a SeriesDescription.
-        names: values of PatientName; their parts of three letters and more are looked for anywhere, shorter ones and
-            beginnings of four letters as words.
-        ids: values such as PatientID; looked for without punctuation, also their runs of four digits and more.
+        text: foreign text, such as a SeriesDescription.
+        names: values of PatientName; parts of three letters or more are searched anywhere in the text, shorter parts
+            and beginnings of four letters or more as whole words.
+        ids: identifiers such as PatientID; searched without punctuation, and by their runs of four digits or more.
     """
     words = _words(text)
     joined = "".join(words)
@@ -52,7 +53,7 @@ def names_person(text: str, names: Iterable[str], ids: Iterable[str]) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Words of letters and digits, without case and accents."""
+    """Words of a text, of letters and digits, without case and accents."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     return re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c)))
 
@@ -61,10 +62,11 @@ HARMLESS = frozenset(
     "a b c ct cta copy d dat data dcm dicom e export f file frame i im ima image images img instance link mr n no part "
     "raw s scan se ser series sl slice st study t tmp v vol x z".split()
 )
+"""Words in file names that cannot be part of a person's name."""
 
 
 def file_label(name: str) -> str:
-    """A file's name where it consists of numbers and words that name nobody, else ``a file (name not shown)``.
+    """Name of a file if it holds only numbers and HARMLESS words, else ``a file (name not shown)``.
 
     Folders and files are often named after patients.
     """

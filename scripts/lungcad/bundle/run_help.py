@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Help page of ``lungcad run``: its arguments and the keys of the bundle, as the bundle's docs explain them."""
+"""Help page of ``lungcad run``: its arguments, and the keys of a bundle with the texts of the bundle's docs."""
 
 import json
 import re
@@ -21,17 +21,17 @@ ARGUMENTS = {
     "--debug": "show tracebacks",
 }
 OBJECTS = ("network_def", "dataset", "inferer", "chain", "evaluator", "preprocessing", "postprocessing", "network")
-"""Keys that build objects: changed in a config file, not on the command line."""
+"""Keys that build objects; a config file can change them, the command line cannot."""
 
 
 def run_help(bundle: str) -> str:
-    """Write the page.
+    """Text of the help page for one bundle.
 
     Args:
-        bundle: a name from ``lungcad list``.
+        bundle: name of a bundle, from ``lungcad list``.
 
     Raises:
-        InputError: E-BUNDLE, there is no such bundle.
+        InputError: E-BUNDLE (there is no such bundle).
     """
     root = bundle_root(bundle)
     keys, words = shown_keys(read_config(root)), described_keys(root)
@@ -43,7 +43,7 @@ def run_help(bundle: str) -> str:
 
 
 def shown_keys(config: dict[str, Any]) -> list[tuple[str, str]]:
-    """Keys of a config that a user may change, each with its value in brackets, unless that is an expression."""
+    """Keys of a config that a user may change, each with its default in brackets (empty for an expression)."""
     hidden = {*PLUMBING, *OBJECTS, "bundle_root", "dataset_dir", "output_dir", "debug"}
     return [
         (key, "" if str(value).startswith("$") else f"[{value if isinstance(value, str) else json.dumps(value)}]")
@@ -53,7 +53,7 @@ def shown_keys(config: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def described_keys(root: Path) -> dict[str, str]:
-    """Meaning of each key from the table of the bundle's docs/README.md; empty where there is none."""
+    """Meaning of each key, from the table in the bundle's docs/README.md; empty where there is no table."""
     docs = root / "docs" / "README.md"
     text = docs.read_text(encoding="utf-8") if docs.is_file() else ""
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \|$", text, flags=re.MULTILINE)
@@ -61,6 +61,7 @@ def described_keys(root: Path) -> dict[str, str]:
 
 
 def _entry(name: str, text: str) -> str:
+    """Entry of the page: a name with its text, wrapped in a second column."""
     column = " " * 22
     filled = textwrap.fill(text, WIDTH, initial_indent=column, subsequent_indent=column, break_long_words=False)
     return f"  {name:<19} {filled.lstrip()}" if len(name) < 20 else f"  {name}\n{filled}"

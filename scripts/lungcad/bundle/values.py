@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that a command line may give to a config's keys: no code, and of the kind of the config's own value."""
+"""Check of the values that a command line gives to a config's keys: no code, and the same kind as in the config."""
 
 import re
 from collections.abc import Mapping
@@ -9,31 +9,32 @@ from lungcad.errors import InputError
 from lungcad.printable import printable
 
 PLUMBING = ("imports", "initialize", "run", "finalize")
-"""Keys that say what is executed, not with which values."""
+"""Keys that define what is executed, which the command line must not change."""
 SEVERAL_NAMES = re.compile(r"cases_dir|(hard_)?candidates|(second_|imagenet_)?weights|start_from")
-"""Keys that hold a name, a list of names or None."""
+"""Keys whose value may be a name, a list of names or None."""
 CODE = ("$", "%", "@")
 """First characters of a string that MONAI takes for Python, a piece of another file, or another key."""
 WORDS = {bool: "true or false", float: "a number", list: "a list", dict: "options by name", str: "text"}
+"""Expected kind of a value in words, by type."""
 
 
 def carries_code(value: Any) -> bool:
     """Whether MONAI would evaluate a value, or anything within it, or build an object from it.
 
-    Text is looked at as it stands and as fire decodes it, which resolves escapes such as that of a dollar sign.
+    Text is checked as given and as fire decodes it, which resolves escapes such as that of a dollar sign.
     """
     return _is_code(value) or _is_code(decoded(value))
 
 
 def decoded(value: Any) -> Any:
-    """Value of an argument as fire reads it."""
+    """Value of a command-line argument as fire decodes it."""
     from fire.parser import DefaultParseValue
 
     return DefaultParseValue(value) if isinstance(value, str) else value
 
 
 def check_kind(key: str, value: Any, default: Any) -> None:
-    """Refuse a value of another kind than the config's own; null, an expression or an object there fits all kinds.
+    """Refuse a value of another kind than the config's default; a default of null, an expression or an object fits all.
 
     Raises:
         InputError: E-CONFIG.
@@ -55,7 +56,7 @@ def check_kind(key: str, value: Any, default: Any) -> None:
 
 
 def _kind(value: Any) -> type | None:
-    """Kind of a config's value: one of WORDS, or None where it may be anything."""
+    """Kind of a config's value: a key of WORDS, or None where any value fits."""
     if isinstance(value, bool):
         return bool
     if isinstance(value, int | float):
@@ -68,6 +69,7 @@ def _kind(value: Any) -> type | None:
 
 
 def _is_code(value: Any) -> bool:
+    """Whether a value, or anything within it, begins with one of CODE or names a ``_target_``."""
     if isinstance(value, Mapping):
         return any(_is_code(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set | frozenset):

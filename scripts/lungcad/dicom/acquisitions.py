@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several acquisitions in one series: phases, second passes, bolus tracking, two scans that interleave.
 
-Stacked by position alone they would become one finer stack of two different bodies. The tags that tell acquisitions
-apart are compared along the stack: what belongs to one acquisition lies together there.
+Stacked by position alone, two scans would become one stack that mixes two states of the body. The tags that
+distinguish acquisitions are therefore compared along the stack, where images of one acquisition must lie together.
 """
 
 from collections import Counter
@@ -17,20 +17,22 @@ from lungcad.dicom.frames import Slice
 from lungcad.volume import Notice
 
 SAME_PLACE_MM = 0.01
+"""Distance along the normal below which two images share a place."""
 TIME_GAP_S = 1.0
-"""Images of one helical scan follow each other faster than this."""
+"""Longest time between successive images of one helical scan."""
 FEW_REVERSALS = 3
-"""So many returns to an earlier time are two scans; fewer can be one repeated image, which is only told."""
+"""Smallest number of returns to an earlier time that proves two scans; fewer can be one repeated image: a warning."""
 BLOCK = 8
-"""Images from which on a block with an AcquisitionNumber of its own may be a scan of its own."""
+"""Smallest number of images with the same AcquisitionNumber that may be a separate scan."""
 
 
-def _tag(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
+def _label(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
+    """Function that returns the label ``keyword`` of each slice, empty where absent."""
     return lambda slices: [piece.labels.get(keyword, "") for piece in slices]
 
 
-def _times(slices: Sequence[Slice]) -> list[str]:
-    """Begin of the run of images that each belongs to; runs are more than TIME_GAP_S apart."""
+def _scan_starts(slices: Sequence[Slice]) -> list[str]:
+    """Start time of each image's scan, as text; scans are over TIME_GAP_S apart. Empty where a time is unknown."""
     seconds = [seconds_of(piece.labels.get("AcquisitionDateTime", "")) for piece in slices]
     if any(value is None for value in seconds):
         return [""] * len(slices)
@@ -43,9 +45,9 @@ def _times(slices: Sequence[Slice]) -> list[str]:
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds of a DICOM date and time (YYYYMMDDHHMMSS.F), months of 31 days, or of a time alone; None for others."""
-    whole, _, fraction = text.partition(".")
-    digits = whole.replace(":", "").split("+")[0].split("-")[0]
+    """Seconds from a DICOM date and time (YYYYMMDDHHMMSS.F, months of 31 days) or a time alone; None for others."""
+    date_and_time, _, fraction = text.partition(".")
+    digits = date_and_time.replace(":", "").split("+")[0].split("-")[0]
     if not digits.isdigit() or len(digits) not in (2, 4, 6, 8, 10, 12, 14):
         return None
     date, clock = (digits[:8], digits[8:]) if len(digits) >= 8 else ("", digits)
@@ -56,29 +58,29 @@ def seconds_of(text: str) -> float | None:
 
 
 def _clock(seconds: float, dated: bool) -> str:
-    """HH:MM:SS.F, the date before it where that differs too."""
-    day, rest = divmod(seconds, 86400)
+    """Time as HH:MM:SS.F, after the date YYYYMMDD where ``dated``."""
+    day, second = divmod(seconds, 86400)
     date = f"{int(day // 372):04d}{int(day % 372 // 31) + 1:02d}{int(day % 31) + 1:02d}-" if dated else ""
-    return date + f"{int(rest // 3600):02d}:{int(rest // 60 % 60):02d}:{rest % 60:04.1f}"
+    return date + f"{int(second // 3600):02d}:{int(second // 60 % 60):02d}:{second % 60:04.1f}"
 
 
 KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
-    "AcquisitionNumber": _tag("AcquisitionNumber"),
-    "AcquisitionUID": _tag("AcquisitionUID"),
-    "IrradiationEventUID": _tag("IrradiationEventUID"),
-    "TemporalPositionIdentifier": _tag("TemporalPositionIdentifier"),
-    "NominalPercentageOfCardiacPhase": _tag("NominalPercentageOfCardiacPhase"),
-    "AcquisitionTime": _times,
-    "ConvolutionKernel": _tag("ConvolutionKernel"),
-    "KVP": _tag("KVP"),
-    "ContrastBolusAgent": _tag("ContrastBolusAgent"),
+    "AcquisitionNumber": _label("AcquisitionNumber"),
+    "AcquisitionUID": _label("AcquisitionUID"),
+    "IrradiationEventUID": _label("IrradiationEventUID"),
+    "TemporalPositionIdentifier": _label("TemporalPositionIdentifier"),
+    "NominalPercentageOfCardiacPhase": _label("NominalPercentageOfCardiacPhase"),
+    "AcquisitionTime": _scan_starts,
+    "ConvolutionKernel": _label("ConvolutionKernel"),
+    "KVP": _label("KVP"),
+    "ContrastBolusAgent": _label("ContrastBolusAgent"),
     "FrameOfReferenceUID": lambda slices: [piece.header.text("FrameOfReferenceUID") for piece in slices],
 }
-"""What tells acquisitions apart, in the order in which it is asked."""
+"""Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""
 
 
 def find_acquisitions(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
-    """Sort the images of a series by acquisition; empty where nothing tells several apart.
+    """Group the images of a series by acquisition; empty where no tag distinguishes several.
 
     Labels are the values of the tags that differ, joined by ``/`` where one tag is not enough.
     """
@@ -88,7 +90,8 @@ def find_acquisitions(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
         for label, group in groups.items():
             values = values_of(group)
             kinds = len(set(values))
-            splits = keyword == "AcquisitionNumber" or _crowded(group) or _returns(_single(_sorted(group), keyword))
+            splits = keyword == "AcquisitionNumber" or _is_crowded(group)
+            splits = splits or _count_returns(_values_by_place(_sorted_by_place(group), keyword)) > 0
             if 1 < kinds <= max(2, len(group) // 2) and splits:
                 for value, piece in sorted(zip(values, group, strict=True), key=lambda pair: _natural(pair[0])):
                     parts.setdefault("/".join(filter(None, [label, value or "none"])), []).append(piece)
@@ -99,33 +102,33 @@ def find_acquisitions(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
 
 
 def _natural(value: str) -> tuple[bool, float, str]:
-    """Key that sorts numbers by value, before texts."""
+    """Sort key: numbers by value, before texts."""
     return (False, float(value), value) if value.isdecimal() else (True, 0.0, value)
 
 
-def _sorted(slices: Sequence[Slice]) -> list[Slice]:
-    """Slices in the order of their places."""
-    return [slices[int(index)] for index in np.argsort(_along(slices), kind="stable")]
+def _sorted_by_place(slices: Sequence[Slice]) -> list[Slice]:
+    """Slices in ascending order along the normal."""
+    return [slices[int(index)] for index in np.argsort(_heights_mm(slices), kind="stable")]
 
 
-def _crowded(slices: Sequence[Slice]) -> bool:
-    """Whether a group still holds several images in one place, or two grids of places."""
-    along = np.sort(_along(slices))
+def _is_crowded(slices: Sequence[Slice]) -> bool:
+    """Whether several images share a place, or the distances between places are uneven."""
+    along = np.sort(_heights_mm(slices))
     gaps = np.diff(along)
     return len(gaps) > 1 and bool(gaps.min() < SAME_PLACE_MM or np.ptp(gaps) > 0.2)
 
 
-def _along(slices: Sequence[Slice]) -> np.ndarray:
-    """Position of each slice along the normal of the first, in mm."""
+def _heights_mm(slices: Sequence[Slice]) -> np.ndarray:
+    """Position (n,) of each slice along the normal of the first slice, in mm."""
     orientation = np.array(slices[0].orientation)
     return np.array([piece.position_mm for piece in slices]) @ np.cross(orientation[:3], orientation[3:])
 
 
 def take_acquisition(slices: list[Slice], acquisition: str) -> list[Slice]:
-    """The images of one acquisition.
+    """Images of one acquisition.
 
     Raises:
-        DicomSeriesError: E-ACQUISITION, there is none of that label.
+        DicomSeriesError: E-ACQUISITION, no acquisition has that label.
     """
     found = find_acquisitions(slices)
     numbered = [piece for piece in slices if (piece.labels.get("AcquisitionNumber") or "none") == acquisition]
@@ -140,17 +143,17 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
     """Refuse two acquisitions that interleave along the stack.
 
     Returns:
-        W-ACQUISITION where acquisitions lie after each other, or single images were taken at another time.
+        W-ACQUISITION where acquisitions follow each other along the stack, or single images have another time.
 
     Raises:
         DicomSeriesError: E-ACQUISITION.
     """
-    along = _sorted(slices)
+    along = _sorted_by_place(slices)
     for keyword in KEYS:
         if keyword in ("ContrastBolusAgent", "FrameOfReferenceUID"):
             continue
-        values = _single(along, keyword)
-        returns = _returns(values)
+        values = _values_by_place(along, keyword)
+        returns = _count_returns(values)
         if returns >= (FEW_REVERSALS if keyword == "AcquisitionTime" else 1):
             text = f"Several acquisitions interleave along the stack: {keyword} alternates"
             kinds = ", ".join(value or "none" for value in list(Counter(values))[:4])
@@ -160,14 +163,14 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
             )
         if returns:
             return [Notice("W-ACQUISITION", "one or two images inside the stack were taken at another time.")]
-    return _blocks(along)
+    return _successive_scans(along)
 
 
-def _single(along: Sequence[Slice], keyword: str) -> list[str]:
-    """Values in the order of places; places that hold several different ones are left out."""
+def _values_by_place(along: Sequence[Slice], keyword: str) -> list[str]:
+    """Value of a tag at each place along the stack; places whose images disagree are left out."""
     values = KEYS[keyword](along)
     kept = []
-    heights = _along(along)
+    heights = _heights_mm(along)
     starts = [0, *(int(index) + 1 for index in np.flatnonzero(np.diff(heights) >= SAME_PLACE_MM)), len(values)]
     for begin, end in pairwise(starts):
         if len(set(values[begin:end])) == 1:
@@ -175,11 +178,11 @@ def _single(along: Sequence[Slice], keyword: str) -> list[str]:
     return kept
 
 
-def _returns(values: Sequence[str]) -> int:
-    """How often a value comes back after another one.
+def _count_returns(values: Sequence[str]) -> int:
+    """Number of times that a value comes back after another one.
 
-    Of values that are nearly all different: how often their order turns round, since two scans of single rotations
-    interleave like 1, 25, 2, 26.
+    Where nearly all values differ, it is the number of times that their order reverses, since two scans of single
+    rotations interleave like 1, 25, 2, 26; few reversals count as 0.
     """
     kinds, runs = len(set(values)), sum(1 for _ in groupby(values))
     if kinds <= max(2, len(values) // 2):
@@ -193,8 +196,8 @@ def _returns(values: Sequence[str]) -> int:
     return turns if turns > max(FEW_REVERSALS, len(values) // 4) else 0
 
 
-def _blocks(along: Sequence[Slice]) -> list[Notice]:
-    """W-ACQUISITION where several scans lie after each other."""
+def _successive_scans(along: Sequence[Slice]) -> list[Notice]:
+    """Notice W-ACQUISITION where several scans follow each other along the stack."""
     sizes = Counter(piece.labels.get("AcquisitionNumber", "") for piece in along)
     if len(sizes) < 2 or min(sizes.values()) < BLOCK:
         return []

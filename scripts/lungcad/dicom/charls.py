@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG-LS frames through the CharLS library that pyjpegls carries.
+"""Decoder of JPEG-LS frames: the CharLS library that the package pyjpegls contains.
 
 pyjpegls decodes while holding Python's global lock, so threads gain nothing. Its extension module exports CharLS's
 own C functions; called through ctypes they run without the lock and write into our array (218 slices of 512 x 512:
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 MESSAGE_BYTES = 256
-"""CharLS writes its error text into a buffer of this size."""
+"""Size of the buffer into which CharLS writes its error text."""
 
 
 @cache
 def _decoder() -> Any | None:
-    """CharLS's ``JpegLsDecode(dst, dst_size, src, src_size, params, message)``, None where it is not exported."""
+    """Function ``JpegLsDecode(dst, dst_size, src, src_size, params, message)`` of CharLS; None where not exported."""
     import _CharLS
 
     try:
@@ -33,7 +33,7 @@ def _decoder() -> Any | None:
 
 
 def decode_jpeg_ls(source: bytes, rows: int, columns: int, precision: int) -> np.ndarray:
-    """Decode one grey frame.
+    """Decode one grey JPEG-LS frame.
 
     Args:
         source: the JPEG-LS stream.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed frames to stored values, one strict decoder per transfer syntax.
+"""Decoders of frames to stored values, one strict decoder per transfer syntax.
 
-pydicom tries every plugin in turn, and where a strict one refuses a damaged JPEG-LS stream a lax one returns
-garbage; here each syntax has one decoder, and the stream's own size is checked before it runs.
+pydicom tries every plugin in turn: where a strict plugin refuses a damaged JPEG-LS stream, a lax one returns garbage.
+Here each syntax has one decoder, and the size that the stream states is checked before the decoder runs.
 """
 
 import struct
@@ -20,19 +20,19 @@ NATIVE = (
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K)
-RLE_MOST = 64
-"""RLE writes at most 128 bytes for every two."""
+RLE_MAX_RATIO = 64
+"""Largest expansion of RLE, which writes at most 128 bytes for every two."""
 
 Decoded = tuple[np.ndarray, int]
-"""(rows, columns) integer array of raw bits, and how many of them the stream uses."""
+"""Integer array (rows, columns) of raw bits, and the number of bits that the stream uses."""
 
 
 class FrameError(ValueError):
-    """A frame that cannot be decoded faithfully."""
+    """Error of a frame that cannot be decoded faithfully."""
 
 
-def jpeg(source: bytes, layout: PixelFormat) -> Decoded:
-    """JPEG baseline, extended (8 and 12 bit) and lossless through GDCM."""
+def _decode_jpeg(source: bytes, layout: PixelFormat) -> Decoded:
+    """Decode JPEG baseline, extended (8 and 12 bit) and lossless with GDCM."""
     import gdcm
 
     precision = _jpeg_frame_header(source, layout)
@@ -61,25 +61,25 @@ def jpeg(source: bytes, layout: PixelFormat) -> Decoded:
     return _unsigned(pixels.reshape(layout.rows, layout.columns), precision, layout)
 
 
-def jpeg_ls(source: bytes, layout: PixelFormat) -> Decoded:
-    """JPEG-LS through CharLS."""
+def _decode_jpeg_ls_checked(source: bytes, layout: PixelFormat) -> Decoded:
+    """Decode JPEG-LS with CharLS."""
     precision = _jpeg_frame_header(source, layout)
     return _unsigned(decode_jpeg_ls(source, layout.rows, layout.columns, precision), precision, layout)
 
 
 def _unsigned(pixels: np.ndarray, precision: int, layout: PixelFormat) -> Decoded:
-    """Values of a stream that knows no sign.
+    """Raw bits of a stream without a sign, and the number of bits used.
 
-    As many bits as BitsStored are the header's bit pattern, sign included. Fewer bits are what an encoder took because
-    the largest value of the slice needs no more: the values are as they stand, and none is negative.
+    A stream of BitsStored bits holds the bit pattern that the header describes, sign included. An encoder takes fewer
+    bits where the largest value of the slice needs no more: then no value is negative.
     """
     if layout.is_signed and precision < layout.bits_stored:
         return pixels.astype(f"u{layout.bits_allocated // 8}"), layout.bits_stored
     return pixels, precision
 
 
-def jpeg_2000(source: bytes, layout: PixelFormat) -> Decoded:
-    """JPEG 2000 and HTJ2K through OpenJPEG."""
+def _decode_jpeg_2000(source: bytes, layout: PixelFormat) -> Decoded:
+    """Decode JPEG 2000 and HTJ2K with OpenJPEG."""
     import openjpeg
 
     found = openjpeg.get_parameters(BytesIO(source))
@@ -90,12 +90,12 @@ def jpeg_2000(source: bytes, layout: PixelFormat) -> Decoded:
     return _unsigned(pixels, precision, layout)
 
 
-def rle(source: bytes, layout: PixelFormat) -> Decoded:
-    """RLE (PS3.5 annex G) through pydicom."""
+def _decode_rle(source: bytes, layout: PixelFormat) -> Decoded:
+    """Decode RLE (PS3.5 annex G) with pydicom."""
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
-    if layout.rows * layout.columns * layout.bits_allocated // 8 > RLE_MOST * len(source):
+    if layout.rows * layout.columns * layout.bits_allocated // 8 > RLE_MAX_RATIO * len(source):
         raise FrameError(f"{len(source)} bytes of RLE cannot hold {layout.columns} x {layout.rows} pixels")
 
     options: dict[str, Any] = {
@@ -108,12 +108,13 @@ def rle(source: bytes, layout: PixelFormat) -> Decoded:
 
 
 DECODERS: dict[str, Callable[[bytes, PixelFormat], Decoded]] = {
-    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1), jpeg),
-    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), jpeg_ls),
-    **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), jpeg_2000),
-    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), jpeg_2000),
-    uid.RLELossless: rle,
+    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1), _decode_jpeg),
+    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), _decode_jpeg_ls_checked),
+    **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), _decode_jpeg_2000),
+    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), _decode_jpeg_2000),
+    uid.RLELossless: _decode_rle,
 }
+"""Decoder by transfer syntax."""
 
 
 def is_supported(transfer_syntax: str) -> bool:
@@ -125,7 +126,7 @@ def decode_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> De
     """Decode one frame.
 
     Raises:
-        FrameError: truncated, damaged, of another size, or the plugin is not installed.
+        FrameError: the frame is truncated, damaged or of another size, or the plugin is not installed.
     """
     end_mark = b"" if transfer_syntax == uid.RLELossless else b"\xff\xd9"
     if end_mark not in source.rstrip(b"\0\xff")[-64:]:  # some writers fill up with zeros
@@ -155,13 +156,13 @@ def native_frame(source: bytes, transfer_syntax: str, layout: PixelFormat) -> De
 
 
 def to_signed(raw: np.ndarray, used_bits: int, layout: PixelFormat, may_hold_overlay: bool = False) -> np.ndarray:
-    """Interpret raw bits by BitsStored and PixelRepresentation.
+    """Interpret raw bits by BitsStored and PixelRepresentation, as stored values.
 
     The bits above the used ones must be zero or repeat the sign. Some writers sign-extend values that need more
     bits than they state (padding of -3024 in 12 bits); these are taken as written.
 
     Raises:
-        FrameError: anything else stands in the unused bits, and no overlay is declared there.
+        FrameError: the unused bits hold other values, and no overlay is declared there.
     """
     raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
     width, used = 8 * raw.itemsize, min(used_bits, layout.bits_stored)
@@ -191,7 +192,7 @@ def _frame_marker(source: bytes) -> int:
 
 
 def _jpeg_frame_header(source: bytes, layout: PixelFormat) -> int:
-    """Check the stream's own size against the header; return its precision in bits."""
+    """Check the size that a stream states against the header; returns the stream's precision in bits."""
     at = _frame_marker(source)
     precision, rows, columns, samples = struct.unpack(">BHHB", source[at + 4 : at + 10])
     _check_size(rows, columns, samples, layout)
@@ -199,6 +200,7 @@ def _jpeg_frame_header(source: bytes, layout: PixelFormat) -> int:
 
 
 def _check_size(rows: int, columns: int, samples: int, layout: PixelFormat) -> None:
+    """Raise FrameError where the size of a stream is not that of the header."""
     if (rows, columns, samples) != (layout.rows, layout.columns, 1):
         text = f"{columns} x {rows} x {samples} (expected {layout.columns} x {layout.rows} x 1)"
         raise FrameError(f"the compressed stream has another size than the header: {text}")

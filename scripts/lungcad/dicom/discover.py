@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the DICOM objects under a path, whatever their names, depth and neighbours."""
+"""Search for the DICOM objects under a path, independent of the names and depth of their files."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,14 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 @dataclass
 class Found:
-    """What lies under a path: objects, files that cannot be read, notices, and links to files, not followed."""
+    """Result of the search under a path.
+
+    Attributes:
+        headers: DICOM objects, without their pixels.
+        damaged: DICOM files that cannot be read.
+        notices: remarks on files that are not used.
+        links: symbolic links to files out of the folder, or to nothing; they are not followed.
+    """
 
     headers: list[Header] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
@@ -40,7 +47,7 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
     """
     root = Path(path)
     found = Found()
-    files = _files(root, found)
+    files = _list_files(root, found)
     with quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         results = list(pool.map(read_header, files))
     found.damaged = [result for result in results if isinstance(result, Damaged)]
@@ -48,18 +55,18 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
     found.headers = [header for header in headers if header.text("SOPClassUID") != uid.MediaStorageDirectoryStorage]
     if len(found.headers) < len(headers):
         found.notices.append(Notice("N-DICOMDIR", "DICOMDIR itself not used: every file beside and below it was read."))
-    strangers = [file for file, result in zip(files, results, strict=True) if result is None]
+    other_files = [file for file, result in zip(files, results, strict=True) if result is None]
     if not found.headers and not found.damaged:
         _raise_no_dicom(files, found)
-    for lost in find_lost(found.headers, strangers, found.links):
+    for lost in find_lost(found.headers, other_files, found.links):
         (found.damaged if isinstance(lost, Damaged) else found.notices).append(lost)  # type: ignore[arg-type]
-    if strangers:
-        found.notices.append(Notice("N-NOT-DICOM", f"{len(strangers)} of {len(files)} files are not DICOM."))
+    if other_files:
+        found.notices.append(Notice("N-NOT-DICOM", f"{len(other_files)} of {len(files)} files are not DICOM."))
     return found
 
 
-def _files(root: Path, found: Found) -> list[Path]:
-    """All regular files to look at, in a stable order."""
+def _list_files(root: Path, found: Found) -> list[Path]:
+    """Regular files under a path, in a stable order; adds the links that are not followed to ``found``."""
     try:
         root.stat()
     except FileNotFoundError as error:
@@ -85,6 +92,7 @@ def _files(root: Path, found: Found) -> list[Path]:
 
 
 def _walk(folder: Path, root: Path, outside: list[Path]) -> Iterator[Path]:
+    """Yield the regular files under a folder; append links that lead out of ``root`` to ``outside``."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -103,6 +111,7 @@ def _walk(folder: Path, root: Path, outside: list[Path]) -> Iterator[Path]:
 
 
 def _raise_no_dicom(files: list[Path], found: Found) -> None:
+    """Raise E-ARCHIVE where an archive is among the files, else E-NO-DICOM."""
     archives = [file for file in files if file.suffix.lower() in ARCHIVES and not file.name.endswith(".nii.gz")]
     if archives:
         text = f"{len(archives)} archive(s) and no DICOM object: {archives[0].suffix}."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From slices to one regular grid in patient millimetres, or a refusal that names the place.
+"""Geometry: slices to one regular grid in patient millimetres, or a refusal that names the place of the fault.
 
 Only ImagePositionPatient, ImageOrientationPatient and PixelSpacing are used (PS3.3 C.7.6.2.1.1); SliceThickness,
 SpacingBetweenSlices and InstanceNumber never are.
@@ -21,16 +21,18 @@ ONE_RECONSTRUCTION = "Choose a series of one reconstruction, or take the files t
 COSINE_TOLERANCE = 2e-3
 """Largest error of a direction cosine's length and right angle: headers round to three decimals."""
 ORIENTATION_TOLERANCE = 1e-3
-"""Largest difference of a cosine within a series: a quarter of a pixel at the edge of the field of view."""
+"""Largest difference of a direction cosine within a series: a quarter of a pixel at the edge of the field of view."""
 SPACING_RELATIVE_TOLERANCE = 1e-4
 """Largest difference of PixelSpacing within a series: a twentieth of a pixel over 512 columns."""
 GRID_TOLERANCE_MM = 0.101
-"""Largest distance of a slice from its place on the line between the outermost: all three rounded to 0.1 mm."""
+"""Largest distance of a slice from its regular place between the outermost slices, all three rounded to 0.1 mm."""
 SAG_FROM_MM, SAG_MM, SAG_STEP_MM = 2 * GRID_TOLERANCE_MM, 0.5, 0.15
-"""A table that sags under the patient shifts slices gradually: up to SAG_MM in all, SAG_STEP_MM against neighbours."""
+"""Limits of the gradual shift of slices over a sagging table: offsets above the first count as sag, the second is the
+largest offset accepted, the third the largest bend between neighbours."""
 SAME_PLACE_MM = 0.01
+"""Distance along the normal below which two images share a place."""
 NEAR = 0.4
-"""Share of the usual distance below which two images are one slice twice."""
+"""Share of the usual slice distance below which two neighbouring images are the same slice twice."""
 TILT_DEGREES = 0.5
 OBLIQUE_DEGREES = 1.0
 NOT_AXIAL_DEGREES = 25.0
@@ -38,7 +40,7 @@ NOT_AXIAL_DEGREES = 25.0
 
 @dataclass(frozen=True)
 class Stack:
-    """A regular stack.
+    """Slices of one regular stack, and its grid.
 
     Attributes:
         groups: slices by ascending position along the normal; more than one in a group share the place.
@@ -60,12 +62,12 @@ class Stack:
 
 
 def build_stack(slices: Sequence[Slice]) -> Stack:
-    """Order the slices and derive the affine.
+    """Sort the slices along their normal and derive the affine of the grid.
 
     Raises:
         DicomSeriesError: E-MATRIX, E-GEOM-IOP, E-GEOM-ORIENT, E-GEOM-PIXSPACING, E-GEOM-SPACING, E-GEOM-DUP.
     """
-    row, column, normal = _axes(slices)
+    row, column, normal = _common_axes(slices)
     origins = np.array([piece.position_mm for piece in slices])
     along = origins @ normal
     order = np.argsort(along, kind="stable")
@@ -82,7 +84,7 @@ def build_stack(slices: Sequence[Slice]) -> Stack:
     _check_regular(firsts, normal)
     step = (firsts[-1] - firsts[0]) / (len(firsts) - 1)
     tilt = _degrees(step @ normal / np.linalg.norm(step))
-    offsets = _sideways_mm(groups, firsts, step)
+    offsets = _offsets_mm(groups, firsts, step)
     sag_mm = float(np.linalg.norm(offsets, axis=1).max())
     origin = firsts[0] + (offsets.max(axis=0) + offsets.min(axis=0)) / 2 if sag_mm > SAG_FROM_MM else firsts[0]
     drift_mm = np.linalg.norm(step - (step @ normal) * normal) * (len(firsts) - 1)
@@ -95,11 +97,16 @@ def build_stack(slices: Sequence[Slice]) -> Stack:
 
 
 def _degrees(cosine: float) -> float:
+    """Angle of a cosine in degrees."""
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def _axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit row direction, column direction and normal common to all slices."""
+def _common_axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors (3,) common to all slices: row direction, column direction, normal.
+
+    Raises:
+        DicomSeriesError: E-MATRIX, E-GEOM-IOP, E-GEOM-ORIENT, E-GEOM-PIXSPACING.
+    """
     sizes = [(piece.format.columns, piece.format.rows) for piece in slices]
     if len(set(sizes)) > 1:
         shown = ", ".join(f"{x} x {y}" for x, y in sorted(set(sizes))[:4])
@@ -132,14 +139,14 @@ def _axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse gaps and uneven distances along the normal."""
+    """Refuse gaps and uneven distances of places ``firsts`` (n, 3) along the normal (E-GEOM-SPACING, E-GEOM-DUP)."""
     along = firsts @ normal
     gaps = np.diff(along)
     regular = np.linspace(along[0], along[-1], len(along))
     if np.abs(along - regular).max() <= GRID_TOLERANCE_MM:
         return
-    _check_twice(firsts, gaps)
-    _check_change(firsts, gaps)
+    _check_copies(firsts, gaps)
+    _check_distance_change(firsts, gaps)
     usual = float(np.median(gaps))
     holes = []
     for index in np.flatnonzero(gaps > 1.5 * usual):
@@ -148,23 +155,23 @@ def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
             holes.append(f"{round(missing)} slice(s) missing between {_mm(firsts[index])} and {_mm(firsts[index + 1])}")
     odd = int(np.argmax(np.abs(gaps - usual)))
     uneven = f"the distance is {gaps[odd]:.2f} mm between {_mm(firsts[odd])} and {_mm(firsts[odd + 1])}"
-    more = f", and {len(holes) - 3} more gaps" if len(holes) > 3 else ""
-    text = f"{'; '.join(holes[:3]) + more if holes else uneven} (expected {usual:.2f} mm)."
+    further = f", and {len(holes) - 3} more gaps" if len(holes) > 3 else ""
+    text = f"{'; '.join(holes[:3]) + further if holes else uneven} (expected {usual:.2f} mm)."
     raise DicomSeriesError("E-GEOM-SPACING", text[0].upper() + text[1:], AGAIN)
 
 
-def _check_twice(firsts: np.ndarray, gaps: np.ndarray) -> None:
-    """Refuse images that lie so near to others that they are the same slices once more."""
+def _check_copies(firsts: np.ndarray, gaps: np.ndarray) -> None:
+    """Refuse images that lie so near to others that they must be copies of the same slices (E-GEOM-DUP)."""
     near = np.flatnonzero(gaps < NEAR * np.quantile(gaps, 0.9))
-    rest = np.delete(np.concatenate([[0.0], np.cumsum(gaps)]), near + 1)
-    if len(near) and len(rest) > 2 and np.ptp(np.diff(rest)) < 2 * GRID_TOLERANCE_MM:
+    kept = np.delete(np.concatenate([[0.0], np.cumsum(gaps)]), near + 1)
+    if len(near) and len(kept) > 2 and np.ptp(np.diff(kept)) < 2 * GRID_TOLERANCE_MM:
         text = f"{len(near)} image(s) lie {gaps[near].min():.2f} mm beside another one, first at {_mm(firsts[near[0]])}"
         advice = "Choose a series that was sent once, of one acquisition and reconstruction."
         raise DicomSeriesError("E-GEOM-DUP", f"{text}: the same slices twice, or two acquisitions.", advice)
 
 
-def _check_change(firsts: np.ndarray, gaps: np.ndarray) -> None:
-    """Refuse a series whose distance changes by protocol, such as thin slices at the top and thick ones below."""
+def _check_distance_change(firsts: np.ndarray, gaps: np.ndarray) -> None:
+    """Refuse a series with a planned change of slice distance, such as thin slices at the top and thick ones below."""
     steps = np.flatnonzero(np.abs(np.diff(gaps)) > GRID_TOLERANCE_MM) + 1
     runs = np.split(gaps, steps)
     if 1 < len(runs) <= 4 and all(len(run) >= 3 for run in runs):
@@ -174,8 +181,10 @@ def _check_change(firsts: np.ndarray, gaps: np.ndarray) -> None:
         raise DicomSeriesError("E-GEOM-SPACING", text, advice)
 
 
-def _sideways_mm(groups: list[list[Slice]], firsts: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Offsets (n, 3) of the slices from one straight line; refuse a shifted slice, and one place with two offsets."""
+def _offsets_mm(groups: list[list[Slice]], firsts: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Offsets (n, 3) in mm of the slices from one straight line; refuses shifted slices, and images that share a place
+    with different offsets (E-GEOM-SPACING, E-GEOM-DUP).
+    """
     offsets = firsts - (firsts[0] + np.arange(len(firsts))[:, None] * step)
     off = np.linalg.norm(offsets, axis=1)
     if off.max() > SAG_FROM_MM:
@@ -193,10 +202,12 @@ def _sideways_mm(groups: list[list[Slice]], firsts: np.ndarray, step: np.ndarray
 
 
 def _mm(position: np.ndarray) -> str:
+    """Height of a position (3,) in words."""
     return f"z={position[2]:.1f} mm"
 
 
 def _at(piece: Slice, with_file: bool = False) -> str:
+    """Height and number of a slice in words, with the name of its file where that is asked for."""
     named = [f"image {piece.number}"] if piece.number is not None else []
     named += [file_label(piece.header.path.name)] if with_file else []
     return f"z={piece.position_mm[2]:.1f} mm" + (f" ({', '.join(named)})" if named else "")

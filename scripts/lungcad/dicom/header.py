@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file's DICOM header, read up to the pixels and no further.
+"""Header of one DICOM file, read up to the pixels and no further.
 
-pydicom's ``read_dataset`` parses; this module decides where a data set begins, how it is encoded and where the
+pydicom's ``read_dataset`` parses; this module finds out where a data set begins, how it is encoded and where the
 pixel element lies, so that pixels are later read without parsing again. ``dcmread`` is not used because it inflates
 deflated files without a limit (0.6 MB can become 600 MB).
 """
@@ -39,20 +39,26 @@ TAGS = [
         "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )
 ] + [Tag(0x60000102)]  # fmt: skip
-"""Everything the intake looks at; (6000,0102) is the bit position of an overlay inside the pixels."""
+"""Tags that the intake reads; (6000,0102) is the bit position of an overlay inside the pixels."""
 
 ENHANCED_CLASSES = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 CT_CLASSES = (uid.CTImageStorage, *ENHANCED_CLASSES)
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UNDEFINED = 0xFFFFFFFF
 HEADER_LIMIT_BYTES = 16 << 20
-"""The header of a deflated file must lie within so many inflated bytes, and no value of any header is read that is
-longer; enhanced CT needs a few MB."""
+"""Largest header of a deflated file in inflated bytes, and longest value read of any header; enhanced CT needs a few
+MB."""
 
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the pixels are: tag, offset of the value in the (inflated) file, length or None for encapsulated."""
+    """Place of the pixels in a file.
+
+    Attributes:
+        tag: tag of the pixel element.
+        offset: first byte of its value, in the file or in the inflated data set.
+        length: bytes of its value; None where undefined, as for encapsulated pixels.
+    """
 
     tag: int
     offset: int
@@ -61,15 +67,15 @@ class PixelElement:
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """A DICOM object without its pixels.
+    """DICOM object without its pixels.
 
     Attributes:
         path: the file.
-        dataset: TAGS only, unless it was read whole.
-        transfer_syntax: as stated, or guessed where the file has no meta information.
-        body_offset: where the data set begins in the file, after preamble and meta information.
-        pixels: None where the file ends without any.
-        has_meta: preamble and transfer syntax are there.
+        dataset: data set with TAGS only, unless everything was read.
+        transfer_syntax: uid as stated, or guessed where the file has no meta information.
+        body_offset: first byte of the data set in the file, after preamble and meta information.
+        pixels: place of the pixels; None where the file ends without any.
+        has_meta: whether the file has a preamble and states its transfer syntax.
     """
 
     path: Path
@@ -80,26 +86,26 @@ class Header:
     has_meta: bool
 
     def text(self, keyword: str) -> str:
-        """Value as text, empty where absent or unreadable."""
+        """Value of a tag as one line of printable text; empty where absent or unreadable."""
         return text_of(self.dataset, keyword)
 
     @property
     def image_type(self) -> tuple[str, ...]:
-        """ImageType in upper case, empty where absent."""
+        """Values of ImageType in upper case; empty where absent."""
         value = self.dataset.get("ImageType") or ()
         return tuple(printable(part, 64).upper() for part in ([value] if isinstance(value, str) else value))
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A DICOM file that cannot be read as an object.
+    """DICOM file that cannot be read as an object.
 
     Attributes:
         path: the file.
-        code, reason: of the refusal.
-        series_uid: empty or cut where it could not be read.
-        instance_uid: SOPInstanceUID, empty where it could not be read.
-        among: series that it may belong to; None where it may be any.
+        code, reason: code and reason of the refusal.
+        series_uid: SeriesInstanceUID; empty or cut where it could not be read.
+        instance_uid: SOPInstanceUID; empty where it could not be read.
+        among: uids of the series to which the file may belong; None where that may be any.
     """
 
     path: Path
@@ -111,7 +117,7 @@ class Damaged:
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
-    """Value as one line of printable text, empty where absent or unreadable."""
+    """Value of a tag as one line of printable text; empty where absent or unreadable."""
     try:
         value = dataset.get(keyword)
     except Exception:  # a value that pydicom cannot convert is judged by the tag checks
@@ -120,7 +126,7 @@ def text_of(dataset: Dataset, keyword: str) -> str:
 
 
 def read_header(path: Path, everything: bool = False) -> Header | Damaged | None:
-    """Read the header of one file, TAGS alone or everything before the pixels; None where the file is not DICOM."""
+    """Read the header of one file, TAGS only or everything before the pixels; None where the file is not DICOM."""
     try:
         with path.open("rb") as file:
             start = file.read(132)
@@ -130,7 +136,7 @@ def read_header(path: Path, everything: bool = False) -> Header | Damaged | None
                     return None
                 file.seek(0)
             try:
-                return _read(file, path, has_preamble, everything)
+                return _read_opened(file, path, has_preamble, everything)
             except OSError:
                 raise
             except Exception as error:  # damaged bytes make pydicom raise almost anything
@@ -142,7 +148,8 @@ def read_header(path: Path, everything: bool = False) -> Header | Damaged | None
         return Damaged(path, "E-CORRUPT", f"the file cannot be read ({error.strerror})")
 
 
-def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> Header | Damaged | None:
+def _read_opened(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> Header | Damaged | None:
+    """Read the header from an opened file, positioned at its meta information or data set."""
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     stated = str(meta.get("TransferSyntaxUID") or "").strip()
     body, body_offset = file, file.tell()
@@ -166,22 +173,24 @@ def _read(file: BinaryIO, path: Path, has_preamble: bool, everything: bool) -> H
             code = "E-PIXELS" if "RescaleIntercept" in dataset else "E-CORRUPT"  # cut after or before the image module
             instance = text_of(meta, "MediaStorageSOPInstanceUID") or header.text("SOPInstanceUID")  # may be cut
             return Damaged(path, code, "the file ends before its pixels", series_uid, instance)
-    dataset.get("ImageType")  # what cannot be read raises here, where it is told as damage; series are sorted by it
+    dataset.get("ImageType")  # an unreadable value raises here, where it counts as damage; series are sorted by it
     return header if sop_class or series_uid else None
 
 
 def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag | int] | None) -> tuple[Dataset, PixelElement | None]:
+    """Read a data set up to its pixels, and the place of the pixels; ``tags`` None for all."""
     found: list[PixelElement] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        """Whether the next element holds the pixels; notes its place."""
         if tag not in PIXEL_TAGS:
             return False
         found.append(PixelElement(int(tag), body.tell(), None if length == UNDEFINED else length))
         return True
 
-    known = uid.UID(syntax)
-    implicit = known == uid.ImplicitVRLittleEndian
-    little = known != uid.ExplicitVRBigEndian
+    transfer_syntax = uid.UID(syntax)
+    implicit = transfer_syntax == uid.ImplicitVRLittleEndian
+    little = transfer_syntax != uid.ExplicitVRBigEndian
     dataset = read_dataset(
         body, implicit, little, stop_when=at_pixels, specific_tags=tags, defer_size=HEADER_LIMIT_BYTES
     )
@@ -198,7 +207,7 @@ def _looks_like_dataset(start: bytes) -> bool:
 
 
 def _guess_syntax(body: BinaryIO) -> str:
-    """Encoding of a data set whose file does not state it, from its first element."""
+    """Transfer syntax of an uncompressed data set, guessed from its first element."""
     start = body.read(6)
     body.seek(-len(start), os.SEEK_CUR)
     if not (start[4:6].isalpha() and start[4:6].isupper()):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One series is one patient, one study and one frame of reference: else results would go to the wrong person.
+"""Identity of a series: one patient, one study and one frame of reference, or results would go to the wrong person.
 
-A SeriesInstanceUID is no proof: scanners, anonymisers and merged archives have put two patients under one. PS3.3 A.1.2:
-all instances of a series have one frame of reference, come from one equipment and belong to one study of one patient.
+A SeriesInstanceUID is no proof: scanners, anonymisers and merged archives have put two patients under one uid.
+PS3.3 A.1.2: all instances of a series have one frame of reference, come from one equipment and belong to one study of
+one patient.
 """
 
 import re
@@ -18,8 +19,8 @@ EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "Sta
 SPLIT = "Put the files of each patient and study into a folder of its own, or export the series again."
 
 
-def _name(value: str) -> str:
-    """A name without case, accents, punctuation and order: systems write one name in several ways."""
+def _normalised_name(value: str) -> str:
+    """Name without case, accents, punctuation and order of its parts: systems write one name in several ways."""
     plain = unicodedata.normalize("NFKD", value.split("=")[0]).casefold()
     return " ".join(sorted(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c)))))
 
@@ -27,16 +28,16 @@ def _name(value: str) -> str:
 PERSON: dict[str, Callable[[str], str]] = {
     "PatientID": str.casefold,
     "IssuerOfPatientID": str.casefold,
-    "PatientName": _name,
+    "PatientName": _normalised_name,
     "PatientBirthDate": str,
     "PatientSex": str.casefold,
     "StudyInstanceUID": str,
 }
-"""What may not differ within a series, and how each is compared."""
+"""Tags that must not differ within a series, each with the function that normalises its value before comparison."""
 
 
 def check_person(headers: Sequence[Header]) -> list[Notice]:
-    """Refuse images of several patients or studies; the values themselves are never told.
+    """Refuse images of several patients or studies; messages never contain the values themselves.
 
     Returns:
         W-IDENTITY where a tag is empty in some images and set in others.
@@ -60,12 +61,12 @@ def check_person(headers: Sequence[Header]) -> list[Notice]:
 def check_frame_of_reference(headers: Sequence[Header]) -> list[Notice]:
     """Refuse images of several frames of reference, whose positions cannot be compared.
 
-    Some anonymisers gave every image a frame of reference of its own (LIDC-IDRI). That is accepted, with a warning,
-    where no two images share one, and equipment is the same for all; the caller has checked patient and study, and
+    Some anonymisers gave every image a frame of reference of its own (LIDC-IDRI). This is accepted, with a warning,
+    where no two images share one and all have the same equipment; the caller has checked patient and study, and
     checks that the images are evenly spaced.
 
     Returns:
-        W-FRAME-OF-REFERENCE.
+        W-FRAME-OF-REFERENCE where some images have none, or each has its own.
 
     Raises:
         DicomSeriesError: E-IDENTITY.

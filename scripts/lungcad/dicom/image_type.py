@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an image is, from the words that manufacturers put into ImageType and the codes of its derivation.
+"""Kind of an image, from the words that manufacturers write into ImageType and the codes of its derivation.
 
 Value 1 (ORIGINAL, DERIVED) and value 2 (PRIMARY, SECONDARY) alone say little: every lossily compressed image must say
 DERIVED (PS3.3 C.7.6.1.1.2), many iterative reconstructions do, and LIDC-IDRI has original series that say SECONDARY.
@@ -12,6 +12,7 @@ from pydicom.uid import UID
 from lungcad.dicom.header import CT_CLASSES, Header
 
 SCOUT_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM", "SURVIEW"})
+"""Words for a localizer image."""
 PROCESSED = {
     "minimum intensity projection (MinIP)": {"MINIP", "MIN_IP", "MNIP", "MINIMUM_INTENSITY_PROJECTION"},
     "maximum intensity projection (MIP)": {"MIP", "MAXIP", "MAX_IP", "TMIP", "MAXIMUM_INTENSITY_PROJECTION"},
@@ -28,19 +29,20 @@ PROCESSED = {
     "screen capture": {"SCREEN", "SCREENSHOT", "CAPTURE", "SCREEN_SAVE", "SCREENSAVE"},
     "protocol or dose page": {"PROT", "PROTOCOL", "DOSE_INFO", "REPORT"},
 }  # fmt: skip
-"""What is no slice in HU, and the words that say so."""
+"""Words in ImageType by the kind of processed image, which is not a slice in HU, that they stand for."""
 REFORMATTED = frozenset({"MPR", "REFORMATTED", "REFORMAT", "MULTIPLANAR"})
+"""Words for a multi-planar reformation, which is a slice in HU."""
 CODES = {
     "113062": "subtraction", "113073": "curved reformation", "113074": "3D rendering", "113075": "3D rendering",
     "113078": "maximum intensity projection (MIP)", "113079": "minimum intensity projection (MinIP)",
 }  # fmt: skip
-"""Derivation codes of DCM (PS3.16 CID 7203)."""
+"""Kinds of processed image by derivation code of the scheme DCM (PS3.16 CID 7203)."""
 DESCRIBED = (*list(PROCESSED)[:2], "3D rendering", "subtraction")
-"""Kinds that are also believed when only the SeriesDescription of a derived image says so."""
+"""Kinds of processed image that are also recognised by the SeriesDescription of a derived image alone."""
 
 
 def words_of(values: tuple[str, ...]) -> set[str]:
-    """Words of an ImageType in upper case: whole values with ``_`` for spaces, and what they consist of."""
+    """Words of an ImageType in upper case: each value with ``_`` for spaces, and each of its parts."""
     found = set()
     for value in values:
         joined = re.sub(r"[\s/-]+", "_", value.strip().upper())
@@ -49,18 +51,18 @@ def words_of(values: tuple[str, ...]) -> set[str]:
 
 
 def processed_name(values: tuple[str, ...]) -> str:
-    """Name of what an ImageType stands for where that is no slice in HU; empty else."""
+    """Kind of processed image that an ImageType stands for; empty where it stands for a slice in HU."""
     words = words_of(values)
-    return next((name for name, known in PROCESSED.items() if known & words), "")
+    return next((name for name, type_words in PROCESSED.items() if type_words & words), "")
 
 
 def is_plain_original(values: tuple[str, ...]) -> bool:
-    """Whether ImageType says neither DERIVED nor SECONDARY nor reformatted; an absent one says nothing."""
+    """Whether ImageType says neither DERIVED nor SECONDARY nor reformatted; an absent ImageType counts as original."""
     return values[:1] != ("DERIVED",) and values[1:2] != ("SECONDARY",) and not words_of(values) & REFORMATTED
 
 
 def kind_of_type(values: tuple[str, ...]) -> str:
-    """Kind that an ImageType (or an enhanced FrameType) stands for: image | derived | processed | localizer."""
+    """Kind by ImageType, or FrameType of an enhanced object: ``image``, ``derived``, ``processed`` or ``localizer``."""
     if words_of(values) & SCOUT_WORDS:
         return "localizer"
     if processed_name(values):
@@ -68,8 +70,8 @@ def kind_of_type(values: tuple[str, ...]) -> str:
     return "image" if is_plain_original(values) else "derived"
 
 
-def name_of(header: Header) -> str:
-    """Name of a processed image, from its type, derivation code or, where it is derived, series description."""
+def name_if_processed(header: Header) -> str:
+    """Kind of a processed image by ImageType, derivation code or, if derived, SeriesDescription; empty for a slice."""
     name = processed_name(header.image_type) or processed_name((header.text("VolumeBasedCalculationTechnique"),))
     if name:
         return name
@@ -85,17 +87,18 @@ def name_of(header: Header) -> str:
 
 
 def kind_of(header: Header) -> str:
-    """Kind of an object: image | derived | processed | localizer | other (not CT, secondary capture, report)."""
+    """Kind of an object: that of its ImageType, or ``other`` (another modality or class, such as a report)."""
     if header.text("SOPClassUID") not in CT_CLASSES or header.text("Modality").upper() != "CT":
         return "other"
     kind = kind_of_type(header.image_type)
-    return "processed" if kind in ("image", "derived") and name_of(header) else kind
+    return "processed" if kind in ("image", "derived") and name_if_processed(header) else kind
 
 
 def could_be_slice(header: Header) -> bool:
-    """Whether an object of another class or modality may be a slice whose header was altered.
+    """Whether an object of kind ``other`` may be a slice with an altered header.
 
-    Known classes of other things are not; an object of the CT classes, or of an unknown one with a place, may be.
+    True for an object of the CT classes, and for one of an unknown class with a position in the patient; False for
+    known classes of other objects.
     """
     sop_class = header.text("SOPClassUID")
     if sop_class in CT_CLASSES:
@@ -105,5 +108,5 @@ def could_be_slice(header: Header) -> bool:
 
 
 def is_reformatted(header: Header) -> bool:
-    """Whether the object says that it is a multi-planar reformation."""
+    """Whether ImageType calls the object a multi-planar reformation."""
     return bool(words_of(header.image_type) & REFORMATTED)

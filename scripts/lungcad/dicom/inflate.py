@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inflate a deflated DICOM data set under a limit; zlib's own ``decompress`` has none."""
+"""Inflation of a deflated DICOM data set under a size limit, which ``zlib.decompress`` does not have."""
 
 import zlib
 from typing import BinaryIO
@@ -12,10 +12,10 @@ def inflate(file: BinaryIO, limit_bytes: int) -> tuple[bytes, bool]:
 
     Args:
         file: positioned at the first deflated byte.
-        limit_bytes: no more than this is ever held.
+        limit_bytes: largest number of inflated bytes.
 
     Returns:
-        the inflated bytes, and whether the stream came to its end within the limit.
+        the inflated bytes, and whether the stream ended within the limit.
 
     Raises:
         zlib.error: the stream is damaged.

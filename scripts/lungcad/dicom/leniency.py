@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller may accept knowingly that the strict intake refuses."""
+"""Leniency: exceptions to the strict rules of the intake that a caller may allow."""
 
 import math
 from dataclasses import dataclass, fields
@@ -13,10 +13,10 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Leniency:
-    """Named exceptions to the strict rules; the defaults are the strict rules.
+    """Exceptions to the strict rules; the defaults are the strict rules.
 
     Attributes:
-        allow_derived: take images that ImageType calls a projection, reformatted, subtracted or a map.
+        allow_derived: read processed images, such as projections, subtractions and maps.
         assume_hu: take the stored values as HU where RescaleIntercept is missing.
         correct_tilt: resample a gantry-tilted series in plane to an upright stack instead of refusing it.
         allow_non_axial: take coronal, sagittal and steep series, with the axes permuted so that Z runs head to foot.
@@ -35,7 +35,7 @@ class Leniency:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Leniency":
-        """Check the names and values of keyword options.
+        """Check keyword options by name and value.
 
         Raises:
             InputError: E-CONFIG for a name that does not exist, a switch that is neither true nor false, or a limit

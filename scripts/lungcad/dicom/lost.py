@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are not read but may be slices, and folders that change meanwhile.
+"""Lost slices: files that are not read but may be slices, and folders that change while they are read.
 
-Nothing in the data tells that the last slices of a scan are missing; their remains in the folder do: files without a
-byte, files whose beginning was overwritten, links that are not followed.
+Nothing in the data shows that the last slices of a scan are missing; their remains in the folder do: empty files, files
+with an overwritten beginning, links that are not followed.
 """
 
 import os
@@ -15,44 +15,45 @@ from lungcad.dicom.header import Damaged, Header
 from lungcad.volume import Notice
 
 SEARCHED_BYTES = 1 << 16
+"""Number of bytes at the beginning of a file that are searched for the UID of a series."""
 MIXED_NAMES = 0.5
-"""Share of names without a common pattern from which on any name with the suffix counts as alike."""
+"""Share of patterns among a folder's names above which any name with the same suffix counts as similar."""
 
 State = dict[str, tuple[int, int]]
 """Size in bytes and time of the last change in ns, by path."""
 
 
-def find_lost(headers: Sequence[Header], strangers: Sequence[Path], links: Sequence[Path]) -> list[Damaged | Notice]:
-    """Find what may be slices among the files that were not read as DICOM.
+def find_lost(headers: Sequence[Header], other_files: Sequence[Path], links: Sequence[Path]) -> list[Damaged | Notice]:
+    """Find files that may be slices among those that were not read as DICOM.
 
     Args:
-        headers: of the DICOM objects.
-        strangers: files that are no DICOM.
-        links: links to files that were not followed.
+        headers: headers of the DICOM objects.
+        other_files: files that are not DICOM.
+        links: links to files, which were not followed.
 
     Returns:
-        a Damaged for each that a slice is known to have been: named like the slices beside it and without a byte, or a
-        link, or with the UID of a series in it; W-LOST for the others that look like it.
+        Damaged for each file that certainly was a slice: named like the slices beside it and empty or a link, or with
+        the UID of a series in it; one notice W-LOST for files that are only named like slices.
     """
     names: dict[Path, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for header in headers:
-        names[header.path.parent][_pattern(header.path.name)].add(header.text("SeriesInstanceUID"))
+        names[header.path.parent][_name_pattern(header.path.name)].add(header.text("SeriesInstanceUID"))
     counts: dict[Path, int] = defaultdict(int)
     for header in headers:
         counts[header.path.parent] += 1
     uids = {uid.encode() for kinds in names.values() for found in kinds.values() for uid in found if len(uid) > 8}
     lost: list[Damaged | Notice] = []
     doubtful = 0
-    for path in (*strangers, *links):
+    for path in (*other_files, *links):
         kinds = names.get(path.parent, {})
-        alike = kinds.get(_pattern(path.name), set())
+        similar = kinds.get(_name_pattern(path.name), set())
         same_suffix = any(path.suffix.lower() == os.path.splitext(kind)[1] for kind in kinds)
-        if not alike and same_suffix and len(kinds) > max(3, MIXED_NAMES * counts[path.parent]):
-            alike = set().union(*kinds.values())
-        reason = _reason(path, path in links, uids)
-        if reason and (alike or (same_suffix and "overwritten" in reason)):
-            lost.append(Damaged(path, "E-CORRUPT", reason, among=frozenset(alike) or None))
-        elif alike or (same_suffix and path.suffix.lower() in (".dcm", ".ima", ".dicom")):
+        if not similar and same_suffix and len(kinds) > max(3, MIXED_NAMES * counts[path.parent]):
+            similar = set().union(*kinds.values())
+        reason = _why_lost(path, path in links, uids)
+        if reason and (similar or (same_suffix and "overwritten" in reason)):
+            lost.append(Damaged(path, "E-CORRUPT", reason, among=frozenset(similar) or None))
+        elif similar or (same_suffix and path.suffix.lower() in (".dcm", ".ima", ".dicom")):
             doubtful += 1
     if doubtful:
         text = f"{doubtful} file(s) named like the slices are no DICOM: the scan may be longer than what was read."
@@ -60,13 +61,13 @@ def find_lost(headers: Sequence[Header], strangers: Sequence[Path], links: Seque
     return lost
 
 
-def _pattern(name: str) -> str:
-    """A file's name in lower case, each run of digits as one sign."""
+def _name_pattern(name: str) -> str:
+    """Pattern of a file name: lower case, each run of digits replaced by ``#``."""
     return re.sub(r"\d+", "#", name.lower())
 
 
-def _reason(path: Path, is_link: bool, uids: set[bytes]) -> str:
-    """What shows that a slice was here; empty where nothing does."""
+def _why_lost(path: Path, is_link: bool, uids: set[bytes]) -> str:
+    """Reason in words why a file certainly was a slice or a link to one; empty where nothing shows it."""
     if is_link:
         return "a link out of the folder or to nothing, which is not followed"
     try:
@@ -81,7 +82,7 @@ def _reason(path: Path, is_link: bool, uids: set[bytes]) -> str:
 
 
 def folder_state(path: str | os.PathLike[str]) -> State:
-    """Sizes and times of all files at or under a path; links are not followed."""
+    """Sizes and modification times of all files at or under a path; links are not followed."""
     found: State = {}
     files = [os.fspath(path)]
     for folder, _, names in os.walk(path):
@@ -97,7 +98,7 @@ def folder_state(path: str | os.PathLike[str]) -> State:
 
 
 def changes(before: State, path: str | os.PathLike[str]) -> list[Notice]:
-    """W-CHANGED where files at or under a path came, went or changed since :func:`folder_state` looked."""
+    """Notice W-CHANGED where files at or under a path were added, removed or changed since ``before`` was taken."""
     after = folder_state(path)
     came, went = len(after.keys() - before.keys()), len(before.keys() - after.keys())
     changed = sum(after[file] != before[file] for file in after.keys() & before.keys())

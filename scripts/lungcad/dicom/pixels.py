@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels of a stack to Hounsfield units, in threads, straight into one array."""
+"""Decoding of the pixels of a stack to Hounsfield units, in threads, straight into one array."""
 
 import os
 import struct
@@ -18,20 +18,20 @@ from lungcad.dicom.source import FrameSource
 from lungcad.volume import AIR_BELOW_HU, LOWEST_HU
 
 PADDING_HU = -1500.0
-"""Values below this are padding even where no PixelPaddingValue says so."""
+"""Value below which pixels are padding even without a PixelPaddingValue."""
 
 
 @dataclass(frozen=True)
 class SliceStatistics:
-    """What the plausibility checks need to know about a slice before clipping.
+    """Statistics of a slice before clipping, for the plausibility checks.
 
     Attributes:
-        minimum_hu, maximum_hu: of what is no padding.
-        padded_pixels: declared padding.
-        padded_tissue: declared padding whose values are those of tissue.
+        minimum_hu, maximum_hu: range of the pixels that are not padding.
+        padded_pixels: number of pixels of declared padding.
+        padded_tissue: number of those whose values are in the range of tissue.
         tail: see :class:`lungcad.dicom.source.FrameSource`.
-        copies, broken_copies: further images of the place, identical ones and interrupted copies of the same object.
-        checksum: of the values in HU.
+        copies, broken_copies: further images at the same place: identical ones, interrupted copies of the same object.
+        checksum: Adler-32 of the values in HU.
     """
 
     minimum_hu: float
@@ -45,7 +45,7 @@ class SliceStatistics:
 
 
 def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStatistics]]:
-    """Decode every slice and compare images that share a place.
+    """Decode every slice, and compare images that share a place.
 
     Args:
         groups: slices by position, all of one size. The image that was decoded is moved to the front of its group.
@@ -62,7 +62,8 @@ def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStati
     sources = {key: FrameSource(header) for key, header in headers.items()}
 
     def fill(index: int) -> SliceStatistics:
-        return _fill(groups, index, sources, hu[index])
+        """Decode the images of one place into the array."""
+        return _decode_place(groups, index, sources, hu[index])
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
@@ -73,9 +74,15 @@ def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStati
             raise
 
 
-def _fill(groups: list[list[Slice]], index: int, sources: dict[int, FrameSource], out: np.ndarray) -> SliceStatistics:
-    """Decode the images of one place into ``out`` (Y, X); they must be identical, or interrupted copies."""
-    whole: list[Slice] = []
+def _decode_place(
+    groups: list[list[Slice]], index: int, sources: dict[int, FrameSource], out: np.ndarray
+) -> SliceStatistics:
+    """Decode the images of one place into ``out`` (Y, X); all must be identical, or interrupted copies.
+
+    Raises:
+        DicomSeriesError: E-PIXELS, E-SIZE, E-GEOM-DUP.
+    """
+    decoded: list[Slice] = []
     failures: list[tuple[Slice, DicomSeriesError]] = []
     statistics = None
     for piece in groups[index]:
@@ -89,25 +96,25 @@ def _fill(groups: list[list[Slice]], index: int, sources: dict[int, FrameSource]
             statistics = found
         elif not np.array_equal(target, out):
             raise _duplicate_error(groups)
-        whole.append(piece)
-    names = {piece.header.text("SOPInstanceUID") for piece in whole} - {""}
+        decoded.append(piece)
+    names = {piece.header.text("SOPInstanceUID") for piece in decoded} - {""}
     for piece, failure in failures:
         if piece.header.text("SOPInstanceUID") not in names:
             raise failure
     assert statistics is not None
-    groups[index][:] = whole + [piece for piece, _ in failures]
-    return replace(statistics, copies=len(whole) - 1, broken_copies=len(failures), checksum=zlib.adler32(out.data))
+    groups[index][:] = decoded + [piece for piece, _ in failures]
+    return replace(statistics, copies=len(decoded) - 1, broken_copies=len(failures), checksum=zlib.adler32(out.data))
 
 
 def check_duplicates(groups: list[list[Slice]]) -> None:
-    """Decode only the images that share a place; raises as :func:`decode_stack`."""
+    """Decode the images that share a place, to compare them; raises as :func:`decode_stack`."""
     shared = [group for group in groups if len(group) > 1]
     if shared:
         decode_stack(shared)
 
 
 def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
-    """Name the places that hold different images, why, and what to choose."""
+    """Refusal E-GEOM-DUP of places that hold different images, with the reason and what to choose."""
     shared = [group for group in groups if len(group) > 1]
     places = ", ".join(f"z={group[0].position_mm[2]:.1f} mm" for group in shared[:3])
     text = f"{len(shared)} position(s) hold several different images: {places}{' ...' if len(shared) > 3 else ''}"
@@ -123,6 +130,7 @@ def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
 
 
 def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistics:
+    """Decode one slice into ``out`` (Y, X) in HU; raises DicomSeriesError (E-PIXELS, E-SIZE)."""
     try:
         raw, used_bits = source.frame(piece.frame, piece.format)
         stored = to_signed(raw, used_bits, piece.format, _may_hold_overlay(piece))
@@ -148,7 +156,7 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
 
 
 def _may_hold_overlay(piece: Slice) -> bool:
-    """Whether an overlay stands in the unused bits of the pixels."""
+    """Whether the header declares an overlay in the unused bits of the pixels."""
     try:
         return int(piece.header.dataset[0x60000102].value or 0) > 0
     except Exception:  # absent, or of an unknown representation
@@ -156,7 +164,7 @@ def _may_hold_overlay(piece: Slice) -> bool:
 
 
 def padding_range(piece: Slice) -> tuple[int, int] | None:
-    """Stored values that mean "no image here" (PS3.3 C.7.5.1.1.2), inclusive; None where not declared."""
+    """Lowest and highest stored value of declared padding (PS3.3 C.7.5.1.1.2); None where none is declared."""
     dataset, layout = piece.header.dataset, piece.format
     values: dict[str, int] = {}
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):

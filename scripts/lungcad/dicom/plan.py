@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can be said about a series without decoding a pixel."""
+"""Plan of a series: every check that needs its headers only, before a pixel is decoded."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lungcad.dicom.advice import choose_acquisition, option
 from lungcad.dicom.codecs import LOSSY, is_supported
 from lungcad.dicom.enhanced import is_enhanced, multi_frame
 from lungcad.dicom.errors import DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, integer, single_frame
+from lungcad.dicom.frames import Slice, TagError, read_integer, single_frame
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, SAG_FROM_MM, TILT_DEGREES, Stack, build_stack
 from lungcad.dicom.header import Header
 from lungcad.dicom.identity import check_frame_of_reference, check_person
@@ -20,39 +20,41 @@ from lungcad.dicom.image_type import is_plain_original, is_reformatted
 from lungcad.dicom.leniency import GIB, Leniency
 from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
-from lungcad.dicom.strays import Sorting, sort_out
+from lungcad.dicom.strays import Sorting, read_without_strays
 from lungcad.printable import file_label
 from lungcad.volume import Notice
 
 WARN_SPACING_MM = 2.5
-"""LUNA16 left out scans with larger distances (Setio et al. 2017)."""
+"""Slice distance above which nodules may be missed; LUNA16 left out scans above it (Setio et al. 2017)."""
 CHEST_WIDTH_MM = 200.0
+"""Smallest width and depth of a volume that is expected to hold the chest."""
 CHEST_LENGTH_MM = 80.0
+"""Smallest length of a volume that is expected to hold the chest."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A series that may be decoded: its regular stack, and what was noticed."""
+    """Series that passed the checks of its headers: its regular stack of slices, and the notices."""
 
     stack: Stack
     notices: list[Notice]
 
     @property
     def first(self) -> Slice:
-        """The lowest slice along the normal."""
+        """First slice along the normal."""
         return self.stack.groups[0][0]
 
 
 def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None) -> Plan:
-    """Check a series from its headers.
+    """Check a series by its headers.
 
     Args:
-        series: as grouped.
-        leniency: what is accepted.
-        acquisition: label of the one to read, where the series holds several.
+        series: objects of the series.
+        leniency: exceptions to the strict rules.
+        acquisition: label of the acquisition to read, where the series holds several.
 
     Raises:
-        DicomSeriesError: any code that needs no pixels.
+        DicomSeriesError: any code that does not depend on pixels.
     """
     check_kinds(series, leniency)
     sorting = read_slices(series, leniency)
@@ -60,8 +62,8 @@ def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None
     _check_syntax(_headers(slices))
     notices += check_person(_headers(slices))
     if acquisition is not None:
-        everything, slices = slices, take_acquisition(slices, acquisition)
-        if others := len(everything) - len(slices):
+        before, slices = len(slices), take_acquisition(slices, acquisition)
+        if others := before - len(slices):
             notices.append(Notice("N-DROPPED", f"{others} image(s) of other acquisitions left out."))
     if len(slices) < leniency.min_slices:
         if slices and not series.images:
@@ -69,23 +71,24 @@ def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None
             raise DicomSeriesError("E-NOT-CT", text, "Choose an original axial CT series of the chest.")
         text = f"{len(slices)} slice(s) (expected at least {leniency.min_slices})."
         raise DicomSeriesError("E-FEW-SLICES", text, "Give the folder of a whole CT series of the chest.")
-    stack, found = _stack(slices)
+    stack, found = _stack_of_acquisition(slices)
     headers = _headers(slices)
     _check_stack(stack, leniency)
-    notices += found + _header_notices(headers) + describe_grid(stack.affine, _shape(stack)) + _oblique(stack)
+    notices += found + _header_notices(headers) + describe_grid(stack.affine, _shape(stack)) + _line_notices(stack)
     return Plan(stack, notices)
 
 
 def read_slices(series: Series, leniency: Leniency) -> Sorting:
-    """Places and scales of the images of a series, strays left out; raises DicomSeriesError."""
+    """Read the slices of a series without their pixels, strays left out; raises DicomSeriesError."""
     candidates = series.candidates(leniency)
     _check_size(candidates, leniency)
     doubtful = series.doubtful(leniency)
-    return sort_out(candidates, lambda header: _slices(header, leniency), leniency.min_slices, doubtful)
+    least = leniency.min_slices
+    return read_without_strays(candidates, lambda header: _slices_of_object(header, leniency), least, doubtful)
 
 
-def _stack(slices: list[Slice]) -> tuple[Stack, list[Notice]]:
-    """Build the stack of one acquisition; a refusal names acquisitions to choose from, where there are several."""
+def _stack_of_acquisition(slices: list[Slice]) -> tuple[Stack, list[Notice]]:
+    """Build the stack of one acquisition; a refusal names the acquisitions to choose from, where there are several."""
     try:
         notices = check_frame_of_reference(_headers(slices))
         notices += check_acquisitions(slices)
@@ -98,25 +101,26 @@ def _stack(slices: list[Slice]) -> tuple[Stack, list[Notice]]:
 
 
 def _headers(slices: list[Slice]) -> list[Header]:
-    """Objects that the slices come from, each once."""
+    """Headers of the objects that hold the slices, each once."""
     return list({id(piece.header): piece.header for piece in slices}.values())
 
 
-def _slices(header: Header, leniency: Leniency) -> list[Slice]:
+def _slices_of_object(header: Header, leniency: Leniency) -> list[Slice]:
+    """Read the slices of one object; raises TagError."""
     if is_enhanced(header):
         return multi_frame(header, leniency.allow_derived, leniency.assume_hu)
     return single_frame(header, leniency.assume_hu)
 
 
 def _check_size(headers: list[Header], leniency: Leniency) -> None:
-    """Refuse by the headers' own claim, before anything is allocated."""
+    """Refuse a series that is too large by its headers (E-SIZE), before memory is allocated for it."""
     voxels = 0
     for header in headers:
         try:
-            frame = integer(header.dataset, "Rows", 1, 65535) * integer(header.dataset, "Columns", 1, 65535)
-            frame *= max(integer(header.dataset, "NumberOfFrames", 0, 2**31, 1), 1)  # of single images also 0
+            frame = read_integer(header.dataset, "Rows", 1, 65535) * read_integer(header.dataset, "Columns", 1, 65535)
+            frame *= max(read_integer(header.dataset, "NumberOfFrames", 0, 2**31, 1), 1)  # some single images state 0
         except TagError:
-            continue  # told by the tag checks
+            continue  # the tag checks report it
         voxels += frame
         stated = header.pixels.length if header.pixels else None
         # 4 bytes are the largest pixel; uncompressed files are limited by their own size
@@ -131,6 +135,7 @@ def _check_size(headers: list[Header], leniency: Leniency) -> None:
 
 
 def _check_syntax(headers: list[Header]) -> None:
+    """Refuse a transfer syntax without a decoder, and one of compressed pixels that was guessed (E-TRANSFER-SYNTAX)."""
     for header in headers:
         syntax = header.transfer_syntax
         encapsulated = header.pixels is not None and header.pixels.length is None
@@ -142,6 +147,11 @@ def _check_syntax(headers: list[Header]) -> None:
 
 
 def _check_stack(stack: Stack, leniency: Leniency) -> None:
+    """Refuse a stack with too few slices, not axial, tilted or with too large a slice distance.
+
+    Raises:
+        DicomSeriesError: E-FEW-SLICES, E-GEOM-NOT-AXIAL, E-GEOM-TILT, E-SPACING-THICK.
+    """
     if len(stack.groups) < leniency.min_slices:
         text = f"{len(stack.groups)} different slice(s) (expected at least {leniency.min_slices})."
         raise DicomSeriesError("E-FEW-SLICES", text, "Give the folder of a whole CT series of the chest.")
@@ -164,12 +174,13 @@ def _check_stack(stack: Stack, leniency: Leniency) -> None:
 
 
 def _shape(stack: Stack) -> tuple[int, int, int]:
+    """Columns, rows and slices of a stack."""
     layout = stack.groups[0][0].format
     return layout.columns, layout.rows, len(stack.groups)
 
 
-def _oblique(stack: Stack) -> list[Notice]:
-    """N-OBLIQUE and N-SAG."""
+def _line_notices(stack: Stack) -> list[Notice]:
+    """Notices N-OBLIQUE and N-SAG."""
     notices = []
     if stack.sag_mm > SAG_FROM_MM:
         text = f"the slices lie up to {stack.sag_mm:.2f} mm off one line, as over a sagging table."
@@ -181,7 +192,7 @@ def _oblique(stack: Stack) -> list[Notice]:
 
 
 def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notice]:
-    """W-SPACING and W-COVERAGE for a grid: (4, 4) affine in mm, (X, Y, Z) voxels."""
+    """Notices W-SPACING and W-COVERAGE on a grid: (4, 4) affine to mm, shape (X, Y, Z) in voxels."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     extent = spacing * shape
     notices = []
@@ -197,6 +208,7 @@ def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notic
 
 
 def _header_notices(headers: list[Header]) -> list[Notice]:
+    """Notices N-ENHANCED, W-DERIVED, W-LOSSY, W-MONOCHROME1 and W-NO-META."""
     notices = []
     if any(is_enhanced(header) for header in headers):
         notices.append(Notice("N-ENHANCED", "multi-frame object; slice numbers are frame numbers."))

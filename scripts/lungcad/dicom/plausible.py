@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the volume look like calibrated CT? Damage that no decoder reported, and scanners without calibration."""
+"""Plausibility of a volume as calibrated CT: finds damage that no decoder reported, and values not calibrated in HU."""
 
 from collections import Counter
 
@@ -12,18 +12,23 @@ from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
 from lungcad.volume import MAX_HU, Notice, air_hu, warn_without_air
 
 METAL_HU = 4095.0
+"""Value above which only metal lies."""
 MAX_METAL_FRACTION = 0.2
+"""Largest share of a slice that metal can fill."""
 UNCALIBRATED_ABOVE_HU = -300.0
+"""Value of the darkest region above which a volume holds no air."""
 DENSE_HU = 700.0
+"""Value above which only bone, metal and contrast agent lie."""
 TISSUE_ABOVE_HU = -900.0
+"""Value above which tissue lies, lungs included."""
 FEW_SHARE = 0.1
-"""Share of the slices up to which a differing rescale is told."""
+"""Largest share of slices with a differing rescale that gives a warning."""
 RESCALE_TYPES = ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
-"""Defined terms (PS3.3 C.11.1.1.2); other texts are not told, since they could hold anything."""
+"""Defined terms of RescaleType (PS3.3 C.11.1.1.2); messages show no other text, since it could hold anything."""
 
 
 def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
-    """Judge HU (Z, Y, X).
+    """Check that the values (Z, Y, X) of a volume can be HU of a chest CT.
 
     Returns:
         N-PADDING, W-PADDING, W-HU, W-SLICE, W-RESCALE, N-DROPPED, N-TRAILING, W-TRAILING.
@@ -31,25 +36,25 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
     Raises:
         DicomSeriesError: E-HU-RANGE.
     """
-    for index, (single, group) in enumerate(zip(statistics, groups, strict=True)):
+    for index, (slice_, group) in enumerate(zip(statistics, groups, strict=True)):
         z = group[0].position_mm[2]
-        if single.maximum_hu > MAX_HU:
-            raise _implausible(f"{single.maximum_hu:.0f} HU at z={z:.1f} mm (expected at most {MAX_HU:.0f})")
-        if single.maximum_hu > METAL_HU:
+        if slice_.maximum_hu > MAX_HU:
+            raise _implausible(f"{slice_.maximum_hu:.0f} HU at z={z:.1f} mm (expected at most {MAX_HU:.0f})")
+        if slice_.maximum_hu > METAL_HU:
             fraction = float(np.mean(hu[index] > METAL_HU))
             if fraction > MAX_METAL_FRACTION:
                 raise _implausible(f"{fraction:.0%} of the slice at z={z:.1f} mm is denser than metal implants")
     _check_blank(statistics, groups)
-    notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale(groups)
-    notices += _twins(statistics, groups)
-    return notices + _copies(statistics) + _padding(hu, statistics) + _calibration(hu, groups)
+    notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale_notices(groups)
+    notices += _identical_slices(statistics, groups)
+    return notices + _copy_notices(statistics) + _padding_notices(hu, statistics) + _check_calibration(hu, groups)
 
 
 def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> None:
-    """Refuse a slice of one value between others: the hole that an interrupted copy leaves."""
-    if max(single.maximum_hu for single in statistics) < TISSUE_ABOVE_HU:
+    """Refuse a volume without tissue, or with a blank slice between others, as cut copies leave (E-HU-RANGE)."""
+    if max(slice_.maximum_hu for slice_ in statistics) < TISSUE_ABOVE_HU:
         raise _implausible(f"no value above {TISSUE_ABOVE_HU:.0f} HU")
-    full = [index for index, single in enumerate(statistics) if single.maximum_hu > single.minimum_hu]
+    full = [index for index, slice_ in enumerate(statistics) if slice_.maximum_hu > slice_.minimum_hu]
     if not full:
         raise _implausible("every slice is blank")
     for index in range(full[0], full[-1]):
@@ -58,25 +63,26 @@ def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -
 
 
 def _implausible(text: str) -> DicomSeriesError:
+    """Refusal E-HU-RANGE of values that cannot be CT."""
     return DicomSeriesError("E-HU-RANGE", f"Not plausible for CT: {text}.", AGAIN)
 
 
-def _twins(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
-    """W-SLICE where two places hold the same values: noise never repeats, so one slice was stored as another."""
+def _identical_slices(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
+    """Notice W-SLICE where two places hold the same values: noise never repeats, so one slice was stored as another."""
     places: dict[int, list[float]] = {}
-    for single, group in zip(statistics, groups, strict=True):
-        if single.maximum_hu > single.minimum_hu:
-            places.setdefault(single.checksum, []).append(group[0].position_mm[2])
+    for slice_, group in zip(statistics, groups, strict=True):
+        if slice_.maximum_hu > slice_.minimum_hu:
+            places.setdefault(slice_.checksum, []).append(group[0].position_mm[2])
     twins = [same for same in places.values() if len(same) > 1]
     if not twins:
         return []
     shown = "; ".join(", ".join(f"z={z:.1f} mm" for z in same[:4]) for same in twins[:3])
-    more = f" and {len(twins) - 3} more" if len(twins) > 3 else ""
-    return [Notice("W-SLICE", f"slices at different places hold the same image: {shown}{more}.")]
+    further = f" and {len(twins) - 3} more" if len(twins) > 3 else ""
+    return [Notice("W-SLICE", f"slices at different places hold the same image: {shown}{further}.")]
 
 
-def _rescale(groups: list[list[Slice]]) -> list[Notice]:
-    """W-RESCALE where few slices have another slope or intercept than all others: one altered header shifts a slice."""
+def _rescale_notices(groups: list[list[Slice]]) -> list[Notice]:
+    """Notice W-RESCALE where few slices have another slope or intercept than all others, as an altered header would."""
     pairs = Counter((group[0].slope, group[0].intercept) for group in groups)
     (_, most), *others = pairs.most_common()
     few = sum(count for _, count in others)
@@ -87,26 +93,27 @@ def _rescale(groups: list[list[Slice]]) -> list[Notice]:
     return [Notice("W-RESCALE", f"{few} slice(s) have another rescale slope or intercept than all others: {places}.")]
 
 
-def _copies(statistics: list[SliceStatistics]) -> list[Notice]:
-    """N-DROPPED for images that are there twice, N-TRAILING and W-TRAILING for what follows the pixels of a file."""
+def _copy_notices(statistics: list[SliceStatistics]) -> list[Notice]:
+    """Notices N-DROPPED on copies of images, N-TRAILING and W-TRAILING on bytes behind the pixels of a file."""
     notices = []
-    if copies := sum(single.copies for single in statistics):
+    if copies := sum(slice_.copies for slice_ in statistics):
         notices.append(Notice("N-DROPPED", f"{copies} identical copies of slices left out."))
-    if broken := sum(single.broken_copies for single in statistics):
+    if broken := sum(slice_.broken_copies for slice_ in statistics):
         text = f"{broken} interrupted copies of slices left out; the whole ones were read."
         notices.append(Notice("N-DROPPED", text))
-    if filled := sum(single.tail == "fill" for single in statistics):
+    if filled := sum(slice_.tail == "fill" for slice_ in statistics):
         notices.append(Notice("N-TRAILING", f"the pixel elements of {filled} slice(s) end with filling bytes."))
-    if junk := sum(single.tail == "junk" for single in statistics):
+    if junk := sum(slice_.tail == "junk" for slice_ in statistics):
         text = f"{junk} slice(s) are followed by bytes that are no DICOM element: the files may have been altered."
         notices.append(Notice("W-TRAILING", text))
     return notices
 
 
-def _padding(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[Notice]:
-    padded = sum(single.padded_pixels for single in statistics)
-    tissue = sum(single.padded_tissue for single in statistics)
-    lowest = min(single.minimum_hu for single in statistics)
+def _padding_notices(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[Notice]:
+    """Notices N-PADDING and W-PADDING on pixels that were set to -1024 HU."""
+    padded = sum(slice_.padded_pixels for slice_ in statistics)
+    tissue = sum(slice_.padded_tissue for slice_ in statistics)
+    lowest = min(slice_.minimum_hu for slice_ in statistics)
     if not padded and lowest > PADDING_HU:
         return []
     text = f"{padded / hu.size:.1%} of the pixels are declared padding" if padded else f"values down to {lowest:.0f} HU"
@@ -117,7 +124,8 @@ def _padding(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[Notice]:
     return notices
 
 
-def _calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
+def _check_calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
+    """Refuse values that are not calibrated (E-HU-RANGE); returns W-HU for missing air or another RescaleType."""
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
     air = air_hu(thinned)
     if air > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep pydicom's own words from the terminal and the log: they quote tags, with names and escape sequences in them."""
+"""Suppression of pydicom's warnings and log lines: they quote tags, with names and escape sequences in them."""
 
 import contextlib
 import logging

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two opt-in changes of grid: upright instead of gantry-tilted, head-to-foot instead of coronal or sagittal."""
+"""Changes of grid on request: a gantry-tilted stack made upright, coronal or sagittal axes permuted to axial."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from lungcad.volume import LOWEST_HU
 
 
 def straighten(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resample a sheared stack to an orthogonal one; every voxel of the patient is kept.
+    """Resample a sheared stack to an orthogonal one; no part of the patient is cut off.
 
     Each slice is shifted in its own plane with linear interpolation; the matrix grows by the largest shift and the
     new rim is air.
@@ -31,10 +31,10 @@ def straighten(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarr
     high = np.ceil(offsets.max(axis=0)).astype(int)
     out = np.full((hu.shape[2], hu.shape[1] + high[1] - low[1], hu.shape[0] + high[0] - low[0]), LOWEST_HU, np.float32)
     for index, offset in enumerate(offsets - low):
-        whole = np.floor(offset).astype(int)
+        pixels = np.floor(offset).astype(int)
         padded = np.pad(hu[:, :, index], ((0, 1), (0, 1)), constant_values=LOWEST_HU)
-        moved = shift_image(padded, offset - whole, order=1, cval=LOWEST_HU, prefilter=False)
-        target = out[index].T[whole[0] : whole[0] + moved.shape[0], whole[1] : whole[1] + moved.shape[1]]
+        moved = shift_image(padded, offset - pixels, order=1, cval=LOWEST_HU, prefilter=False)
+        target = out[index].T[pixels[0] : pixels[0] + moved.shape[0], pixels[1] : pixels[1] + moved.shape[1]]
         target[...] = moved[: target.shape[0], : target.shape[1]]
     upright = affine.copy()
     upright[:3, 2] = step - axes @ (axes.T @ step)

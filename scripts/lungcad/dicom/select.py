@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the one CT series to read; never by chance and never by sort order."""
+"""Choice of the one CT series to read; never by chance and never by sort order."""
 
 import re
 from collections import Counter
@@ -11,19 +11,28 @@ from lungcad.dicom.advice import ALLOW_DERIVED, CHOOSE_SERIES
 from lungcad.dicom.discover import Found
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.header import Damaged, Header
-from lungcad.dicom.image_type import could_be_slice, kind_of, name_of
+from lungcad.dicom.image_type import could_be_slice, kind_of, name_if_processed
 from lungcad.dicom.leniency import Leniency
 from lungcad.printable import file_label, names_person
 from lungcad.volume import Notice
 
 SAFE_UID = re.compile(r"[0-9A-Za-z]([0-9A-Za-z_-]|\.(?!\.)){0,63}")
-"""What may become the name of a folder. Strictly digits and dots, but anonymisers write letters."""
+"""SeriesInstanceUID that is safe as the name of a folder; a UID has digits and dots, but anonymisers write letters."""
 KINDS = ("image", "derived", "processed", "localizer", "other")
+"""Kinds of :func:`lungcad.dicom.image_type.kind_of`, in the order of the fields of :class:`Series`."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """The objects of one SeriesInstanceUID: images to stack, original or derived, and what is no slice in HU."""
+    """Objects with one SeriesInstanceUID, by kind.
+
+    Attributes:
+        uid: SeriesInstanceUID, empty where missing.
+        images, derived: original and derived CT images, to be stacked.
+        processed: projections, maps and other images that are not slices in HU.
+        localizers: scout images.
+        others: objects of other classes or modalities.
+    """
 
     uid: str
     images: list[Header]
@@ -34,22 +43,22 @@ class Series:
 
     @property
     def all(self) -> list[Header]:
-        """Every object of the series."""
+        """Objects of the series, of all kinds."""
         return [*self.images, *self.derived, *self.processed, *self.localizers, *self.others]
 
     def candidates(self, leniency: Leniency) -> list[Header]:
-        """Objects that may hold slices: images of the CT classes that are neither scouts nor processed further."""
+        """Objects that may hold slices: CT images that are neither localizers nor, unless allowed, processed images."""
         odd = [header for header in self.others if could_be_slice(header)]
         return self.images + self.derived + odd + (self.processed if leniency.allow_derived else [])
 
     def doubtful(self, leniency: Leniency) -> list[Header]:
-        """Objects that say they are something else, but have a place in the patient."""
+        """Objects that are not slices by their header, but have a position in the patient."""
         others = [header for header in self.others if not could_be_slice(header)]
         others += [] if leniency.allow_derived else self.processed
         return [header for header in self.localizers + others if header.text("ImagePositionPatient")]
 
 
-def group(found: Found) -> list[Series]:
+def group_by_series(found: Found) -> list[Series]:
     """Group objects by SeriesInstanceUID; objects without one form a series with an empty uid."""
     by_uid: dict[str, list[Header]] = {}
     for header in found.headers:
@@ -63,25 +72,25 @@ def group(found: Found) -> list[Series]:
     return grouped
 
 
-def choose(found: Found, series_uid: str | None, leniency: Leniency) -> Series:
-    """Return the series asked for, or the only one with original CT images, or the only one with derived ones.
+def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> Series:
+    """Choose the series asked for, or the only one with original CT images, or the only one with derived ones.
 
     Raises:
         DicomSeriesError: E-MULTI-SERIES, E-NOT-CT, E-NO-DICOM (no such uid), E-CORRUPT (a damaged file that may
             belong to the series), E-TAG-MISSING (no SeriesInstanceUID).
     """
-    grouped = group(found)
+    grouped = group_by_series(found)
     if series_uid:
         chosen = [series for series in grouped if series.uid == series_uid]
         if not chosen:
-            text = f"No series {series_uid} here; there are {_listed(grouped) or 'none'}."
+            text = f"No series {series_uid} here; there are {_series_list(grouped) or 'none'}."
             raise DicomSeriesError("E-NO-DICOM", text, "Give the SeriesInstanceUID of one of these.")
     else:
         chosen = [series for series in grouped if series.images]
         chosen = chosen or [series for series in grouped if series.derived]
         chosen = chosen or [series for series in grouped if leniency.allow_derived and series.processed]
     if len(chosen) > 1:
-        text = f"{len(chosen)} CT series in the folder: {_listed(chosen)}."
+        text = f"{len(chosen)} CT series in the folder: {_series_list(chosen)}."
         raise DicomSeriesError("E-MULTI-SERIES", text, CHOOSE_SERIES)
     check_damaged(found, chosen[0].uid if chosen else "")
     if not chosen:
@@ -93,31 +102,31 @@ def choose(found: Found, series_uid: str | None, leniency: Leniency) -> Series:
 
 
 def check_damaged(found: Found, series_uid: str) -> None:
-    """Refuse where a file that cannot be read belongs, or may belong, to the series.
+    """Refuse a series to which a file that cannot be read belongs, or may belong.
 
     Raises:
-        DicomSeriesError: with the code of the damage.
+        DicomSeriesError: the code of the damaged file.
     """
-    whole = {header.text("SOPInstanceUID") for header in found.headers} - {""}
+    readable = {header.text("SOPInstanceUID") for header in found.headers} - {""}
     uids = {header.text("SeriesInstanceUID") for header in found.headers}
     for damaged in found.damaged:
-        if damaged.instance_uid in whole or (series_uid and not _may_belong(damaged, series_uid, uids)):
+        if damaged.instance_uid in readable or (series_uid and not _may_belong(damaged, series_uid, uids)):
             continue  # an interrupted copy beside the whole file; a file of another series
         text = f"{file_label(damaged.path.name)}: {damaged.reason}; it may be a slice of the series."
         advice = f"{AGAIN} If it is no slice of the scan, take the file out of the folder."
         raise DicomSeriesError(damaged.code, text, advice)
 
 
-def _may_belong(damaged: Damaged, series_uid: str, known: set[str]) -> bool:
-    """Whether a damaged file can be of a series: its uid may be missing, cut or garbled itself."""
+def _may_belong(damaged: Damaged, series_uid: str, uids: set[str]) -> bool:
+    """Whether a damaged file may belong to a series; its own series uid may be missing, cut or garbled."""
     if damaged.among is not None:
         return series_uid in damaged.among
-    others = any(uid.startswith(damaged.series_uid) for uid in known - {series_uid})
+    others = any(uid.startswith(damaged.series_uid) for uid in uids - {series_uid})
     return not damaged.series_uid or series_uid.startswith(damaged.series_uid) or not others
 
 
 def check_kinds(series: Series, leniency: Leniency) -> None:
-    """Refuse a series without slices in HU, by what it is.
+    """Refuse a series without a valid uid, or without slices in HU.
 
     Raises:
         DicomSeriesError: E-NOT-CT, E-TAG-MISSING, E-TAG-VALUE.
@@ -133,20 +142,20 @@ def check_kinds(series: Series, leniency: Leniency) -> None:
         raise DicomSeriesError("E-NOT-CT", text, _derived_advice([series]))
 
 
-def dropped(found: Found, series: Series, leniency: Leniency) -> list[Notice]:
-    """Note what was left out of the stack, in the series and beside it."""
+def dropped_notices(found: Found, series: Series, leniency: Leniency) -> list[Notice]:
+    """Notices N-DROPPED on objects that are left out, in the series and in other series."""
     notices = []
     if series.localizers:
         notices.append(Notice("N-DROPPED", f"{len(series.localizers)} localizer image(s) in the series left out."))
     if series.processed and not leniency.allow_derived:
-        kinds = Counter(name_of(header) for header in series.processed)
+        kinds = Counter(name_if_processed(header) for header in series.processed)
         text = ", ".join(f"{count} {name}" for name, count in kinds.items())
         notices.append(Notice("N-DROPPED", f"images in the series that are no slices left out: {text}."))
     others = [header for header in series.others if not could_be_slice(header)]
     if others:
         notices.append(Notice("N-DROPPED", f"{len(others)} object(s) of the series are no CT image: left out."))
-    whole = {header.text("SOPInstanceUID") for header in found.headers} - {""}
-    if broken := sum(damaged.instance_uid in whole for damaged in found.damaged):
+    readable = {header.text("SOPInstanceUID") for header in found.headers} - {""}
+    if broken := sum(damaged.instance_uid in readable for damaged in found.damaged):
         notices.append(Notice("N-DROPPED", f"{broken} interrupted copies of files that are there whole left out."))
     beside = len(found.headers) - len(series.all)
     if beside:
@@ -155,28 +164,30 @@ def dropped(found: Found, series: Series, leniency: Leniency) -> list[Notice]:
 
 
 def printable_description(header: Header) -> str:
-    """SeriesDescription, unless someone wrote parts of the patient's name or id into it."""
+    """SeriesDescription; empty where it holds a part of the patient's name or id."""
     text = header.text("SeriesDescription")
     private = names_person(text, [header.text("PatientName")], [header.text("PatientID")])
     return "" if private else text
 
 
-def _listed(grouped: list[Series]) -> str:
+def _series_list(grouped: list[Series]) -> str:
+    """Uid, description and number of objects of each series, in one line; ten series at most."""
     shown = [f"{s.uid} ({printable_description(s.all[0]) or kind_of(s.all[0])}, {len(s.all)} objects)" for s in grouped]
     return "; ".join(shown[:10]) + (f"; and {len(shown) - 10} more" if len(shown) > 10 else "")
 
 
 def _kind_text(header: Header) -> str:
-    """What an object is, in words of the standard only: other values could hold anything."""
+    """Modality, class and kind of an object in words of the standard only, since other values could hold any text."""
     modality = header.text("Modality").upper()
     modality = modality if modality.isalpha() and len(modality) < 9 else "without Modality"
     name = uid.UID(header.text("SOPClassUID")).name
     name = "unknown object" if not name or name[0].isdigit() else name
     kind = kind_of(header)
-    return f"{modality} {name}" + (f" [{name_of(header) or kind}]" if kind != "other" else "")
+    return f"{modality} {name}" + (f" [{name_if_processed(header) or kind}]" if kind != "other" else "")
 
 
 def _derived_advice(grouped: list[Series]) -> str:
+    """Advice where no series holds original axial images."""
     if any(series.processed for series in grouped):
         return f"Choose the original axial series, or pass {ALLOW_DERIVED}."
     return "Choose an original axial CT series of the chest."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door: a path to one validated CT volume, or to a list of the series that are there."""
+"""Entry points of the intake: a path to one validated CT volume, or to a list of the series under it."""
 
 import os
 from dataclasses import dataclass
@@ -17,7 +17,14 @@ from lungcad.dicom.plan import Plan, make_plan, read_slices
 from lungcad.dicom.plausible import check_hu
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.regrid import straighten, to_axial_order
-from lungcad.dicom.select import Series, check_damaged, choose, dropped, group, printable_description
+from lungcad.dicom.select import (
+    Series,
+    check_damaged,
+    choose_series,
+    dropped_notices,
+    group_by_series,
+    printable_description,
+)
 from lungcad.volume import Notice, Volume
 
 
@@ -26,14 +33,14 @@ def read_series(
 ) -> Volume:
     """Read one CT series as a volume in Hounsfield units, or refuse it with a coded reason.
 
-    What each kind of input gets is the table in ``docs/intake.md`` of the bundle ``lung_nodule_cad``. Nothing is
-    dropped, filled in or averaged silently.
+    The table in ``docs/intake.md`` of the bundle ``lung_nodule_cad`` lists every kind of input with its verdict.
+    Nothing is dropped, filled in or averaged silently.
 
     Args:
         path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
         series_uid: SeriesInstanceUID; needed where the folder holds several CT series.
-        acquisition: label as :func:`list_series` gives it, mostly the AcquisitionNumber; needed where the series holds
-            several that overlap.
+        acquisition: label from :func:`list_series`, mostly the AcquisitionNumber; needed where the series holds several
+            acquisitions that overlap.
         **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``assume_hu``, ``correct_tilt``,
             ``allow_non_axial``, ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
 
@@ -42,22 +49,23 @@ def read_series(
 
     Raises:
         DicomSeriesError: the input is refused; ``code`` says why.
-        InputError: E-CONFIG, an unknown option.
+        InputError: E-CONFIG (unknown option, or a value out of bounds).
     """
     options = Leniency.of(leniency)
     before = folder_state(path)
     found = find_objects(path)
     with quiet():
-        series = choose(found, series_uid, options)
+        series = choose_series(found, series_uid, options)
         plan = make_plan(series, options, acquisition)
         hu, statistics = decode_stack(plan.stack.groups)
-        notices = found.notices + dropped(found, series, options) + plan.notices
+        notices = found.notices + dropped_notices(found, series, options) + plan.notices
         notices += check_hu(hu, statistics, plan.stack.groups) + changes(before, path)
-        volume = _volume(series, plan, hu.transpose(2, 1, 0), notices)
+        volume = _make_volume(series, plan, hu.transpose(2, 1, 0), notices)
     return volume
 
 
-def _volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volume:
+def _make_volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volume:
+    """Make the volume of decoded HU (X, Y, Z), with the changes of grid that were allowed."""
     stack, header = plan.stack, plan.first.header
     affine = stack.affine
     pieces = [pieces[0] for pieces in stack.groups]
@@ -66,7 +74,7 @@ def _volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volum
         notices.append(Notice("W-TILT", f"resampled to undo a gantry tilt of {stack.tilt_degrees:.1f} degrees."))
     if stack.steep_degrees > NOT_AXIAL_DEGREES:
         hu, affine = to_axial_order(hu, affine)
-        pieces = []  # Z no longer counts the source's slices
+        pieces = []  # Z no longer runs along the source's slices
         notices.append(Notice("W-NOT-AXIAL", "axes permuted; findings cannot name a source slice."))
     return Volume(
         hu=hu,
@@ -83,7 +91,7 @@ def _volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volum
 
 @dataclass(frozen=True)
 class AcquisitionSummary:
-    """One acquisition of a series: label, images, and the height of its outermost images in mm."""
+    """Acquisition of a series: label, number of images, and the heights of its outermost images in mm."""
 
     label: str
     slices: int
@@ -93,18 +101,18 @@ class AcquisitionSummary:
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """One series of a folder, for a person to choose from; never with a patient's name or id.
+    """Series of a folder, for a user to choose from; never with a patient's name or id.
 
     Attributes:
         uid: SeriesInstanceUID, empty where missing.
         description, modality: as in the header, empty where missing.
-        slices: images in the series.
+        slices: number of slices, or of objects where the series is not usable.
         spacing_mm: between columns, rows, slices; None where the series is no regular stack.
         matrix: columns, rows; None where unknown.
-        usable: whether :func:`read_series` would decode it; pixels are not looked at here.
-        code, reason: why not, empty where usable.
-        notices: what :func:`read_series` would tell of the headers and the folder.
-        acquisitions: what the series consists of, where it is several; for ``acquisition`` of :func:`read_series`.
+        usable: whether the series passes the checks of its headers; pixels are decoded only where images share a place.
+        code, reason: refusal, empty where usable.
+        notices: notices of :func:`read_series` on the headers and the folder.
+        acquisitions: acquisitions of the series, where there are several; for ``acquisition`` of :func:`read_series`.
     """
 
     uid: str
@@ -128,21 +136,22 @@ def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSum
         **leniency: as for :func:`read_series`.
 
     Raises:
-        DicomSeriesError: E-NO-DICOM, E-ARCHIVE, E-CORRUPT: there is nothing to list.
+        DicomSeriesError: E-NO-DICOM, E-ARCHIVE, E-CORRUPT (no series can be listed).
     """
     options = Leniency.of(leniency)
     found = find_objects(path)
     if not found.headers:
         check_damaged(found, "")
     with quiet():
-        return [_summary(series, found, options) for series in group(found)]
+        return [_summarise(series, found, options) for series in group_by_series(found)]
 
 
-def _summary(series: Series, found: Found, options: Leniency) -> SeriesSummary:
+def _summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary:
+    """Check one series by its headers and summarise it."""
     header = (series.images or series.all)[0]
     spacing: tuple[float, float, float] | None = None
     count, code, reason = len(series.all), "", ""
-    notices = found.notices + dropped(found, series, options)
+    notices = found.notices + dropped_notices(found, series, options)
     try:
         check_damaged(found, series.uid)
         plan = make_plan(series, options)
@@ -164,12 +173,12 @@ def _summary(series: Series, found: Found, options: Leniency) -> SeriesSummary:
         code=code,
         reason=reason,
         notices=tuple(notices),
-        acquisitions=_acquisitions(series, options),
+        acquisitions=_summarise_acquisitions(series, options),
     )
 
 
-def _acquisitions(series: Series, options: Leniency) -> tuple[AcquisitionSummary, ...]:
-    """Acquisitions of a series; none where it is one, or no image of it can be read."""
+def _summarise_acquisitions(series: Series, options: Leniency) -> tuple[AcquisitionSummary, ...]:
+    """Acquisitions of a series; none where there is only one, or no image can be read."""
     try:
         slices = read_slices(series, options).slices
     except DicomSeriesError:

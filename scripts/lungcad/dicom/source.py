@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of each frame of one object, whichever way the pixel element is stored."""
+"""Bytes of each frame of one object, from a native, deflated or encapsulated pixel element."""
 
 import os
 import struct
@@ -10,33 +10,35 @@ from pydicom.encaps import generate_frames
 
 from lungcad.dicom.codecs import NATIVE, Decoded, FrameError, decode_frame, native_frame
 from lungcad.dicom.errors import DicomSeriesError
-from lungcad.dicom.frames import PixelFormat, integer
+from lungcad.dicom.frames import PixelFormat, read_integer
 from lungcad.dicom.header import Header
 from lungcad.dicom.inflate import inflate
 
 EXTRA_BYTES = 1 << 16
-"""What may follow the pixels inside their element, where it is all one value: some writers fill blocks of a disk."""
+"""Largest number of filling bytes, all of one value, behind the pixels in their element: writers fill disk blocks."""
 TRAILER_BYTES = 1 << 20
-"""What may follow the pixels in a file: padding, signatures."""
+"""Largest number of bytes behind the pixel element, such as padding and signatures."""
 ITEM, END = 0xE000FFFE, 0xE0DDFFFE
+"""Tags of an item and of the end of a sequence, as little-endian words."""
 
 
 class FrameSource:
-    """Frames of one object; threads may share it. What must be unpacked as a whole is unpacked once and kept.
+    """Frames of one object, shared safely by threads; a deflated or encapsulated element is unpacked once and kept.
 
     Attributes:
-        tail: what follows the pixels, once a frame was read: empty, ``fill`` (inside their element) or ``junk``.
+        tail: kind of bytes behind the pixels, known once a frame was read: empty, ``fill`` (filling bytes inside the
+            pixel element) or ``junk`` (bytes that are no DICOM element).
     """
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._count = max(integer(header.dataset, "NumberOfFrames", 0, 2**31, 1), 1)
+        self._count = max(read_integer(header.dataset, "NumberOfFrames", 0, 2**31, 1), 1)
         self._lock = Lock()
         self._unpacked: list[bytes] | None = None
         self.tail = ""
 
     def frame(self, index: int, layout: PixelFormat) -> Decoded:
-        """Raw bits (rows, columns) of one frame, and how many of them are used.
+        """Read the raw bits (rows, columns) of one frame, and the number of bits used.
 
         Raises:
             FrameError, zlib.error, OSError: truncated or damaged.
@@ -48,57 +50,62 @@ class FrameSource:
             return native_frame(self._read_native(index, size, layout), syntax, layout)
         with self._lock:
             if self._unpacked is None:
-                self._unpacked = self._inflate(size, layout) if syntax in NATIVE else self._unpack(size)
+                self._unpacked = self._inflate(size, layout) if syntax in NATIVE else self._read_encapsulated(size)
             source = self._unpacked[index]
         if self._count == 1:
             self._unpacked = None  # single frames are asked for once
         return native_frame(source, syntax, layout) if syntax in NATIVE else decode_frame(source, syntax, layout)
 
     def _read_native(self, index: int, size: int, layout: PixelFormat) -> bytes:
+        """Read one uncompressed frame of ``size`` bytes; raises FrameError."""
         pixels = self._header.pixels
         assert pixels is not None
         end = pixels.offset + size * self._count
         with self._header.path.open("rb") as file:
             if index == 0:
-                room = os.fstat(file.fileno()).st_size - pixels.offset
+                available = os.fstat(file.fileno()).st_size - pixels.offset
                 file.seek(end)
-                self._check_element(room, file.read(EXTRA_BYTES), layout)
+                self._check_element(available, file.read(EXTRA_BYTES), layout)
             file.seek(pixels.offset + index * size)
             source = file.read(size)
         if len(source) < size:
             raise FrameError(f"the file ends {size - len(source)} bytes early")
         return source
 
-    def _check_element(self, room: int, rest: bytes, layout: PixelFormat) -> None:
+    def _check_element(self, available: int, behind: bytes, layout: PixelFormat) -> None:
         """Refuse a pixel element that does not hold what Rows, Columns, BitsAllocated and NumberOfFrames say.
 
         Args:
-            room: bytes from the first pixel to the end of the file.
-            rest: the first bytes behind the pixels.
-            layout: of one frame.
+            available: number of bytes from the first pixel to the end of the file.
+            behind: first bytes behind the pixels.
+            layout: format of one frame.
+
+        Raises:
+            FrameError: the file ends early, or the element has another length.
         """
         row = layout.columns * layout.bits_allocated // 8
         expected = self._count * layout.rows * row
-        if room < expected:
-            raise FrameError(f"the file ends {expected - room} bytes early")
+        if available < expected:
+            raise FrameError(f"the file ends {expected - available} bytes early")
         assert self._header.pixels is not None
         length = self._header.pixels.length
         if length is None:  # forbidden for uncompressed pixels (PS3.5 A.1), but written
             big = self._header.transfer_syntax == uid.ExplicitVRBigEndian
-            if struct.unpack_from(">HH" if big else "<HH", rest.ljust(4, b"\0")) != (END & 0xFFFF, END >> 16):
+            if struct.unpack_from(">HH" if big else "<HH", behind.ljust(4, b"\0")) != (END & 0xFFFF, END >> 16):
                 raise FrameError(f"pixels of undefined length do not end after the {expected} bytes of Rows x Columns")
             return
         extra = length - expected
-        filled = 0 <= extra < min(len(rest) + 1, expected) and len(set(rest[:extra])) == 1
+        filled = 0 <= extra < min(len(behind) + 1, expected) and len(set(behind[:extra])) == 1
         if not (0 <= extra < max(row, 2) or filled):
             text = f"the pixel element has {length} bytes (expected {expected}"
             raise FrameError(f"{text} for {layout.columns} x {layout.rows} pixels)")
         if extra > 1:
             self.tail = "fill"
-        if not _is_element(rest[extra:]):
+        if not _is_element(behind[extra:]):
             self.tail = "junk"
 
     def _inflate(self, size: int, layout: PixelFormat) -> list[bytes]:
+        """Inflate a deflated data set to its frames; raises FrameError, DicomSeriesError (E-SIZE), zlib.error."""
         pixels = self._header.pixels
         assert pixels is not None
         end = pixels.offset + size * self._count
@@ -115,8 +122,8 @@ class FrameSource:
             raise FrameError("the deflated stream is damaged: what follows the pixels is no element")
         return [body[at : at + size] for at in range(pixels.offset, end, size)]
 
-    def _unpack(self, size: int) -> list[bytes]:
-        """Compressed frames of an encapsulated pixel element (PS3.5 A.4)."""
+    def _read_encapsulated(self, size: int) -> list[bytes]:
+        """Read the compressed frames of an encapsulated pixel element (PS3.5 A.4); raises FrameError."""
         pixels = self._header.pixels
         assert pixels is not None
         with self._header.path.open("rb") as file:
@@ -135,7 +142,7 @@ class FrameSource:
 
 
 def _fragments(body: bytes, length: int | None) -> list[bytes]:
-    """Fragments after the offset table; a missing end or a cut fragment means a truncated file."""
+    """Fragments after the offset table; raises FrameError where the end is missing or a fragment is cut."""
     found: list[bytes] = []
     at = 0
     end = len(body) if length is None else min(length, len(body))
@@ -153,12 +160,12 @@ def _fragments(body: bytes, length: int | None) -> list[bytes]:
     raise FrameError("the compressed pixels end early")
 
 
-def _is_element(rest: bytes) -> bool:
-    """Whether what follows the pixels is nothing, an even number of zeros, or begins like an element of its place."""
-    if not rest.strip(b"\0"):
-        return len(rest) % 2 == 0
-    if len(rest) < 8:
+def _is_element(behind: bytes) -> bool:
+    """Whether the bytes behind the pixels are none, an even number of zeros, or begin like an element of higher tag."""
+    if not behind.strip(b"\0"):
+        return len(behind) % 2 == 0
+    if len(behind) < 8:
         return False
-    little, big = struct.unpack_from("<HHL", rest), struct.unpack_from(">HHL", rest)
-    explicit = rest[4:6].isalpha() and rest[4:6].isupper()
+    little, big = struct.unpack_from("<HHL", behind), struct.unpack_from(">HHL", behind)
+    explicit = behind[4:6].isalpha() and behind[4:6].isupper()
     return (little[0] > 0x7FE0 and (explicit or little[2] < 1 << 24)) or (big[0] > 0x7FE0 and explicit)

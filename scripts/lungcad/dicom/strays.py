@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single objects that do not belong to the stack of their series: left out where that is certain, else named.
+"""Strays: single objects of a series that do not belong to its stack of slices.
 
-Workstations store reformations, screen captures and scouts under the series that they were made from. Left out is what
-cannot be a slice of the stack: another orientation, a place that another slice already has or that lies between two, no
-place and no look of a slice. Whatever could fill a gap or continue the stack makes the series unusable.
+Workstations store reformations, screen captures and scouts under the series that they were made from. An object that
+cannot be a slice of the stack is left out: it has another orientation, a place that another slice already has or that
+lies between two slices, or neither a place nor the format of a slice. An object that could fill a gap or continue the
+stack makes the series unusable, and the refusal names it.
 """
 
 from collections import Counter
@@ -13,29 +14,35 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, instance_number, numbers, single_frame
+from lungcad.dicom.frames import Slice, TagError, instance_number, read_numbers, single_frame
 from lungcad.dicom.header import CT_CLASSES, Header
 from lungcad.dicom.image_type import kind_of
 from lungcad.printable import file_label
 from lungcad.volume import Notice
 
 OTHER_PLANE_DEGREES = 25.0
+"""Angle between normals above which two images lie in different planes."""
 SAME_PLACE = 0.1
-"""Share of the slice distance within which a place counts as taken."""
+"""Share of the slice distance within which a place counts as taken by a slice."""
 NEXT_PLACE = 1.6
-"""Slice distances from the end of the stack within which an image could continue it."""
+"""Number of slice distances from the end of the stack within which an image could continue it."""
 
 
 @dataclass
 class Sorting:
-    """Slices that form the stack, and why others are left out."""
+    """Slices that form the stack, and reasons why others are left out.
+
+    Attributes:
+        slices: slices of the stack, in no particular order.
+        reasons: number of images left out, by reason in words.
+    """
 
     slices: list[Slice] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
     @property
     def notices(self) -> list[Notice]:
-        """N-DROPPED with the reasons."""
+        """Notice N-DROPPED with the reasons; none where nothing is left out."""
         if not self.reasons:
             return []
         text = "; ".join(f"{count} with {reason}" for reason, count in self.reasons.items())
@@ -43,16 +50,16 @@ class Sorting:
         return [Notice("N-DROPPED", f"{total} image(s) that cannot belong to the stack left out: {text}.")]
 
 
-def sort_out(
-    headers: Sequence[Header], read: Callable[[Header], list[Slice]], least: int, doubtful: Sequence[Header] = ()
+def read_without_strays(
+    headers: Sequence[Header], read: Callable[[Header], list[Slice]], min_slices: int, doubtful: Sequence[Header] = ()
 ) -> Sorting:
-    """Read the slices of all objects, without the strays among them.
+    """Read the slices of all objects and leave out the strays.
 
     Args:
         headers: objects of one series that could hold slices.
-        read: gives the slices of one object; raises TagError.
-        least: fewest slices that make a stack.
-        doubtful: objects that call themselves something else; refused where one could continue the stack.
+        read: function that returns the slices of one object; raises TagError.
+        min_slices: smallest number of slices that form a stack.
+        doubtful: objects that are not slices by their header; the series is refused where one could continue the stack.
 
     Raises:
         DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT, E-CORRUPT: an object that could belong to the stack
@@ -62,25 +69,26 @@ def sort_out(
     failures: list[tuple[TagError, Header]] = []
     for header in headers:
         try:
-            slices += _read(header, read)
+            slices += _read_slices(header, read)
         except TagError as error:
             failures.append((error, header))
     result = Sorting(slices)
-    if len(slices) >= least:
-        _other_planes(result, least)
+    if len(slices) >= min_slices:
+        _leave_out_other_planes(result, min_slices)
         main = _main_format(result.slices)
-        if len(main) > len(result.slices) / 2 and len(main) >= least:
+        if len(main) > len(result.slices) / 2 and len(main) >= min_slices:
             grid = Grid(main)
-            _other_formats(result, main, grid)
+            _leave_out_other_formats(result, main, grid)
             failures = [pair for pair in failures if not _is_stray(pair, main[0], grid, result.reasons)]
-            _derived_copies(result, least)
-            failures += _disguised(doubtful, main[0], grid)
+            _leave_out_derived_copies(result, min_slices)
+            failures += _find_disguised(doubtful, main[0], grid)
     if failures:
         _refuse(failures, len(headers))
     return result
 
 
-def _read(header: Header, read: Callable[[Header], list[Slice]]) -> list[Slice]:
+def _read_slices(header: Header, read: Callable[[Header], list[Slice]]) -> list[Slice]:
+    """Read the slices of one object; raises TagError for any fault."""
     if header.text("SOPClassUID") not in CT_CLASSES:
         raise TagError("E-NOT-CT", "SOPClassUID", "SOPClassUID is not that of a CT image")
     if header.text("Modality").upper() != "CT":
@@ -94,7 +102,7 @@ def _read(header: Header, read: Callable[[Header], list[Slice]]) -> list[Slice]:
 
 
 def _refuse(failures: Sequence[tuple[TagError, Header]], total: int) -> None:
-    """Name the first bad tag, the file, and how many objects have it."""
+    """Raise a refusal with the first faulty tag, its file, and the number of objects with that fault."""
     first, header = failures[0]
     same = sum(error.keyword == first.keyword for error, _ in failures)
     number = instance_number(header.dataset)
@@ -106,10 +114,16 @@ def _refuse(failures: Sequence[tuple[TagError, Header]], total: int) -> None:
 
 
 class Grid:
-    """Places of a stack along its normal.
+    """Places of a stack of slices along its normal.
 
     Args:
-        slices: parallel ones.
+        slices: parallel slices.
+
+    Attributes:
+        normal: unit normal (3,) of the slices.
+        places: distances along the normal in mm, ascending, each once.
+        step: median distance between places in mm.
+        origins: (n, 3) centres of the first pixels in LPS mm.
     """
 
     def __init__(self, slices: Sequence[Slice]) -> None:
@@ -119,11 +133,11 @@ class Grid:
         self.origins = np.array([piece.position_mm for piece in slices])
 
     def off_axis_mm(self, position_mm: Sequence[float]) -> float:
-        """Distance of a first pixel from the nearest one of the stack, within the plane."""
+        """Distance in mm, within the plane, of an image's first pixel from the nearest first pixel of the stack."""
         offsets = self.origins - np.asarray(position_mm)
         return float(np.linalg.norm(offsets - np.outer(offsets @ self.normal, self.normal), axis=1).min())
 
-    def could_take(self, position_mm: Sequence[float]) -> bool:
+    def has_room_at(self, position_mm: Sequence[float]) -> bool:
         """Whether an image at a position could fill a gap or continue the stack."""
         along = float(np.dot(position_mm, self.normal))
         if np.abs(self.places - along).min() < SAME_PLACE * self.step:
@@ -136,14 +150,15 @@ class Grid:
 
 
 def _normal(orientation: Sequence[float]) -> np.ndarray:
+    """Unit normal (3,) from 6 direction cosines; zeros where they do not span a plane."""
     cosines = np.asarray(orientation, float)
     normal = np.cross(cosines[:3], cosines[3:])
     length = np.linalg.norm(normal)
     return normal / length if length > 0.5 else np.array([0.0, 0.0, 0.0])
 
 
-def _disguised(doubtful: Sequence[Header], main: Slice, grid: Grid) -> list[tuple[TagError, Header]]:
-    """Objects that call themselves a localizer or of another class, but look like the next slice of the stack."""
+def _find_disguised(doubtful: Sequence[Header], main: Slice, grid: Grid) -> list[tuple[TagError, Header]]:
+    """Objects that are a localizer or of another class by their header, but fit the stack as a further slice."""
     found = []
     for header in doubtful:
         try:
@@ -151,14 +166,14 @@ def _disguised(doubtful: Sequence[Header], main: Slice, grid: Grid) -> list[tupl
         except Exception:  # no slice
             continue
         parallel = abs(_normal(pieces[0].orientation) @ grid.normal) > 0.999
-        if parallel and _format(pieces[0]) == _format(main) and grid.could_take(pieces[0].position_mm):
+        if parallel and _format(pieces[0]) == _format(main) and grid.has_room_at(pieces[0].position_mm):
             text = "an object calls itself a localizer, a projection or no CT image, but lies where a slice could be"
             found.append((TagError("E-NOT-CT", "ImageType", text), header))
     return found
 
 
-def _other_planes(result: Sorting, least: int) -> None:
-    """Leave out images of other planes: the axial ones are the stack, or those of the most frequent plane."""
+def _leave_out_other_planes(result: Sorting, min_slices: int) -> None:
+    """Leave out images of other planes; the stack is the axial plane, or else the most frequent one."""
     planes: list[tuple[np.ndarray, list[Slice]]] = []
     for piece in result.slices:
         normal = _normal(piece.orientation)
@@ -169,13 +184,13 @@ def _other_planes(result: Sorting, least: int) -> None:
         else:
             found[1].append(piece)
     cosine = np.cos(np.radians(OTHER_PLANE_DEGREES))
-    axial = [plane for plane in planes if abs(plane[0][2]) > cosine and len(plane[1]) >= least]
+    axial = [plane for plane in planes if abs(plane[0][2]) > cosine and len(plane[1]) >= min_slices]
     main = max(axial or planes, key=lambda plane: len(plane[1]))[1]
-    if len(main) < least or any(not normal.any() for normal, _ in planes):
+    if len(main) < min_slices or any(not normal.any() for normal, _ in planes):
         return
     grid = Grid(main)
-    others = [piece for piece in result.slices if not any(piece is one for one in main)]
-    if any(grid.could_take(piece.position_mm) and grid.off_axis_mm(piece.position_mm) < 1 for piece in others):
+    others = [piece for piece in result.slices if not any(piece is kept for kept in main)]
+    if any(grid.has_room_at(piece.position_mm) and grid.off_axis_mm(piece.position_mm) < 1 for piece in others):
         return  # a slice with a wrong orientation: its first pixel lies where that of the next slice would
     if extra := len(others):
         result.slices = main
@@ -183,42 +198,43 @@ def _other_planes(result: Sorting, least: int) -> None:
 
 
 def _format(piece: Slice) -> tuple[float, ...]:
+    """Rows, columns and pixel spacing in mm."""
     spacing = [round(value, 3) for value in piece.pixel_spacing_mm]
     return (piece.format.rows, piece.format.columns, *spacing)
 
 
 def _main_format(slices: Sequence[Slice]) -> list[Slice]:
-    """Slices of the most frequent matrix and pixel size."""
+    """Slices with the most frequent matrix and pixel size."""
     (common, _), *_ = Counter(map(_format, slices)).most_common(1)
     return [piece for piece in slices if _format(piece) == common]
 
 
-def _other_formats(result: Sorting, main: list[Slice], grid: Grid) -> None:
-    """Leave out images of another matrix or pixel size, if none of them could be one of the stack's own."""
+def _leave_out_other_formats(result: Sorting, main: list[Slice], grid: Grid) -> None:
+    """Leave out images of another matrix or pixel size, unless one of them could be a slice of the stack."""
     others = [piece for piece in result.slices if _format(piece) != _format(main[0])]
-    if others and not any(grid.could_take(piece.position_mm) for piece in others):
+    if others and not any(grid.has_room_at(piece.position_mm) for piece in others):
         result.slices = main
         result.reasons["another matrix or pixel size"] += len(others)
 
 
-def _derived_copies(result: Sorting, least: int) -> None:
-    """Leave out derived images where every place has an original one too."""
+def _leave_out_derived_copies(result: Sorting, min_slices: int) -> None:
+    """Leave out derived images where every place also has an original image."""
     originals = [piece for piece in result.slices if kind_of(piece.header) == "image"]
     copies = [piece for piece in result.slices if kind_of(piece.header) != "image"]
-    if not copies or len(originals) < max(least, 2):
+    if not copies or len(originals) < max(min_slices, 2):
         return
     grid = Grid(originals)
-    whole = np.ptp(np.diff(grid.places)) < SAME_PLACE * grid.step
-    if whole and not any(grid.could_take(piece.position_mm) for piece in copies):
+    is_gapless = np.ptp(np.diff(grid.places)) < SAME_PLACE * grid.step
+    if is_gapless and not any(grid.has_room_at(piece.position_mm) for piece in copies):
         result.slices = originals
         result.reasons["a derived image where the original is there"] += len(copies)
 
 
 def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: Counter[str]) -> bool:
-    """Whether an object that cannot be read as a slice cannot belong to the stack either; counts why."""
+    """Whether an object with a faulty tag certainly does not belong to the stack; counts the reason in ``reasons``."""
     error, header = pair
     try:
-        position = numbers(header.dataset, "ImagePositionPatient", 3)
+        position = read_numbers(header.dataset, "ImagePositionPatient", 3)
         if error.keyword == "ImagePositionPatient":
             raise error
     except TagError:
@@ -231,11 +247,11 @@ def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: C
             return True
         return False
     try:
-        tilted = abs(_normal(numbers(header.dataset, "ImageOrientationPatient", 6)) @ grid.normal)
+        cosine = abs(_normal(read_numbers(header.dataset, "ImageOrientationPatient", 6)) @ grid.normal)
     except TagError:
-        tilted = 1.0
-    other_plane = tilted < np.cos(np.radians(OTHER_PLANE_DEGREES)) and grid.off_axis_mm(position) >= 1
-    if other_plane or not grid.could_take(position):
+        cosine = 1.0
+    other_plane = cosine < np.cos(np.radians(OTHER_PLANE_DEGREES)) and grid.off_axis_mm(position) >= 1
+    if other_plane or not grid.has_room_at(position):
         reasons[f"{error}"] += 1
         return True
     return False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guidelines and risk models for lung nodules as pure functions with named inputs; see README.md beside this file.
 
-They propose, with reasons and with what they assumed; a radiologist decides. What cannot be decided reads
+Each function proposes, with its reasons and assumptions; a radiologist decides. A result without enough input reads
 "not computed: needs ...", and impossible input raises ValueError.
 """
 

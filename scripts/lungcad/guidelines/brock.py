@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from lungcad.guidelines.inputs import KINDS, choice, flag, number, size_mm, whole_number
 
 SIZE_CENTRE = 1.58113883
-"""``(4 / 10) ** -0.5``: a diameter of 4 mm is already subtracted here, and must not be subtracted from the diameter."""
+"""Centre of the size term, ``(4 / 10) ** -0.5`` for 4 mm; the diameter itself is not centred as well."""
 
 
 @dataclass(frozen=True)
 class _Model:
-    """Coefficients of a full model, in units of log odds."""
+    """Coefficients of a full model, in log odds per unit of the input."""
 
     intercept: float
     age: float
@@ -41,7 +41,8 @@ MODEL_2B = _Model(
     kinds={"solid": 0.0, "part-solid": 0.3770, "non-solid": -0.1276}, upper_lobe=0.6581, count=-0.0824,
     spiculated=0.7729,
 )  # fmt: skip
-"""Full model with spiculation; the printed uncentred intercept 0.2761 is -6.7892 once centred at 62 years, 4 mm, 4."""
+"""Full model with spiculation; the published intercept 0.2761 becomes -6.7892 when centred at 62 years, 4 mm and 4
+nodules."""
 
 
 def brock(
@@ -57,22 +58,23 @@ def brock(
 ) -> float:
     """Probability of cancer of a nodule found on a baseline screening CT (Brock, full models).
 
-    A calculator, not this program's opinion: radiologists did better on size-matched nodules of NLST (areas under the
-    curve 0.85 and 0.77; MacMahon, Chest). Growth is not in it, so not for follow-up, nor for patients with cancer.
+    It is a calculator, not this program's opinion: radiologists did better on size-matched nodules of NLST (areas under
+    the curve 0.85 and 0.77; MacMahon, Chest). The model does not include growth: it is not for follow-up, nor for
+    patients with cancer.
 
     Args:
-        diameter_mm: longest diameter on a transverse slice, in mm; nothing is to be subtracted.
-        age: years.
-        female: sex.
-        family_history: of lung cancer.
-        emphysema: on the CT.
+        diameter_mm: longest diameter on a transverse slice, in mm, not centred.
+        age: age in years.
+        female: True for a woman.
+        family_history: lung cancer in the family.
+        emphysema: emphysema on the CT.
         kind: ``solid``, ``part-solid`` or ``non-solid``.
         upper_lobe: the nodule lies in an upper lobe.
-        count: nodules on the CT, this one included.
-        spiculated: with it, model 2b; None: model 2a, which does not ask.
+        count: number of nodules on the CT, this one included.
+        spiculated: the margin has spicules (model 2b); None for model 2a, which does not include it.
 
     Returns:
-        Probability, 0 to 1.
+        Probability of cancer, 0 to 1.
 
     Raises:
         ValueError: impossible input; an input that is None ("not computed: needs family_history").
@@ -94,5 +96,5 @@ def brock(
 
 
 def logistic(odds: float) -> float:
-    """Probability of log odds; exact zero and no overflow for nodules of a few micrometres."""
+    """Probability from log odds; 0 where it would underflow, as for nodules of a few micrometres."""
     return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""British Thoracic Society 2015: what to do about a nodule, found by chance or by screening.
+"""British Thoracic Society 2015: management of a nodule found by chance or by screening.
 
 Sources: Callister 2015, Thorax 70 (suppl. 2):ii1, in the summaries of Loverdos 2019 (PMC6784443, table 4), jesse.tg
 (NGC archive 10793), Thorax (table "Fleischner 2017 and BTS 2015"), Radiology Assistant (Mets and Smithuis), PMC7177089
 (table 2, subsolid nodules). Risks of 10 % (Brock) and of 10 and 70 % (Herder) agree in two public implementations.
-Texts are our own words. What no source confirmed is left out and says so.
+Texts are our own words. A rule that no source confirmed is left out, and the result says so.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ SURVEILLANCE = "CT surveillance"
 NEW_AND_SMALL = "follow-up, as it is new; not computed: needs BTS's interval for it, which no source confirmed"
 
 LOW_RISK, HIGH_RISK = 0.10, 0.70
+"""Probabilities of cancer that separate surveillance, further work-up and treatment."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Bts:
     """Recommendation by BTS 2015.
 
     Attributes:
-        recommendation: in words; begins with ``not computed`` where an input is missing.
-        reason: what led to it.
+        recommendation: text; begins with ``not computed`` where an input is missing.
+        reason: kind, size and class of size that led to it.
         measured_by: ``volume`` (preferred), ``diameter``, or ``nothing`` where size did not matter.
     """
 
@@ -52,13 +53,13 @@ def bts(
     Args:
         kind: ``solid``, ``part-solid`` or ``non-solid``.
         max_mm: longest diameter in mm; used where no volume is given, without rounding.
-        volume_mm3: preferred over the diameter.
+        volume_mm3: volume in mm3, preferred over the diameter.
         brock: probability (0 to 1) of Brock's model with spiculation; needed from 8 mm or 300 mm3.
         herder: probability (0 to 1) of Herder's model, which needs FDG uptake on PET-CT and is not computed here.
-        calcification: pattern, one of ``CALCIFICATIONS``; None: none.
-        fat: macroscopic fat.
-        typical_perifissural: homogeneous, smooth, solid, lentiform or triangular, at a fissure or the pleura.
-        new: definitely absent from a CT of the last 1 to 2 years.
+        calcification: pattern, one of ``CALCIFICATIONS``; None for a nodule without calcification.
+        fat: the nodule contains macroscopic fat.
+        typical_perifissural: the nodule is homogeneous, smooth, solid, lentiform or triangular, at a fissure or pleura.
+        new: the nodule was definitely absent from a CT of the last 1 to 2 years.
 
     Raises:
         ValueError: impossible input, or neither diameter nor volume.
@@ -91,9 +92,9 @@ def bts(
 
 
 def _sizes(max_mm: float | None, volume_mm3: float | None) -> tuple[bool, bool, bool, str, str]:
-    """Small (no follow-up), middle (CT at 3 months) and large (risk), the size in words, and what was measured.
+    """Flags small (no follow-up), middle (CT at 3 months), large (risk model); size in words, and what was measured.
 
-    A diameter of 5 to below 6 mm is none of the three; a volume always is one.
+    A diameter of 5 to below 6 mm is none of the three; a volume is always one of them.
     """
     diameter = None if max_mm is None else rounded(size_mm("max_mm", max_mm), NOISE_DECIMALS)
     if volume_mm3 is not None:
@@ -105,7 +106,7 @@ def _sizes(max_mm: float | None, volume_mm3: float | None) -> tuple[bool, bool, 
 
 
 def _by_risk(brock: float | None, herder: float | None) -> str:
-    """Large solid nodule: Brock's risk, then Herder's."""
+    """Recommendation for a large solid nodule by Brock's risk, then Herder's."""
     if brock is None:
         return needs("brock")
     if brock < LOW_RISK:
@@ -134,13 +135,13 @@ def bts_follow_up(
 
     Args:
         kind: ``solid``, ``part-solid`` or ``non-solid``.
-        volume_1: earlier volume in mm3; None: no volumetry.
-        volume_2: volume now in mm3; None: no volumetry.
-        days: between the two.
-        months_since_baseline: of this CT; whole months count.
-        brock: probability (0 to 1), asked for a stable subsolid nodule.
-        stable_by_diameter: without volumetry, the reader calls the diameter stable.
-        altered: a subsolid nodule whose form changed (a new solid part, for example).
+        volume_1: earlier volume in mm3; None without volumetry.
+        volume_2: volume now in mm3; None without volumetry.
+        days: days between the two measurements.
+        months_since_baseline: months from the baseline to this CT; whole months count.
+        brock: probability (0 to 1), needed for a stable subsolid nodule.
+        stable_by_diameter: the reader calls the diameter stable; counts without volumetry.
+        altered: the form of a subsolid nodule changed, for example by a new solid part.
 
     Raises:
         ValueError: impossible input, or a single volume.
@@ -166,7 +167,7 @@ def bts_follow_up(
 
 
 def _growing(doubling: float, month: int) -> str:
-    """Solid nodule with 25 % more volume."""
+    """Recommendation for a solid nodule whose volume grew by 25 % or more; ``doubling`` in days."""
     if doubling <= 400:
         return "further work-up: doubling within 400 days"
     if month < 12:
@@ -177,7 +178,7 @@ def _growing(doubling: float, month: int) -> str:
 
 
 def _stable(measured_by: str, month: int) -> str:
-    """Solid nodule without significant growth."""
+    """Recommendation for a solid nodule without significant growth."""
     enough = 12 if measured_by == "volume" else 24
     if month >= enough:
         return f"discharge: stable for {enough // 12} year{'s' if enough > 12 else ''} by {measured_by}"
@@ -185,7 +186,7 @@ def _stable(measured_by: str, month: int) -> str:
 
 
 def _subsolid(changed: bool, brock: float | None) -> str:
-    """Part-solid or non-solid nodule at its CT after 3 months, or later."""
+    """Recommendation for a part-solid or non-solid nodule at its CT after 3 months or later."""
     if changed:
         return "growth or altered form favours resection"
     if brock is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fleischner Society 2017: what to do about a nodule found by chance.
+"""Fleischner Society 2017: management of a nodule found by chance.
 
 Sources: MacMahon 2017, Radiology 284:228 (recommendations 1 to 5, read in a public copy of the text at ynjr.net; the
 table at radiopaedia.org); the solid part's longest diameter from Bankier 2017, Radiology 285:584 (as summarised by
@@ -12,9 +12,10 @@ from lungcad.guidelines.inputs import KINDS, choice, flag, needs, number, positi
 from lungcad.guidelines.measuring import rounded
 
 SMALL, MEDIUM, LARGE = "<6 mm", "6-8 mm", ">8 mm"
+"""Classes of size."""
 
 RISKS = ("low", "high")
-"""Below and above 5 % by the ACCP's groups: age, smoking, size, margin, upper lobe."""
+"""Risks of cancer below and above 5 % by the ACCP's groups: age, smoking, size, margin, upper lobe."""
 
 NONE = "no routine follow-up"
 SOLID_MULTIPLE = {
@@ -32,7 +33,7 @@ SOLID = {
     (LARGE, False): dict.fromkeys(RISKS, "consider CT at 3 months, PET/CT or tissue sampling"),
     (LARGE, True): SOLID_MULTIPLE,
 }
-"""(Class of size, multiple) and risk to what to do."""
+"""Recommendations for solid nodules by (class of size, multiple), and by risk."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Fleischner:
 
     Attributes:
         category: class of size: ``<6 mm``, ``6-8 mm`` (both ends included) or ``>8 mm``.
-        recommendation: in words; begins with ``not computed`` or ``not applicable`` where there is none.
-        reason: kind, size as rounded, number and risk that led to it.
+        recommendation: text; begins with ``not computed`` or ``not applicable`` where there is none.
+        reason: kind, rounded size, number and risk that led to it.
         measured_by: ``diameter`` or ``volume``; the two can give different classes.
     """
 
@@ -72,16 +73,16 @@ def fleischner(
     Args:
         kind: ``solid``, ``part-solid`` or ``non-solid``.
         mean_mm: mean of long and short axis on one image, in mm; rounded here to whole mm, half up.
-        risk: ``low`` or ``high``; None is possible where it changes nothing.
+        risk: ``low`` or ``high``; None where it is not known.
         multiple: more than one nodule; the sizes are then those of the most suspicious one, not always the largest.
         solid_mm: longest diameter of a part-solid nodule's solid part, in mm.
         volume_mm3: decides the class of size instead of ``mean_mm`` (limits 100 and 250 mm3).
         suspicious: part-solid with lobulated margin, cystic component or growing solid part.
         typical_perifissural: smooth, solid, triangular or lentiform, at a fissure.
-        age: years; below 35 the guideline does not apply. None: taken as 35 or more.
-        known_cancer: the guideline does not apply.
-        immunosuppressed: likewise.
-        screening: likewise; Lung-RADS does.
+        age: age in years; below 35 the guideline does not apply. None counts as 35 or more.
+        known_cancer: the patient has a known cancer: the guideline does not apply.
+        immunosuppressed: the patient is immunosuppressed: the guideline does not apply.
+        screening: the CT is a screening CT: the guideline does not apply, Lung-RADS does.
 
     Raises:
         ValueError: impossible input.
@@ -90,11 +91,11 @@ def fleischner(
     mean_mm = size_mm("mean_mm", mean_mm)
     multiple, suspicious = flag("multiple", multiple), flag("suspicious", suspicious)
     typical_perifissural = flag("typical_perifissural", typical_perifissural)
-    solid_mm = _solid_part(kind, mean_mm, solid_mm)
+    solid_mm = _checked_solid_mm(kind, mean_mm, solid_mm)
     risk = None if risk is None else choice("risk", risk, RISKS)
     category, size, measured_by = _size(mean_mm, volume_mm3)
     reason = f"{kind}, {size} ({category}), {'multiple' if multiple else 'single'}, risk {risk or 'not known'}"
-    outside = _outside(age, known_cancer, immunosuppressed, screening)
+    outside = _why_not_applicable(age, known_cancer, immunosuppressed, screening)
     if outside:
         recommendation = f"not applicable: {outside}"
     elif typical_perifissural and kind == "solid":
@@ -110,10 +111,10 @@ def fleischner(
     return Fleischner(category, recommendation, reason, measured_by)
 
 
-def _solid_part(kind: str, mean_mm: float, solid_mm: float | None) -> float | None:
-    """Longest diameter of the solid part in mm, checked.
+def _checked_solid_mm(kind: str, mean_mm: float, solid_mm: float | None) -> float | None:
+    """Check the longest diameter of the solid part in mm.
 
-    It may exceed the mean of both axes of the whole, but not the long axis, which is below twice that mean.
+    It may exceed the mean of both axes of the whole nodule, but not its long axis, which is below twice that mean.
     """
     if kind != "part-solid" or solid_mm is None:
         return solid_part_mm(kind, mean_mm, solid_mm)
@@ -124,27 +125,27 @@ def _solid_part(kind: str, mean_mm: float, solid_mm: float | None) -> float | No
 
 
 def _size(mean_mm: float, volume_mm3: float | None) -> tuple[str, str, str]:
-    """Class of size, the size as it was compared, and what was measured."""
+    """Class of size, size in words as compared, and kind of measurement."""
     if volume_mm3 is None:
-        whole = rounded(mean_mm, 0)
-        return SMALL if whole < 6 else MEDIUM if whole <= 8 else LARGE, f"{whole:.0f} mm", "diameter"
+        diameter = rounded(mean_mm, 0)
+        return SMALL if diameter < 6 else MEDIUM if diameter <= 8 else LARGE, f"{diameter:.0f} mm", "diameter"
     volume = rounded(positive("volume_mm3", volume_mm3), 0)
     return SMALL if volume < 100 else MEDIUM if volume <= 250 else LARGE, f"{volume:.0f} mm3", "volume"
 
 
-def _outside(age: float | None, known_cancer: bool, immunosuppressed: bool, screening: bool) -> str:
-    """Why the guideline does not apply, empty where it does."""
+def _why_not_applicable(age: float | None, known_cancer: bool, immunosuppressed: bool, screening: bool) -> str:
+    """Reasons why the guideline does not apply; empty where it does."""
     reasons = [
         ("younger than 35 years", age is not None and number("age", age, lowest=0, highest=120) < 35),
         ("known cancer", flag("known_cancer", known_cancer)),
         ("immunosuppressed", flag("immunosuppressed", immunosuppressed)),
         ("a screening CT, for which Lung-RADS is made", flag("screening", screening)),
     ]
-    return ", ".join(reason for reason, true in reasons if true)
+    return ", ".join(reason for reason, applies in reasons if applies)
 
 
 def _solid(category: str, multiple: bool, risk: str | None) -> str:
-    """Row of the table; the risk must be known only where it matters."""
+    """Recommendation for a solid nodule; the risk must be known only where the table depends on it."""
     row = SOLID[category, multiple]
     if risk is None:
         return row["low"] if row["low"] == row["high"] else needs("risk")
@@ -152,14 +153,14 @@ def _solid(category: str, multiple: bool, risk: str | None) -> str:
 
 
 def _non_solid(category: str, risk: str | None) -> str:
-    """Single ground-glass nodule."""
+    """Recommendation for a single ground-glass nodule."""
     if category != SMALL:
         return "CT at 6-12 months to confirm that it persists, then CT every 2 years until 5 years"
     return f"{NONE}; in selected cases consider CT at 2 and 4 years" if risk == "high" else NONE
 
 
 def _part_solid(category: str, solid_mm: float | None, suspicious: bool) -> str:
-    """Single part-solid nodule; whatever its solid part, CT first shows whether it persists."""
+    """Recommendation for a single part-solid nodule: CT first shows whether it persists, whatever its solid part."""
     if category == SMALL:
         return NONE
     first = "CT at 3-6 months to confirm that it persists"
@@ -178,7 +179,7 @@ def _part_solid(category: str, solid_mm: float | None, suspicious: bool) -> str:
 
 
 def _multiple_subsolid(category: str) -> str:
-    """Several nodules, part-solid or ground glass."""
+    """Recommendation for several part-solid or ground-glass nodules."""
     if category == SMALL:
         return "CT at 3-6 months; if stable, consider CT at 2 and 4 years"
     return "CT at 3-6 months; if they persist, the most suspicious nodule decides what follows"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volume doubling time, and growth by each guideline's own rule.
+"""Volume doubling time, and growth by the rule of each guideline.
 
 The rules disagree on purpose and are kept apart: a nodule of 6 mm grows by BTS with +0.46 mm (25 % of its volume), by
 Lung-RADS with more than 1.5 mm within 12 months, by Fleischner with 2 mm.
@@ -14,15 +14,15 @@ from lungcad.guidelines.inputs import needs, number, positive, size_mm
 from lungcad.guidelines.measuring import NOISE_DECIMALS, rounded
 
 LUNG_RADS_MM = 1.5
-"""Growth is more than this, within 12 months (Lung-RADS v2022, note on growth)."""
+"""Increase of the mean diameter above which a nodule grows, within LUNG_RADS_MONTHS (Lung-RADS v2022)."""
 
 LUNG_RADS_MONTHS = 12
 
 FLEISCHNER_MM = 2.0
-"""Growth is at least this (Fleischner 2017; Eur Radiol 2021, doi 10.1007/s00330-021-08302-0, introduction)."""
+"""Smallest growth of the mean diameter (Fleischner 2017; Eur Radiol 2021, doi 10.1007/s00330-021-08302-0)."""
 
 BTS_PERCENT = 25.0
-"""Growth in volume is at least this (BTS 2015; same introduction)."""
+"""Smallest growth of the volume (BTS 2015; Eur Radiol 2021, as above)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Growth:
 
     Attributes:
         growing: True, False, or None where the rule cannot decide.
-        change: of the size, in ``unit``; negative where the nodule shrank.
+        change: change of the size, in ``unit``; negative where the nodule shrank.
         unit: ``mm`` or ``%``.
         reason: the numbers and the rule in words; begins with ``not computed`` where ``growing`` is None.
     """
@@ -48,7 +48,7 @@ class GrowthHistory:
 
     Attributes:
         status: ``growing`` or ``stable``.
-        slow_growth: whether the nodule grew over several exams but never fast enough to be growing.
+        slow_growth: True where the nodule grew over several exams, but never fast enough for ``growing``.
         reason: the numbers and the rule in words.
     """
 
@@ -63,10 +63,10 @@ def volume_doubling_days(volume_1: float, volume_2: float, days: float) -> float
     Args:
         volume_1: earlier volume in mm3.
         volume_2: later volume in mm3.
-        days: between the two exams.
+        days: days between the two exams.
 
     Returns:
-        The doubling time; None where the nodule did not grow, which is no doubling time and never a negative one.
+        Doubling time in days; None where the nodule did not grow.
 
     Raises:
         ValueError: a volume or a number of days that is not above 0.
@@ -88,7 +88,7 @@ def volume_change_percent(volume_1: float, volume_2: float) -> float:
 
 
 def whole_months(months: float) -> int:
-    """Interval between exams in whole months, half up, as screening intervals are named.
+    """Interval between exams in whole months, rounded half up, as screening intervals are named.
 
     A yearly CT after 370 days (12.2 months) counts as one after 12 months.
 
@@ -101,12 +101,13 @@ def whole_months(months: float) -> int:
 def lung_rads_growth(prior_mm: float, mean_mm: float, months: float | None = None) -> Growth:
     """Growth by Lung-RADS v2022: mean diameter larger by more than 1.5 mm within 12 months.
 
-    Over a longer interval the total change cannot show it, however large; only an exam in between could.
+    Over a longer interval the total change, however large, cannot show growth within 12 months; only an exam in between
+    could.
 
     Args:
         prior_mm: mean diameter in mm at the earlier exam.
         mean_mm: mean diameter in mm now; both count to one decimal.
-        months: between the exams; needed only where the change exceeds 1.5 mm.
+        months: months between the exams; needed only where the change exceeds 1.5 mm.
 
     Raises:
         ValueError: sizes or interval not above 0.
@@ -128,8 +129,9 @@ def lung_rads_growth(prior_mm: float, mean_mm: float, months: float | None = Non
 def lung_rads_growth_history(sizes: Sequence[tuple[float, float]]) -> GrowthHistory:
     """Growth by Lung-RADS v2022 over all exams of a nodule.
 
-    Growing: the last exam is more than 1.5 mm above one at most 12 months before it. Slow growth (our reading of
-    "over several exams"): three exams or more, the last more than 1.5 mm above the first, and no growth as above.
+    A nodule is growing where the last exam is more than 1.5 mm above one at most 12 months before it. It grows slowly
+    (our reading of "over several exams") where it is not growing, but the last of three or more exams is more than
+    1.5 mm above the first.
 
     Args:
         sizes: (months since any start, mean diameter in mm) of each exam, earliest first.
@@ -164,7 +166,8 @@ def fleischner_growth(prior_mm: float, mean_mm: float) -> Growth:
     """
     change = rounded(size_mm("mean_mm", mean_mm) - size_mm("prior_mm", prior_mm), 1)
     growing = change >= FLEISCHNER_MM
-    return Growth(growing, change, "mm", f"{change:+.1f} mm in mean diameter: {_word(growing)} by Fleischner (2 mm)")
+    reason = f"{change:+.1f} mm in mean diameter: {_growth_word(growing)} by Fleischner (2 mm)"
+    return Growth(growing, change, "mm", reason)
 
 
 def bts_growth(volume_1: float, volume_2: float) -> Growth:
@@ -175,9 +178,9 @@ def bts_growth(volume_1: float, volume_2: float) -> Growth:
     """
     change = rounded(volume_change_percent(volume_1, volume_2), NOISE_DECIMALS)
     growing = change >= BTS_PERCENT
-    return Growth(growing, change, "%", f"{change:+.1f} % in volume: {_word(growing)} by BTS (25 %)")
+    return Growth(growing, change, "%", f"{change:+.1f} % in volume: {_growth_word(growing)} by BTS (25 %)")
 
 
-def _word(growing: bool) -> str:
-    """Growth in a word."""
+def _growth_word(growing: bool) -> str:
+    """Word for growth, or none, in a reason."""
     return "growing" if growing else "no growth"

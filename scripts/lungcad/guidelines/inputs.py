@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every guideline here takes in: kinds of nodule, and checks that name the input that is impossible."""
+"""Inputs that the guidelines share: kinds of nodule, and checks that name an impossible input."""
 
 import math
 from collections.abc import Collection
@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 KINDS = ("solid", "part-solid", "non-solid")
-"""Solid; solid and ground glass; pure ground glass."""
+"""Kinds of nodule: solid, solid with ground glass, pure ground glass."""
 
 CALCIFICATIONS = {
     "diffuse": True,
@@ -20,17 +20,18 @@ CALCIFICATIONS = {
     "stippled": False,
     "other": False,
 }
-"""Pattern of calcification to "benign": "complete" is another word for diffuse, "concentric rings" for laminated."""
+"""Whether a pattern of calcification is benign; "complete" means diffuse, "concentric rings" means laminated."""
 
 LARGEST_MM = 300.0
-"""No nodule is larger than a lung: a greater number is most likely in other units."""
+"""Largest size accepted, that of a lung; a larger number is most likely in other units."""
 
 
 def number(name: str, value: Any, lowest: float = -math.inf, highest: float = math.inf) -> float:
     """Check a finite number within its limits, both included.
 
     Raises:
-        ValueError: not a number (a bool is none), not finite, or outside the limits; None says "not computed: needs".
+        ValueError: not a number (a bool is none), not finite, or outside the limits; for None the text begins with
+            "not computed: needs".
     """
     if value is None:
         raise ValueError(needs(name))
@@ -67,7 +68,7 @@ def size_mm(name: str, value: Any) -> float:
     """Check a diameter in mm: above 0, at most 300.
 
     Raises:
-        ValueError: otherwise.
+        ValueError: not such a number.
     """
     return positive(name, value, highest=LARGEST_MM)
 
@@ -76,7 +77,7 @@ def whole_number(name: str, value: Any, lowest: int) -> int:
     """Check an integer of at least ``lowest``; 3.0 is one, 3.5 and True are not.
 
     Raises:
-        ValueError: otherwise.
+        ValueError: not such a number.
     """
     found = number(name, value, lowest=lowest)
     if found != int(found):
@@ -88,7 +89,7 @@ def flag(name: str, value: Any) -> bool:
     """Check a yes or no: True, False, 1 or 0.
 
     Raises:
-        ValueError: anything else; None says "not computed: needs" the input.
+        ValueError: any other value; for None the text begins with "not computed: needs".
     """
     if value is None:
         raise ValueError(needs(name))
@@ -101,7 +102,7 @@ def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Check one of the allowed words.
 
     Raises:
-        ValueError: anything else; the text lists what is allowed, and for None says "not computed: needs" the input.
+        ValueError: any other value; the text lists the allowed words, and for None begins with "not computed: needs".
     """
     if value is None:
         raise ValueError(needs(name))
@@ -116,11 +117,11 @@ def solid_part_mm(kind: str, mean_mm: float, solid_mm: Any, name: str = "solid_m
     Args:
         kind: one of ``KINDS``.
         mean_mm: total diameter in mm.
-        solid_mm: diameter of the solid part in mm, 0 where none can be measured; None: not known.
+        solid_mm: diameter of the solid part in mm, 0 where none can be measured; None where not known.
         name: the input's name for the error.
 
     Raises:
-        ValueError: larger than the whole; or a solid part of a non-solid nodule, or less than all of a solid one.
+        ValueError: larger than the whole nodule; above 0 for a non-solid nodule; smaller than a whole solid nodule.
     """
     if solid_mm is None:
         return None
@@ -135,7 +136,7 @@ def solid_part_mm(kind: str, mean_mm: float, solid_mm: Any, name: str = "solid_m
 
 
 def benign_calcification(pattern: Any) -> bool:
-    """Tell whether a pattern of calcification is one of the benign ones; None: not calcified.
+    """Whether a pattern of calcification is benign; False for None, a nodule without calcification.
 
     Raises:
         ValueError: a pattern that is not in ``CALCIFICATIONS``.
@@ -144,5 +145,5 @@ def benign_calcification(pattern: Any) -> bool:
 
 
 def needs(*names: str) -> str:
-    """Sentence that stands where a result would: ``not computed: needs age, family_history``."""
+    """Sentence in place of a result that lacks inputs: ``not computed: needs age, family_history``."""
     return f"not computed: needs {', '.join(names)}"

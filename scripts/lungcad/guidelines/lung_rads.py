@@ -12,11 +12,11 @@ from typing import NamedTuple
 from lungcad.guidelines.growth import Growth, lung_rads_growth, whole_months
 from lungcad.guidelines.inputs import needs
 from lungcad.guidelines.lung_rads_input import Nodule
-from lungcad.guidelines.lung_rads_result import LungRads, higher
-from lungcad.guidelines.lung_rads_table import UNDECIDED, Row, row
+from lungcad.guidelines.lung_rads_result import LungRads, more_suspicious
+from lungcad.guidelines.lung_rads_table import UNDECIDED, Row, category_by_size
 
 STEPS = {"3": (6, "2"), "4A": (3, "3")}
-"""Category at the prior exam to (months that it must stay stable, category then)."""
+"""Step down of a stable nodule by its prior category: months that it must stay stable, and the category then."""
 
 
 def lung_rads(
@@ -40,25 +40,27 @@ def lung_rads(
 ) -> LungRads:
     """Proposed Lung-RADS v2022 category of one nodule (a cavitary one is solid, with its total diameter).
 
-    Sizes of the prior exam decide between stable and growing, whatever of the two ``status`` says.
+    Sizes of the prior exam decide between stable and growing, even against ``status``.
 
     Args:
         kind: ``solid``, ``part-solid`` or ``non-solid``.
         mean_mm: mean diameter in mm; rounded here to one decimal, half up.
         solid_mm: mean diameter in mm of a part-solid nodule's solid part, 0 where none can be measured.
-        status: ``baseline``, ``new``, ``stable`` (or smaller) or ``growing``; of a part-solid nodule, its solid part.
-        juxtapleural: at the pleura, smooth, and oval, lentiform or triangular, unless the next two say otherwise.
-        smooth: margin of a juxtapleural nodule; None: taken as smooth.
-        shape: of a juxtapleural nodule, one of ``SHAPES``; None: taken as oval, lentiform or triangular.
+        status: ``baseline``, ``new``, ``stable`` (or smaller) or ``growing``; that of the solid part, if part-solid.
+        juxtapleural: the nodule lies at the pleura; smooth and oval, lentiform or triangular unless ``smooth`` and
+            ``shape`` say otherwise.
+        smooth: whether the margin of a juxtapleural nodule is smooth; None counts as smooth.
+        shape: shape of a juxtapleural nodule, one of ``SHAPES``; None counts as oval, lentiform or triangular.
         prior_mm: mean diameter in mm at the prior exam.
-        prior_solid_mm: likewise of the solid part; 0: the solid part is new.
-        months: since the prior exam; whole months count.
-        prior_category: at the prior exam, for stepping down a stable nodule.
-        calcification: pattern, one of ``CALCIFICATIONS``; None: none.
-        fat: fat in the nodule.
-        suspicious: features of ``SUSPICIOUS``.
-        slow_growth: grew over several exams without 1.5 mm in 12 months (``lung_rads_growth_history``).
-        proven_benign: shown to be benign by work-up.
+        prior_solid_mm: mean diameter in mm of the solid part at the prior exam; 0 for a new solid part.
+        months: months since the prior exam; whole months count.
+        prior_category: category at the prior exam, for stepping down a stable nodule.
+        calcification: pattern, one of ``CALCIFICATIONS``; None for a nodule without calcification.
+        fat: the nodule contains fat.
+        suspicious: suspicious features, of ``SUSPICIOUS``.
+        slow_growth: the nodule grew over several exams, but never 1.5 mm within 12 months (see
+            ``lung_rads_growth_history``).
+        proven_benign: work-up has shown that the nodule is benign.
 
     Raises:
         ValueError: impossible or contradictory input.
@@ -73,7 +75,7 @@ def lung_rads(
 
 
 class _Course(NamedTuple):
-    """Status after comparison (None: an input is missing), and the comparison in words."""
+    """Status after comparison with the prior exam (None where an input is missing), and the comparison in words."""
 
     status: str | None
     reason: str
@@ -81,7 +83,7 @@ class _Course(NamedTuple):
 
 def _assessed(nodule: Nodule) -> LungRads:
     """Category of a nodule that is not benign by its contents or by work-up."""
-    status, comparison = _course(nodule)
+    status, comparison = _compared(nodule)
     if status is None and not nodule.slow_growth:
         return LungRads(None, comparison)
     assumed = ["baseline screening CT"] if status == "baseline" else []
@@ -90,7 +92,7 @@ def _assessed(nodule: Nodule) -> LungRads:
             assumed.append("smooth margin, and oval, lentiform or triangular shape")
         reason = f"juxtapleural, solid, {nodule.mean_mm:.1f} mm, {status}: below 10 mm"
         return LungRads("2", reason, tuple(assumed))
-    found, question = _followed(nodule, status or UNDECIDED)
+    found, question = _category_by_course(nodule, status or UNDECIDED)
     category, reason = _with_features(found, nodule.suspicious)
     if status == UNDECIDED:
         return LungRads(category, reason, not_computed=(comparison,))
@@ -98,13 +100,13 @@ def _assessed(nodule: Nodule) -> LungRads:
     return LungRads(category, reason, tuple(assumed), (question,) if question else ())
 
 
-def _course(nodule: Nodule) -> _Course:
-    """Status by the sizes of both exams where they decide, else as told.
+def _compared(nodule: Nodule) -> _Course:
+    """Status by the sizes of both exams where they decide, else the status that was given.
 
-    A part-solid nodule goes by its solid part: its total size alone decides nothing. Growth over more than 12 months
-    is not decided: the size then gives the category, without a step down.
+    The solid part alone decides for a part-solid nodule. Growth over more than 12 months is left undecided: the size
+    then gives the category, without a step down.
     """
-    told = nodule.status
+    given = nodule.status
     growth: Growth | None = None
     if nodule.kind != "part-solid":
         if nodule.prior_mm is not None:
@@ -115,20 +117,20 @@ def _course(nodule: Nodule) -> _Course:
         growth = lung_rads_growth(nodule.prior_solid_mm, nodule.solid_mm, nodule.months)
     elif nodule.prior_solid_mm is not None and nodule.solid_mm == 0:
         return _Course("stable", "no solid part can be measured")
-    elif nodule.measured_before and told == "baseline":
+    elif nodule.measured_before and given == "baseline":
         return _Course(None, f"{needs('solid_mm, prior_solid_mm')}: a part-solid nodule grows by its solid part")
     if growth is None:
-        return _Course(told, "")
+        return _Course(given, "")
     if growth.growing is not None:
         return _Course("growing" if growth.growing else "stable", growth.reason)
-    if told == "growing":
+    if given == "growing":
         return _Course("growing", f"growing as told; {growth.reason}")
     return _Course(None if nodule.months is None else UNDECIDED, growth.reason)
 
 
-def _followed(nodule: Nodule, status: str) -> tuple[Row, str]:
-    """Category by size, or by slow growth, or by stepping down; and what is missing for a step down."""
-    by_size = row(nodule.kind, nodule.mean_mm, nodule.solid_mm, status)
+def _category_by_course(nodule: Nodule, status: str) -> tuple[Row, str]:
+    """Category by size, slow growth or step down, and the input that is missing for a step down."""
+    by_size = category_by_size(nodule.kind, nodule.mean_mm, nodule.solid_mm, status)
     said = f"{nodule.kind}, {nodule.mean_mm:.1f} mm"
     if nodule.slow_growth:
         return Row("2" if nodule.kind == "non-solid" else "4B", f"{said}: slow growth over several exams"), ""
@@ -137,23 +139,23 @@ def _followed(nodule: Nodule, status: str) -> tuple[Row, str]:
     before = nodule.prior_category
     if before in (None, "0", "1"):
         return by_size, f"{needs('prior_category')} to step down a stable nodule"
-    if _crossed(nodule, by_size.category):
+    if _reached_higher_class(nodule, by_size.category):
         return Row(by_size.category, f"{by_size.reason}; it has reached a higher class of size"), ""
     if nodule.prior_mm is not None and lung_rads_growth(nodule.prior_mm, nodule.mean_mm).growing is not False:
         return Row(by_size.category, f"{by_size.reason}; no step down, as the whole nodule grew"), ""
-    return _stepped(nodule, str(before), said)
+    return _stepped_down(nodule, str(before), said)
 
 
-def _crossed(nodule: Nodule, category: str | None) -> bool:
-    """Tell whether a nodule without growth has nevertheless reached a higher class of size since the prior exam."""
+def _reached_higher_class(nodule: Nodule, category: str | None) -> bool:
+    """Whether a nodule without growth has nevertheless reached a higher class of size since the prior exam."""
     if nodule.prior_mm is None or category is None:
         return False
-    before = row(nodule.kind, nodule.prior_mm, nodule.prior_solid_mm, "stable").category
-    return before is not None and before != category and higher(before, category) == category
+    before = category_by_size(nodule.kind, nodule.prior_mm, nodule.prior_solid_mm, "stable").category
+    return before is not None and before != category and more_suspicious(before, category) == category
 
 
-def _stepped(nodule: Nodule, before: str, said: str) -> tuple[Row, str]:
-    """Category of a stable nodule that had category 2 or higher before."""
+def _stepped_down(nodule: Nodule, before: str, said: str) -> tuple[Row, str]:
+    """Category of a stable nodule that had category 2 or higher before, and an input missing for a step down."""
     if before == "2":
         return Row("2", f"{said}, stable: category 2 before"), ""
     if before not in STEPS:
@@ -167,7 +169,7 @@ def _stepped(nodule: Nodule, before: str, said: str) -> tuple[Row, str]:
 
 
 def _with_features(found: Row, features: Collection[str]) -> Row:
-    """4X, where a category of 3 or 4 has suspicious features."""
+    """Category 4X for a nodule of category 3 or 4 with suspicious features; other categories stay."""
     if not features or found.category not in ("3", "4A", "4B"):
         return found
     return Row("4X", f"{found.reason} (category {found.category}), and {', '.join(features)}")

@@ -15,10 +15,10 @@ from lungcad.guidelines.lung_rads_result import CATEGORIES, LungRads
 
 AIRWAYS = ("subsegmental", "segmental or more proximal")
 WALLS = ("thin", "thick")
-"""Wall of a cyst below 2 mm, and of 2 mm or more."""
+"""Walls of a cyst: below 2 mm, and 2 mm or more."""
 
 MANY_NEW_NODULES = 6
-"""More new nodules than these suggest an infection."""
+"""Number of new nodules above which an infection is suspected."""
 
 
 def lung_rads_exam(
@@ -33,28 +33,28 @@ def lung_rads_exam(
     """Proposed category of a screening CT: the highest of its findings.
 
     Args:
-        findings: results for all nodules, airway nodules and cysts; none: category 1.
+        findings: results for all nodules, airway nodules and cysts; category 1 where there are none.
         priors_pending: a prior CT is being obtained (category 0 until then).
         lungs_evaluable: False where part of the lungs cannot be judged (category 0).
         inflammatory: signs of infection or inflammation that ask for a CT in 1-3 months: consolidation of a segment or
             lobe, a solid nodule of 8 mm or more within a short interval, new nodules in an immunocompromised patient.
-        new_nodules: how many; more than six count as such a sign.
+        new_nodules: number of new nodules; more than six count as such a sign.
         significant_other: a significant finding other than lung cancer; adds the modifier S, never a category.
 
     Raises:
         ValueError: impossible input.
     """
-    if isinstance(findings, LungRads) or not all(isinstance(one, LungRads) for one in findings):
+    if isinstance(findings, LungRads) or not all(isinstance(finding, LungRads) for finding in findings):
         raise ValueError("findings must be a list of results of lung_rads, lung_rads_airway and lung_rads_cyst")
     incomplete = [
         ("a prior CT is being obtained", flag("priors_pending", priors_pending)),
         ("part of the lungs cannot be judged", not flag("lungs_evaluable", lungs_evaluable)),
         ("suspected infection or inflammation", flag("inflammatory", inflammatory)),
         (f"{new_nodules} new nodules", whole_number("new_nodules", new_nodules, lowest=0) > MANY_NEW_NODULES),
-        ("an airway finding that suggests infection", any(one.category == "0" for one in findings)),
+        ("an airway finding that suggests infection", any(finding.category == "0" for finding in findings)),
     ]
-    result = _highest([one for one in findings if one.category != "0"])
-    causes = [cause for cause, true in incomplete if true]
+    result = _highest([finding for finding in findings if finding.category != "0"])
+    causes = [cause for cause, applies in incomplete if applies]
     if causes:
         reason = f"{', '.join(causes)}; highest of the findings so far: {result.label}"
         result = replace(result, category="0", reason=reason)
@@ -62,16 +62,17 @@ def lung_rads_exam(
 
 
 def _highest(findings: Sequence[LungRads]) -> LungRads:
-    """Highest category; not computed while a finding without one could still be higher."""
-    assumed = tuple(dict.fromkeys(text for one in findings for text in one.assumed))
-    questions = tuple(dict.fromkeys(text for one in findings for text in one.not_computed))
-    scored = [one for one in findings if one.category is not None]
-    missing = [one.reason for one in findings if one.category is None and one.reason.startswith("not computed")]
+    """Highest category of the findings; not computed while a finding without a category could still be higher."""
+    assumed = tuple(dict.fromkeys(text for finding in findings for text in finding.assumed))
+    questions = tuple(dict.fromkeys(text for finding in findings for text in finding.not_computed))
+    scored = [finding for finding in findings if finding.category is not None]
+    unscored = [finding.reason for finding in findings if finding.category is None]
+    missing = [reason for reason in unscored if reason.startswith("not computed")]
     if not scored and not missing:
         return LungRads("1", "no nodule that is scored", assumed, questions)
     if not scored:
         return LungRads(None, "; ".join(missing), assumed, questions)
-    top = max(scored, key=lambda one: CATEGORIES.index(str(one.category)))
+    top = max(scored, key=lambda finding: CATEGORIES.index(str(finding.category)))
     if missing and top.category != CATEGORIES[-1]:
         return LungRads(None, f"{'; '.join(missing)}; at least {top.category}", assumed, questions)
     return LungRads(top.category, f"highest of {len(findings)}: {top.reason}", assumed, questions)
@@ -85,8 +86,8 @@ def lung_rads_airway(
     Args:
         location: ``subsegmental`` or ``segmental or more proximal``.
         status: one of ``STATUSES``; stable includes one that persists at 3 months.
-        contains_air: and no nodule of soft tissue underneath, which speaks for secretions.
-        several_tubular: several tubular subsegmental findings, which speak for an infection.
+        contains_air: it contains air, without a nodule of soft tissue underneath, which suggests secretions.
+        several_tubular: there are several tubular subsegmental findings, which suggest an infection.
 
     Raises:
         ValueError: impossible input.
@@ -124,13 +125,13 @@ def lung_rads_cyst(
 
     Args:
         wall: ``thin`` (below 2 mm) or ``thick``.
-        multilocular: more than one compartment.
-        status: one of ``STATUSES``; growing: the cystic part by its mean diameter.
-        wall_growing: thicker wall, or a nodule of the wall that is new or grew.
-        became_multilocular: it had one compartment at the prior exam.
-        denser: more compartments than before, or new or increased opacity.
-        prior_category: at the prior exam; a stable 4A steps down to 3 after 3 months, a stable 3 to 2 after 6.
-        months: since the prior exam.
+        multilocular: the cyst has more than one compartment.
+        status: one of ``STATUSES``; ``growing`` refers to the mean diameter of the cystic part.
+        wall_growing: the wall became thicker, or a nodule of the wall is new or grew.
+        became_multilocular: the cyst had one compartment at the prior exam.
+        denser: the cyst has more compartments than before, or new or increased opacity.
+        prior_category: category at the prior exam; a stable 4A steps down to 3 after 3 months, a stable 3 to 2 after 6.
+        months: months since the prior exam.
 
     Raises:
         ValueError: impossible input.
@@ -154,11 +155,11 @@ def lung_rads_cyst(
         return LungRads("3", f"{said}: its cystic part grows")
     if not thick and not multilocular:
         return LungRads(None, f"{needs('a reader')}: no row for {said}, changed" if changed else f"not scored: {said}")
-    return _stepped(said, status, prior_category, months)
+    return _stepped_down(said, status, prior_category, months)
 
 
-def _stepped(said: str, status: str, prior_category: str | None, months: float | None) -> LungRads:
-    """Cyst of category 4A, or one that has been stable since."""
+def _stepped_down(said: str, status: str, prior_category: str | None, months: float | None) -> LungRads:
+    """Category of a cyst of category 4A that is not growing, with the step down of a stable one."""
     if status != "stable" or prior_category is None:
         return LungRads("4A", said)
     choice("prior_category", prior_category, CATEGORIES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``lung_rads`` is told of a nodule, checked one by one and against each other."""
+"""Inputs of ``lung_rads`` on one nodule, checked one by one and against each other."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,18 +18,19 @@ from lungcad.guidelines.lung_rads_result import CATEGORIES
 from lungcad.guidelines.measuring import rounded
 
 STATUSES = ("baseline", "new", "stable", "growing")
-"""First screening CT; absent from the prior; known and not growing; growing by Lung-RADS's rule."""
+"""Statuses: first screening CT; absent from the prior exam; known and not growing; growing by Lung-RADS's rule."""
 
 SUSPICIOUS = ("spiculation", "lymphadenopathy", "metastatic disease", "non-solid doubled within a year", "other")
-"""Features that make category 3 or 4 a 4X."""
+"""Features that turn category 3 or 4 into 4X."""
 
 JUXTAPLEURAL_SHAPES = ("oval", "lentiform", "triangular")
 SHAPES = (*JUXTAPLEURAL_SHAPES, "round", "other")
+"""Shapes of a juxtapleural nodule; the first three are typical of a benign one."""
 
 
 @dataclass
 class Nodule:
-    """Arguments of ``lung_rads``, in its order; after the checks, sizes have one decimal and flags are bool.
+    """Nodule as described by the arguments of ``lung_rads``, in their order; sizes are rounded to one decimal.
 
     Raises:
         ValueError: impossible or contradictory input.
@@ -68,7 +69,7 @@ class Nodule:
             choice("suspicious", feature, SUSPICIOUS)
 
     def _check_sizes(self) -> None:
-        """Sizes of both exams, the solid part never larger than the whole."""
+        """Check and round the sizes of both exams; a solid part must not be larger than the whole nodule."""
         mean_mm = size_mm("mean_mm", self.mean_mm)
         solid_mm = solid_part_mm(self.kind, mean_mm, self.solid_mm)
         prior_mm = None if self.prior_mm is None else size_mm("prior_mm", self.prior_mm)
@@ -83,7 +84,7 @@ class Nodule:
         self.prior_solid_mm = None if prior_solid_mm is None else rounded(prior_solid_mm, 1)
 
     def _check_prior(self) -> None:
-        """Earlier exams only where the status allows them."""
+        """Check that earlier exams are given only where the status allows them."""
         self.months = None if self.months is None else positive("months", self.months)
         if self.prior_category is not None:
             choice("prior_category", self.prior_category, CATEGORIES)
@@ -96,19 +97,19 @@ class Nodule:
 
     @property
     def measured_before(self) -> bool:
-        """Tell whether a size of the prior exam is known."""
+        """Whether a size of the prior exam is known."""
         return self.prior_mm is not None or self.prior_solid_mm is not None
 
     @property
     def benign(self) -> str:
-        """Why it is benign by its contents, empty where it is not."""
+        """Reason why the nodule is benign by its contents; empty where it is not."""
         if benign_calcification(self.calcification):
             return f"benign: {self.calcification} calcification"
         return "benign: contains fat" if self.fat else ""
 
     @property
     def typical_juxtapleural(self) -> bool:
-        """Tell whether it is a juxtapleural nodule of the form and size that the table calls benign."""
+        """Whether the nodule is juxtapleural, with the form and size that the table calls benign."""
         form = self.smooth is not False and self.shape in (None, *JUXTAPLEURAL_SHAPES)
         spared = "spiculation" not in self.suspicious and not self.slow_growth
         return self.juxtapleural and self.kind == "solid" and self.mean_mm < 10 and form and spared

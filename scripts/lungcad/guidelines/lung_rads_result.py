@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lung-RADS v2022: a category with its reasons, and what follows from it.
+"""Lung-RADS v2022: category with its reasons and its management.
 
 Lung-RADS is a trademark of the American College of Radiology; texts are our own words. Sources: see ``lung_rads``.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lungcad.guidelines.inputs import needs
 
 CATEGORIES = ("0", "1", "2", "3", "4A", "4B", "4X")
-"""From the least to the most suspicious; 0 (incomplete) is outside that order."""
+"""Categories from the least to the most suspicious; 0 (incomplete) is outside that order."""
 
 MANAGEMENT = {
     "0": "obtain the prior CT, repeat the incomplete part, or low-dose CT in 1-3 months for a suspected infection",
@@ -22,7 +22,7 @@ MANAGEMENT = {
     "4X": "as for 4B: diagnostic chest CT, PET/CT where a solid nodule or part is 8 mm or larger, tissue sampling, or "
     "referral",
 }
-"""What follows; intervals count from the exam being read."""
+"""Management of each category; intervals count from the exam being read."""
 
 PROBABILITIES = {"1": "<1 %", "2": "<1 %", "3": "1-2 %", "4A": "5-15 %", "4B": ">15 %", "4X": ">15 %"}
 """Published probability of malignancy of each category among screened people: not this patient's."""
@@ -33,11 +33,11 @@ class LungRads:
     """Proposed Lung-RADS v2022 category; the radiologist assigns it.
 
     Attributes:
-        category: ``0``, ``1``, ``2``, ``3``, ``4A``, ``4B`` or ``4X``; None: not computed or not scored, see reason.
-        reason: the row of the table with the sizes as rounded; begins with ``not computed`` where an input is missing.
-        assumed: what was taken for granted, for example a baseline screening CT.
-        not_computed: what could still change the category, each ``not computed: needs ...``.
-        significant_other: modifier S: a significant finding other than lung cancer. It is no category.
+        category: ``0``, ``1``, ``2``, ``3``, ``4A``, ``4B`` or ``4X``; None if not computed or not scored.
+        reason: row of the table with the rounded sizes; begins with ``not computed`` where an input is missing.
+        assumed: assumptions, for example a baseline screening CT.
+        not_computed: missing inputs that could still change the category, each ``not computed: needs ...``.
+        significant_other: modifier S, a significant finding other than lung cancer; it is not a category.
     """
 
     category: str | None
@@ -53,7 +53,7 @@ class LungRads:
 
     @property
     def management(self) -> str:
-        """What follows from the category, in words."""
+        """Management of the category in words."""
         return "not computed: needs the category" if self.category is None else MANAGEMENT[self.category]
 
     @property
@@ -62,6 +62,6 @@ class LungRads:
         return PROBABILITIES.get(self.category or "", needs("a category from 1 to 4X"))
 
 
-def higher(first: str, second: str) -> str:
-    """The more suspicious of two categories, neither of them 0."""
+def more_suspicious(first: str, second: str) -> str:
+    """More suspicious one of two categories, neither of which may be 0."""
     return max(first, second, key=CATEGORIES.index)

@@ -15,55 +15,55 @@ UNDECIDED = "growth not decided"
 
 
 class Row(NamedTuple):
-    """Cell of the table: a category (None: an input is missing) and why."""
+    """Row of the table: category (None where an input is missing) and reason."""
 
     category: str | None
     reason: str
 
 
-def row(kind: str, mean_mm: float, solid_mm: float | None, status: str) -> Row:
-    """Category by size.
+def category_by_size(kind: str, mean_mm: float, solid_mm: float | None, status: str) -> Row:
+    """Category of a nodule by kind, size and status.
 
     Args:
         kind: ``solid``, ``part-solid`` or ``non-solid``.
         mean_mm: mean diameter of the whole in mm, one decimal.
-        solid_mm: mean diameter of the solid part in mm, one decimal; None: not known.
-        status: ``baseline``, ``new``, ``stable``, ``growing`` or ``UNDECIDED``; stable nodules and those whose growth
-            is not decided go by the sizes of the baseline.
+        solid_mm: mean diameter of the solid part in mm, one decimal; None where not known.
+        status: ``baseline``, ``new``, ``stable``, ``growing`` or ``UNDECIDED``; the limits of size for ``stable`` and
+            ``UNDECIDED`` are those of ``baseline``.
     """
     if kind == "solid":
         return _solid(mean_mm, status)
     return _non_solid(mean_mm, status) if kind == "non-solid" else _part_solid(mean_mm, solid_mm, status)
 
 
-def _class(size: float, limits: tuple[float, ...], categories: tuple[str, ...]) -> Row:
-    """Category between two limits, the lower one included."""
-    place = bisect_right(limits, size)
-    lower = f"{limits[place - 1]:g} mm or more" if place else ""
-    upper = f"below {limits[place]:g} mm" if place < len(limits) else ""
-    return Row(categories[place], ", ".join(filter(None, (lower, upper))))
+def _category_among(size: float, limits: tuple[float, ...], categories: tuple[str, ...]) -> Row:
+    """Category of a size among ascending limits, each included in the class above it; n + 1 categories for n limits."""
+    index = bisect_right(limits, size)
+    lower = f"{limits[index - 1]:g} mm or more" if index else ""
+    upper = f"below {limits[index]:g} mm" if index < len(limits) else ""
+    return Row(categories[index], ", ".join(filter(None, (lower, upper))))
 
 
 def _solid(mean_mm: float, status: str) -> Row:
-    """Solid nodule; growing ones have no lower limit, so that even one below 4 mm is 4A."""
+    """Category of a solid nodule; a growing one is 4A or 4B even below 4 mm."""
     if status == "growing":
-        found = _class(mean_mm, (8,), ("4A", "4B"))
+        found = _category_among(mean_mm, (8,), ("4A", "4B"))
     elif status == "new":
-        found = _class(mean_mm, (4, 6, 8), ("2", "3", "4A", "4B"))
+        found = _category_among(mean_mm, (4, 6, 8), ("2", "3", "4A", "4B"))
     else:
-        found = _class(mean_mm, (6, 8, 15), ("2", "3", "4A", "4B"))
+        found = _category_among(mean_mm, (6, 8, 15), ("2", "3", "4A", "4B"))
     return Row(found.category, f"solid, {mean_mm:.1f} mm, {status}: {found.reason}")
 
 
 def _non_solid(mean_mm: float, status: str) -> Row:
-    """Ground-glass nodule; one that grows to 30 mm reaches a new class of size and is category 3 by it."""
+    """Category of a ground-glass nodule; one that grows to 30 mm reaches a higher class of size and is category 3."""
     stays = mean_mm < 30 or status == "stable"
     limit = "below 30 mm" if mean_mm < 30 else "30 mm or more"
     return Row("2" if stays else "3", f"non-solid, {mean_mm:.1f} mm, {status}: {limit}")
 
 
 def _part_solid(mean_mm: float, solid_mm: float | None, status: str) -> Row:
-    """Part-solid nodule: by its total size below 6 mm, else by its solid part."""
+    """Category of a part-solid nodule: by its total size below 6 mm, else by its solid part."""
     part = "solid part not known" if solid_mm is None else f"solid part {solid_mm:.1f} mm"
     said = f"part-solid, {mean_mm:.1f} mm, {part}, {status}"
     if status == "growing":
@@ -73,7 +73,7 @@ def _part_solid(mean_mm: float, solid_mm: float | None, status: str) -> Row:
             return _new_or_growing_part(solid_mm, said)
         if solid_mm is None:
             return Row(None, f"{needs('solid_mm')} ({said}: 6 mm or more)")
-        found = _class(solid_mm, (6, 8), ("3", "4A", "4B"))
+        found = _category_among(solid_mm, (6, 8), ("3", "4A", "4B"))
         return Row(found.category, f"{said}: total 6 mm or more, solid part {found.reason}")
     if status == "new":
         if solid_mm is not None and solid_mm >= 4:
@@ -83,8 +83,8 @@ def _part_solid(mean_mm: float, solid_mm: float | None, status: str) -> Row:
 
 
 def _new_or_growing_part(solid_mm: float | None, said: str) -> Row:
-    """Part-solid nodule whose solid part is new or growing."""
+    """Category of a part-solid nodule with a new or growing solid part."""
     if solid_mm is None:
         return Row(None, f"{needs('solid_mm')} ({said}: 4A or 4B)")
-    found = _class(solid_mm, (4,), ("4A", "4B"))
+    found = _category_among(solid_mm, (4,), ("4A", "4B"))
     return Row(found.category, f"{said}: new or growing solid part {found.reason}")

@@ -12,7 +12,7 @@ from lungcad.guidelines.inputs import flag, number, positive
 INTERCEPT = -6.8272
 
 SMALLEST_MM, LARGEST_MM = 4.0, 30.0
-"""Diameters that the model was made for."""
+"""Smallest and largest diameter for which the model was made."""
 
 
 def mayo(
@@ -27,19 +27,19 @@ def mayo(
     """Probability of cancer of a solitary nodule (Mayo Clinic).
 
     Args:
-        age: years.
-        smoker: now or ever.
-        cancer_history: a cancer outside the chest, more than 5 years ago.
-        diameter_mm: 4 to 30 mm.
+        age: age in years.
+        smoker: the patient smokes or has smoked.
+        cancer_history: the patient had a cancer outside the chest, more than 5 years ago.
+        diameter_mm: diameter in mm, 4 to 30.
         spiculated: the margin has spicules.
         upper_lobe: the nodule lies in an upper lobe.
-        cancer_within_5_years: any; the model was made without such patients.
+        cancer_within_5_years: the patient had any cancer in the last 5 years: the model does not apply.
 
     Returns:
-        Probability, 0 to 1.
+        Probability of cancer, 0 to 1.
 
     Raises:
-        ValueError: impossible input, or a nodule or patient that the model was not made for ("not computed: ...").
+        ValueError: impossible input, or a nodule or patient to which the model does not apply ("not computed: ...").
     """
     diameter_mm = positive("diameter_mm", diameter_mm)
     if not SMALLEST_MM <= diameter_mm <= LARGEST_MM:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repeatability of volumes in published studies, to print beside a growth.
+"""Repeatability of nodule volumes in published studies, to print beside a growth.
 
-These are other programs on other scanners: they say what to expect of semi-automatic volumetry, not what this program
-achieves. Where its own coefficient of variation is known, ``volume_change_interval`` takes it.
+The studies used other programs on other scanners: they show the error of semi-automatic volumetry in general, not of
+this program. ``volume_change_interval`` takes this program's coefficient of variation, where it is known.
 """
 
 import math
@@ -17,9 +17,9 @@ class Repeatability:
     """Change in volume that two scans of a nodule without growth show in 95 % of cases.
 
     Attributes:
-        lowest: of the change, in percent of the earlier volume.
-        highest: likewise; a change above it is unlikely to be an error of measurement alone.
-        source: study, and how many nodules.
+        lowest: lower limit of the change, in percent of the earlier volume.
+        highest: upper limit in percent; a change above it is unlikely to be an error of measurement alone.
+        source: study, with its number of nodules.
     """
 
     lowest: float
@@ -28,13 +28,13 @@ class Repeatability:
 
 
 SOLID_FROM_8_MM = Repeatability(-17.1, 17.1, "de Hoop 2009, doi 10.1007/s00330-008-1229-x: 214 nodules, six programs")
-"""Solid, 8 mm or more: the least repeatable program's upper limit (12.9 to 17.1 %), on both sides."""
+"""Repeatability of solid nodules of 8 mm or more: upper limit of the least repeatable program (12.9 to 17.1 %)."""
 
 SOLID_BELOW_8_MM = Repeatability(-25.6, 25.6, "de Hoop 2009, doi 10.1007/s00330-008-1229-x: 214 nodules, six programs")
-"""Solid, below 8 mm: the same (18.5 to 25.6 %)."""
+"""Repeatability of solid nodules below 8 mm: upper limit of the least repeatable program (18.5 to 25.6 %)."""
 
 SUBSOLID = Repeatability(-35.4, 28.6, "Scholten 2015, doi 10.1007/s00330-014-3478-1: 44 stable subsolid nodules")
-"""Part-solid and non-solid, of any size."""
+"""Repeatability of part-solid and non-solid nodules of any size."""
 
 
 def volume_repeatability(kind: str, diameter_mm: float) -> Repeatability:
@@ -42,7 +42,7 @@ def volume_repeatability(kind: str, diameter_mm: float) -> Repeatability:
 
     Args:
         kind: ``solid``, ``part-solid`` or ``non-solid``.
-        diameter_mm: of the nodule at the earlier exam.
+        diameter_mm: diameter in mm of the nodule at the earlier exam.
 
     Raises:
         ValueError: unknown kind, or no positive size.
@@ -54,7 +54,7 @@ def volume_repeatability(kind: str, diameter_mm: float) -> Repeatability:
 
 
 def beyond_error(volume_1: float, volume_2: float, repeatability: Repeatability) -> bool:
-    """Tell whether a change of volume lies outside what a repeated scan would show.
+    """Whether a change of volume (mm3) lies outside the range that a repeated scan would show.
 
     Raises:
         ValueError: a volume not above 0.
@@ -63,16 +63,16 @@ def beyond_error(volume_1: float, volume_2: float, repeatability: Repeatability)
 
 
 def volume_change_interval(volume_1: float, volume_2: float, cv_1: float, cv_2: float) -> tuple[float, float]:
-    """Interval of 95 % for a change of volume in mm3: ``(V2 - V1) +- 1.96 sqrt((V1 cv1)^2 + (V2 cv2)^2)``.
+    """Confidence interval (95 %) of a change of volume in mm3: ``(V2 - V1) +- 1.96 sqrt((V1 cv1)^2 + (V2 cv2)^2)``.
 
     Args:
         volume_1: earlier volume in mm3.
         volume_2: later volume in mm3.
         cv_1: coefficient of variation of a volume of the earlier size (0.1 is 10 %), from repeated scans.
-        cv_2: likewise of the later size.
+        cv_2: coefficient of variation of a volume of the later size.
 
     Returns:
-        Lower and upper limit; both above 0: grown beyond the error of measurement.
+        Lower and upper limit in mm3; both are above 0 where the nodule grew beyond the error of measurement.
 
     Raises:
         ValueError: a volume not above 0, or a coefficient below 0 or above 1.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading of any input, DICOM, volume files or arrays, to one validated volume."""
+"""Reading of a DICOM series, volume file or array to one validated volume."""
 
 import os
 from typing import Any
@@ -24,12 +24,12 @@ def read(
     Args:
         source: a path, or an array (X, Y, Z) in HU.
         affine: (4, 4) index of the array to DICOM patient LPS mm; only with an array.
-        series_uid: SeriesInstanceUID, where a folder holds several series; of an array its name in the results.
+        series_uid: SeriesInstanceUID, where a folder holds several series; for an array its name in the results.
         acquisition: label of one acquisition, where a series holds several.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
     Raises:
-        InputError: refused; ``code`` says why, the message what to do.
+        InputError: the input is refused; ``code`` says why, the message what to do.
 
     Example:
         >>> import numpy as np

@@ -18,8 +18,8 @@ def volume_of_array(hu: np.ndarray, affine: ArrayLike | None, name: str = "array
     Args:
         hu: (X, Y, Z) in HU, any real type; it is copied.
         affine: (4, 4) index to DICOM patient LPS mm, its axes at right angles.
-        name: stands for a series UID in the results.
-        **leniency: ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes`` count here.
+        name: name of the volume in the results, in place of a series UID.
+        **leniency: options ``max_spacing_mm``, ``min_slices`` and ``memory_limit_bytes``; the others have no effect.
 
     Returns:
         ``hu`` (X, Y, Z) float32 with Z nearest to the patient's long axis, ``affine`` index to LPS mm.
@@ -36,10 +36,11 @@ def volume_of_array(hu: np.ndarray, affine: ArrayLike | None, name: str = "array
     if 4 * hu.size > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, hu.shape))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
-    return judged_volume(np.array(hu, dtype=np.float32), _place(affine), options, name)
+    return judged_volume(np.array(hu, dtype=np.float32), _checked_affine(affine), options, name)
 
 
-def _place(affine: ArrayLike | None) -> np.ndarray:
+def _checked_affine(affine: ArrayLike | None) -> np.ndarray:
+    """Check an affine (4, 4), index to LPS mm; raises InputError."""
     if affine is None:
         raise InputError("E-TAG-MISSING", "An array without an affine says not where it lies.",
                          "Give affine=, the (4, 4) matrix from index to DICOM patient LPS mm.")  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Header of a volume file as this package keeps it, and the refusals that the formats share."""
+"""Header of a volume file in one form for all formats, and the refusals that the formats share."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from lungcad.printable import file_label, printable
 from lungcad.volume import Notice
 
 MAX_VOXELS_ALONG_AXIS = 1 << 20
-"""Longest axis that a header may state; anything above is a damaged number."""
+"""Longest axis that a header may state; a larger number must be damaged."""
 
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """Header of a volume file: where its pixels are, what they are, and where they lie in the patient.
+    """Header of a volume file: place of the pixels in the file, their type, and their place in the patient.
 
     Attributes:
         place: (4, 4) affine, index to LPS mm.
@@ -28,7 +28,7 @@ class VolumeHeader:
         packing: compression of that stream: ``gzip``, ``zlib`` or empty.
         lead: bytes of the unpacked stream before the pixels.
         slope, intercept: HU = slope * voxel + intercept.
-        notices: what the header leaves to the format's defaults.
+        notices: notices on fields that the header leaves to the format's defaults.
     """
 
     place: np.ndarray
@@ -49,7 +49,7 @@ class VolumeHeader:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of all pixels."""
+        """Size of all pixels in bytes."""
         return self.voxels * self.pixel.itemsize
 
 
@@ -78,7 +78,7 @@ def defaults_notice(fields: list[str]) -> tuple[Notice, ...]:
 
 
 def three_axes(file: Path, axes: list[int]) -> tuple[int, int, int]:
-    """Size of a volume from the lengths of its axes, of which those behind the third must be 1.
+    """Size of a volume from the lengths of its axes; all axes after the third must have length 1.
 
     Raises:
         InputError: E-NOT-CT, E-TAG-VALUE.

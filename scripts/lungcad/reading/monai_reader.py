@@ -22,11 +22,11 @@ from lungcad.volume import Origin, Volume
 
 
 class CTSeriesReader(ImageReader):
-    """Reader of everything that :func:`lungcad.reading.volume_file.read_volume` reads.
+    """MONAI image reader of every input of :func:`lungcad.reading.volume_file.read_volume`.
 
     Args:
         series_uid: SeriesInstanceUID, where a folder holds several series.
-        acquisition: label of the one to read, where a series holds several.
+        acquisition: label of the acquisition to read, where a series holds several.
         **leniency: see :class:`lungcad.dicom.Leniency`.
 
     Raises:
@@ -44,7 +44,7 @@ class CTSeriesReader(ImageReader):
         self.leniency = leniency if acquisition is None else leniency | {"acquisition": str(acquisition)}
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Claim every path, so that no other reader gets what this one refuses."""
+        """Accept every path, so that no other reader gets an input that this one refuses."""
         return True
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Volume | InputError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Header of NIfTI-1 (.nii, .nii.gz), byte by byte and without repairs of odd values."""
+"""Header of NIfTI-1 files (.nii, .nii.gz), read without repair of odd values."""
 
 import gzip
 from pathlib import Path
@@ -20,13 +20,13 @@ FIELDS = np.dtype({
     "offsets": [0, 40, 70, 72, 76, 108, 112, 116, 123, 252, 256, 268, 280, 344],
     "itemsize": 348,
 })  # fmt: skip
-"""Fields of nifti1.h that are looked at here."""
+"""Fields of nifti1.h that are used here."""
 PIXELS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 """Pixel type by datatype; the others are colour, complex or longer than a double."""
 SCANNER = 1
-"""Code of a form that leads to the scanner's coordinates."""
+"""Code of a qform or sform that maps to the scanner's coordinates."""
 FORM_TOLERANCE_MM = 5e-3
-"""Largest difference of a step or the origin between two such forms: quaternions in single precision."""
+"""Largest difference of a step or the origin between qform and sform: quaternions have single precision."""
 SPACE_UNITS, UNKNOWN_OR_MM = 0x07, (0, 2)
 """Bits of xyzt_units that hold the unit of space, and their values for no unit and mm."""
 
@@ -34,14 +34,15 @@ SPACE_UNITS, UNKNOWN_OR_MM = 0x07, (0, 2)
 def read_nifti(file: Path) -> VolumeHeader:
     """Read a NIfTI-1 header; raises as :func:`lungcad.reading.volume_file.read_volume_header`.
 
-    The form that claims the scanner's coordinates holds, or both where they agree; without one the sform, or the qform.
+    The affine is the form (qform or sform) that maps to the scanner's coordinates; if both do, they must agree. Without
+    such a form the sform counts, else the qform.
     """
     with file.open("rb") as opened:
         packing = "gzip" if opened.read(2) == GZIP_MAGIC else ""
     with gzip.open(file) if packing else file.open("rb") as opened:
         content = opened.read(FIELDS.itemsize).ljust(FIELDS.itemsize, b"\0")
     both = [np.frombuffer(content, FIELDS.newbyteorder(order))[0] for order in ("<", ">")]
-    header = next((one for one in both if one["size"] == FIELDS.itemsize and one["magic"] == b"n+1"), None)
+    header = next((read for read in both if read["size"] == FIELDS.itemsize and read["magic"] == b"n+1"), None)
     if header is None:
         text = f"{file_label(file.name)} has no NIfTI-1 header."
         raise InputError("E-CORRUPT", text, "Write it as NIfTI-1, or copy it again.")
@@ -74,6 +75,7 @@ def _place(file: Path, header: np.void) -> np.ndarray:
 
 
 def _size(file: Path, header: np.void) -> tuple[int, int, int]:
+    """Number of voxels along each axis."""
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise wrong(file, f"dim[0] is {count} (expected from 1 to 7)")
@@ -81,6 +83,7 @@ def _size(file: Path, header: np.void) -> tuple[int, int, int]:
 
 
 def _pixel(file: Path, header: np.void) -> np.dtype:
+    """Type of a voxel, without its byte order."""
     code = int(header["datatype"])
     if code not in PIXELS:
         raise no_grey_volume(f"datatype {code}")
@@ -91,7 +94,7 @@ def _pixel(file: Path, header: np.void) -> np.dtype:
 
 
 def _rescale(file: Path, header: np.void) -> tuple[float, float]:
-    """Slope and intercept; a slope of 0 means that there are none, and so does nibabel's NaN."""
+    """Slope and intercept; a slope of 0, or nibabel's NaN, means that there is no rescale."""
     slope, intercept = float(header["slope"]), float(header["intercept"])
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
@@ -101,7 +104,7 @@ def _rescale(file: Path, header: np.void) -> tuple[float, float]:
 
 
 def _quaternion_form(header: np.void) -> np.ndarray:
-    """Affine of NIfTI's method 2: a turn by the quaternion (a, b, c, d), the third axis reversed at pixdim[0] < 0."""
+    """Affine (4, 4) of NIfTI's method 2: rotation by a quaternion; the third axis is reversed where pixdim[0] < 0."""
     from scipy.spatial.transform import Rotation
 
     if not np.isfinite(header["quatern"]).all():

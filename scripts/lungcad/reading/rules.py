@@ -11,16 +11,16 @@ from lungcad.errors import InputError
 from lungcad.volume import LOWEST_HU, MAX_HU, Notice, Volume, air_hu, warn_without_air
 
 SPACING_MM = (0.05, 100.0)
-"""Spacing of voxels that a chest CT can have; the rules on slices come after."""
+"""Smallest and largest spacing of voxels; the slice distance has a stricter limit of its own."""
 FARTHEST_MM = 1e5
-"""Farthest first voxel from the scanner's origin."""
+"""Largest coordinate of the first voxel in the scanner's coordinates."""
 
 
 def check_axes(name: str, place: np.ndarray) -> None:
-    """Refuse steps and places that no scanner has, and axes that are not at right angles, as for DICOM.
+    """Refuse impossible spacings and origins, and axes that are not at right angles, as for DICOM.
 
     Args:
-        name: what the axes belong to, for the message.
+        name: name of the input, for the message.
         place: (4, 4) index to LPS mm.
 
     Raises:
@@ -44,15 +44,15 @@ def judged_volume(
     hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str, notices: Sequence[Notice] = (),
     published: str = "",
 ) -> Volume:
-    """Volume of voxels and their place, if they can be a chest CT in HU.
+    """Volume of voxels and their place, after checks that they can be a chest CT in HU.
 
     Args:
         hu: (X, Y, Z) float32, in any order of axes; changed in place.
         affine: (4, 4) index to LPS mm.
-        options: ``max_spacing_mm`` and ``min_slices`` count.
-        name: stands for a series UID, and for a description.
-        published: stands for the name in results; empty for the name itself.
-        notices: found in reading, for the volume's warnings.
+        options: limits ``max_spacing_mm`` and ``min_slices``.
+        name: name of the volume, in place of a series UID and a description.
+        notices: notices from reading, for the volume's warnings.
+        published: name that the results show; empty for ``name`` itself.
 
     Raises:
         InputError: E-FEW-SLICES, E-SPACING-THICK, E-HU-RANGE.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines and fields of headers in words, which MetaImage and NRRD share."""
+"""Lines and fields of text headers, for MetaImage and NRRD."""
 
 import os
 import re
@@ -13,18 +13,18 @@ from lungcad.printable import file_label
 from lungcad.reading.header import missing, wrong
 
 HEADER_BYTES = 1 << 20
-"""Largest text header."""
+"""Size of the largest text header."""
 
 Fields = Mapping[str, str]
 """Values by name of the field."""
 
 
 def header_lines(file: Path, last: str) -> tuple[list[str], int]:
-    """Lines of a header without blanks around them, and the bytes that they take.
+    """Lines of a header, stripped, and their size in bytes.
 
     Args:
-        file: the volume file.
-        last: pattern of the line that ends the header; the file's end does so too.
+        file: volume file.
+        last: pattern of the line that ends the header, if the file does not end before.
 
     Raises:
         InputError: E-CORRUPT, the header does not end within HEADER_BYTES.
@@ -42,10 +42,10 @@ def header_lines(file: Path, last: str) -> tuple[list[str], int]:
 
 
 def fields_of(file: Path, pairs: Iterable[tuple[str, str]], known: Iterable[str]) -> dict[str, str]:
-    """Values by name; of two fields with one name a reader could take either.
+    """Values of fields by name; refuses a field in ``known`` that is stated twice, since readers could take either.
 
     Raises:
-        InputError: E-TAG-VALUE, a name that matters stands there twice, in whatever case.
+        InputError: E-TAG-VALUE (a known field is stated twice, in any case of letters).
     """
     fields: dict[str, str] = {}
     matters, seen = {name.casefold() for name in known}, set()
@@ -58,7 +58,7 @@ def fields_of(file: Path, pairs: Iterable[tuple[str, str]], known: Iterable[str]
 
 
 def data_file(file: Path, name: str) -> Path:
-    """File with the pixels; ITK's words for several files begin with LIST or hold a %.
+    """File with the pixels; a name that begins with LIST or holds a % means several files in ITK.
 
     Raises:
         InputError: E-ARCHIVE, several files, or one outside the header's folder.
@@ -74,7 +74,7 @@ def data_file(file: Path, name: str) -> Path:
 
 
 def stated(file: Path, fields: Fields, names: Sequence[str]) -> str:
-    """Value of a field that goes by several names; raises InputError E-TAG-MISSING where none is there."""
+    """Value of a field that has several names; raises InputError E-TAG-MISSING where it is absent."""
     for name in names:
         if name in fields:
             return fields[name]
@@ -82,10 +82,10 @@ def stated(file: Path, fields: Fields, names: Sequence[str]) -> str:
 
 
 def numbers(file: Path, fields: Fields, names: Sequence[str], count: int) -> np.ndarray:
-    """Finite numbers, (count,), of a field that goes by several names.
+    """Finite numbers (count,) of a field that has several names.
 
     Raises:
-        InputError: E-TAG-MISSING, none of the names is there; E-TAG-VALUE, other than numbers, or two that disagree.
+        InputError: E-TAG-MISSING (the field is absent), E-TAG-VALUE (not such numbers, or two names disagree).
     """
     found = [fields[name] for name in names if name in fields] or [stated(file, fields, names)]
     try:
@@ -99,7 +99,7 @@ def numbers(file: Path, fields: Fields, names: Sequence[str], count: int) -> np.
 
 
 def whole_numbers(file: Path, fields: Fields, name: str, count: int | None = None) -> list[int]:
-    """Whole numbers of a field, none with more than nine digits; raises as :func:`numbers`."""
+    """Whole numbers of a field, of nine digits at most; raises as :func:`numbers`."""
     words = stated(file, fields, [name])
     parts = words.split()
     if not parts or count not in (None, len(parts)) or not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in parts):
@@ -108,7 +108,7 @@ def whole_numbers(file: Path, fields: Fields, name: str, count: int | None = Non
 
 
 def vectors(file: Path, words: str, count: int) -> np.ndarray:
-    """Vectors (count, 3) from ``(1,0,0) (0,1,0) ...``; ``none``, of an axis that is not in space, is left out."""
+    """Vectors (count, 3) from ``(1,0,0) (0,1,0) ...``; the word ``none``, for an axis not in space, is skipped."""
     rows = [part.split(",") for part in re.findall(r"\(([^()]*)\)", words)]
     try:
         found = np.array([[float(word) for word in row] for row in rows])

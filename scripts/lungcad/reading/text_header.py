@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Headers in words: MetaImage (.mhd, .mha) and NRRD (.nrrd, .nhdr)."""
+"""Text headers of MetaImage (.mhd, .mha) and NRRD (.nrrd, .nhdr)."""
 
 import re
 from pathlib import Path
@@ -22,19 +22,19 @@ from lungcad.reading.text_fields import (
 )
 
 UNIT_TOLERANCE = 2e-3
-"""Largest error of a direction's length, as of DICOM's cosines: headers round to three decimals."""
+"""Largest error of a direction's length, as for DICOM's cosines: headers round to three decimals."""
 SPACES = {
     "left-posterior-superior": np.eye(4), "right-anterior-superior": swap_lps_ras(np.eye(4)),
     "left-anterior-superior": np.diag([1.0, -1.0, 1.0, 1.0]),
 }  # fmt: skip
-"""NRRD's spaces, to LPS."""
+"""Transform (4, 4) to LPS from each space of NRRD."""
 SHORT = {"lps": "left-posterior-superior", "ras": "right-anterior-superior", "las": "left-anterior-superior"}
 META_PIXELS = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }  # fmt: skip
-"""MetaImage's pixel types; its long has four bytes everywhere."""
+"""Pixel types by MetaImage's names; a long always has four bytes."""
 NRRD_PIXELS = {
     word: code
     for code, words in {
@@ -47,7 +47,7 @@ NRRD_PIXELS = {
     }.items()
     for word in words.split(",")
 }  # fmt: skip
-"""NRRD's pixel types by each of their names."""
+"""Pixel types by each of NRRD's names."""
 SPACING, ORIGIN = ["ElementSpacing", "ElementSize"], ["Offset", "Position", "Origin"]
 DIRECTION = ["TransformMatrix", "Rotation", "Orientation"]
 BYTE_ORDER = ["BinaryDataByteOrderMSB", "ElementByteOrderMSB"]
@@ -107,7 +107,7 @@ def _meta_pixel(file: Path, fields: Fields) -> np.dtype:
 
 
 def _meta_start(file: Path, fields: Fields, packing: str, end: int) -> int:
-    """First byte of the pixels; HeaderSize counts bytes before them in a file of their own, -1 from its end."""
+    """First byte of the pixels: after HeaderSize bytes of a separate file; -1 for pixels at the end of the file."""
     skip = whole_numbers(file, fields, "HeaderSize", 1)[0] if "HeaderSize" in fields else 0
     if skip < -1 or (skip == -1 and packing) or (skip > 0 and end):
         raise wrong(file, f"HeaderSize is {skip} (expected 0)")
@@ -115,7 +115,7 @@ def _meta_start(file: Path, fields: Fields, packing: str, end: int) -> int:
 
 
 def _yes(file: Path, fields: Fields, names: list[str], default: bool) -> bool:
-    """Whether a field says True, 1 or T; ``default`` where it is not there."""
+    """Whether a field says True, 1 or T; ``default`` where it is absent."""
     if not any(name in fields for name in names):
         return default
     word = stated(file, fields, names).lower()
@@ -149,6 +149,7 @@ def read_nrrd(file: Path) -> VolumeHeader:
 
 
 def _nrrd_pixel(file: Path, fields: Fields) -> np.dtype:
+    """Type and byte order of a voxel."""
     name = " ".join(stated(file, fields, ["type"]).lower().split())
     if name not in NRRD_PIXELS:
         raise no_grey_volume(f"type {name}")
@@ -162,7 +163,7 @@ def _nrrd_pixel(file: Path, fields: Fields) -> np.dtype:
 
 
 def _nrrd_packing(file: Path, fields: Fields, end: int) -> tuple[str, int]:
-    """Compression and first byte of the pixels; a byte skip of -1 counts from the file's end."""
+    """Compression and first byte of the pixels; -1, from a byte skip of -1, for pixels at the end of the file."""
     encoding = stated(file, fields, ["encoding"]).lower()
     packings = {"raw": "", "gz": "gzip", "gzip": "gzip"}
     if encoding not in packings:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volume files that are not DICOM (LUNA16's .mhd, .mha, .nii, .nii.gz, .nrrd), and the one door for any input."""
+"""Reading of volume files that are not DICOM (.mhd, .mha, .nii, .nii.gz, .nrrd), and of any input by its path."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ SUFFIXES = tuple(READERS)
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
-    """Suffix of a volume file in lower case, empty where the name is none."""
+    """Suffix of a volume file in lower case; empty for other files."""
     name = Path(path).name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
 
@@ -61,16 +61,16 @@ def is_volume_file(path: str | os.PathLike[str]) -> bool:
 def read_volume(
     path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
 ) -> Volume:
-    """Read a CT from whatever is given: a DICOM folder, file or DICOMDIR, or a volume file.
+    """Read a CT from a DICOM folder, file or DICOMDIR, or from a volume file.
 
     Args:
-        path: where it lies.
+        path: folder or file.
         series_uid: SeriesInstanceUID, where a folder holds several series; for a volume file the name of its results.
         acquisition: label of one acquisition, where a series holds several; no meaning for a volume file.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
     Raises:
-        InputError: refused; ``code`` says why.
+        InputError: the input is refused; ``code`` says why.
     """
     if is_volume_file(path):
         volume = read_volume_file(path, series_uid, **leniency)
@@ -85,7 +85,7 @@ def read_volume(
 
 
 def _with_advice(error: InputError, path: Path) -> InputError:
-    """Refusal of a folder without DICOM, with what to do where it holds volume files."""
+    """Refusal with the advice to give a volume file, where a folder without DICOM holds some."""
     if error.code != "E-NO-DICOM" or not os.path.isdir(path):
         return error
     suffixes = sorted({suffix for name in os.listdir(path) if (suffix := volume_suffix(name))})
@@ -94,7 +94,7 @@ def _with_advice(error: InputError, path: Path) -> InputError:
 
 
 def published_name(name: str) -> str:
-    """Name of a volume file as results may show it: a UID, else a checksum, since files are named after patients.
+    """Name of a volume file for results: its UID, else a checksum, since files can be named after patients.
 
     Example:
         >>> published_name("1.3.6.1.4.1.14519.5.2.1"), published_name("Doe_Jane")
@@ -106,12 +106,12 @@ def published_name(name: str) -> str:
 
 
 def read_volume_file(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
-    """Read a volume file in HU: the header is judged, and the voxels are taken from where it says.
+    """Read a volume file in HU: check its header, then read the voxels that it describes.
 
     Args:
         path: a file with one of SUFFIXES.
         series_uid: name of the results; None for the file's name, which only the results' folder shows.
-        **leniency: ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes`` count here.
+        **leniency: options ``max_spacing_mm``, ``min_slices`` and ``memory_limit_bytes``; the others have no effect.
 
     Returns:
         ``hu`` (X, Y, Z) float32 with Z nearest to the patient's long axis, ``affine`` index to LPS mm.

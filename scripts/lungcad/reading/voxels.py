@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voxels of a volume file, read and unpacked piece by piece into one array of bounded size.
+"""Voxels of a volume file, read and unpacked in chunks into one array of bounded size.
 
-Nothing but this module reads the pixels, at the place and of the type that the judged header states: a library that
-parses the header once more could see another image in the same file.
+Only this module reads the pixels, at the place and with the type that the checked header states: a library that parses
+the header again could find another image in the same file.
 """
 
 import gzip
@@ -19,7 +19,7 @@ from lungcad.volume import Notice
 
 CHUNK_BYTES = 1 << 18
 SLACK_BYTES = 1 << 20
-"""Bytes that compressed data may hold besides the image before they are taken for endless."""
+"""Largest number of bytes that compressed data may hold besides the image."""
 DEFLATE_RATIO = 1032
 """Largest expansion that the deflate format allows."""
 
@@ -28,11 +28,11 @@ def read_voxels(header: VolumeHeader, options: Leniency) -> tuple[np.ndarray, tu
     """Read the pixels of a volume file as HU.
 
     Args:
-        header: judged before.
-        options: ``memory_limit_bytes`` counts.
+        header: checked header.
+        options: limit ``memory_limit_bytes``.
 
     Returns:
-        (X, Y, Z) float32, and W-HEADER where bytes are left over behind the pixels.
+        (X, Y, Z) float32, and notice W-HEADER where bytes follow the pixels.
 
     Raises:
         InputError: E-SIZE, E-CORRUPT.
@@ -59,7 +59,7 @@ def read_voxels(header: VolumeHeader, options: Leniency) -> tuple[np.ndarray, tu
 
 
 def _check_size(header: VolumeHeader, options: Leniency) -> None:
-    """Refuse an image that exceeds the memory limit, or that so small a file cannot hold."""
+    """Refuse an image that exceeds the memory limit, or that is too large for its file."""
     if 4 * header.voxels > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, header.size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
@@ -75,11 +75,12 @@ def _check_size(header: VolumeHeader, options: Leniency) -> None:
 
 
 def _first_byte(header: VolumeHeader, stored: int) -> int:
+    """First byte of the pixels in a file of ``stored`` bytes."""
     return stored - header.pixel_bytes if header.start < 0 else header.start
 
 
 def _pieces(header: VolumeHeader) -> Iterator[bytes]:
-    """Pieces of the unpacked stream, to its end, where its checksum is."""
+    """Yield the unpacked stream in pieces, up to its end, where its checksum is verified."""
     with header.data.open("rb") as opened:
         opened.seek(_first_byte(header, os.path.getsize(header.data)))
         if header.packing == "gzip":
@@ -95,7 +96,7 @@ def _pieces(header: VolumeHeader) -> Iterator[bytes]:
 
 
 def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Pieces of a zlib stream, or gzip, which MetaIO takes as well; none longer than CHUNK_BYTES."""
+    """Yield an unpacked zlib or gzip stream, both of which MetaIO accepts, in pieces of at most CHUNK_BYTES."""
     stream = zlib.decompressobj(wbits=47)
     for piece in pieces:
         while piece:
@@ -109,7 +110,7 @@ def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _rescaled(values: np.ndarray, header: VolumeHeader) -> np.ndarray:
-    """Values in HU; doubles in between, so that a slope rounds once."""
+    """Values in HU, computed in double precision so that they are rounded once."""
     if (header.slope, header.intercept) == (1.0, 0.0):
         return values
     with np.errstate(over="ignore", invalid="ignore"):  # values out of range are refused with all others
@@ -117,7 +118,7 @@ def _rescaled(values: np.ndarray, header: VolumeHeader) -> np.ndarray:
 
 
 def _rest(header: VolumeHeader, rest: int) -> tuple[Notice, ...]:
-    """Judge bytes behind the pixels: as many as a slice or more mean that the header's size is wrong."""
+    """Notice W-HEADER on ``rest`` bytes behind the pixels; raises E-CORRUPT for a slice or more: the size is wrong."""
     if header.start < 0 or rest == 0:
         return ()
     x, y, z = header.size

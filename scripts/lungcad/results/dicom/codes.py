@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coded words of the DICOM results: what is found, what is measured, and LIDC-IDRI's attributes.
+"""Codes of the DICOM results: findings, measurements, and LIDC-IDRI's attributes.
 
 Attributes carry the codes with which LIDC-IDRI's own readings were published in DICOM (Fedorov et al., Medical Physics
-2020, doi 10.1002/mp.14445), so that both can be asked alike. 99LIDCQIICR is that publication's private scheme.
+2020, doi 10.1002/mp.14445), so that the same queries find both. 99LIDCQIICR is that publication's private scheme.
 """
 
 from highdicom.sr import CodedConcept
@@ -33,7 +33,7 @@ MALIGNANCY_STEPS = {
     4: Code("904", LIDC_SCHEME, "4 out of 5 (Moderately Suspicious for Cancer)"),
     5: Code("905", LIDC_SCHEME, "5 out of 5 (Highly Suspicious for Cancer)"),
 }
-"""LIDC-IDRI's five steps of a reader's opinion; no probability of cancer leaves the program."""
+"""Codes of LIDC-IDRI's five steps of a reader's opinion on malignancy; reports hold no probability of cancer."""
 CENTER = Code("111010", "DCM", "Center")
 COMMENT = Code("121106", "DCM", "Comment")
 
@@ -89,15 +89,16 @@ _STEPS: dict[str, dict[int, Code]] = {
         5: Code("RID50151", "RADLEX", "solid pulmonary nodule"),
     },
 }
-"""Steps with a code of their own; of kinds only the usual one, since a mean score names no other."""
+"""Codes of the steps of each attribute; for attributes that are kinds only the usual kind, since a mean of scores can
+name no other."""
 
 
 def attribute_code(name: str, score: float) -> tuple[Code, Code]:
-    """Concept and value of an attribute's mean score: the nearest step; of kinds the usual one or undetermined.
+    """Concept and value of an attribute's mean score: the nearest step, or for kinds the usual one or undetermined.
 
     Args:
-        name: of :data:`lungcad.finding.ATTRIBUTES`.
-        score: on LIDC's own scale.
+        name: one of :data:`lungcad.finding.ATTRIBUTES`.
+        score: mean score on LIDC's scale of the attribute.
 
     Example:
         >>> [code.value for code in attribute_code("margin", 4.25)]
@@ -108,12 +109,12 @@ def attribute_code(name: str, score: float) -> tuple[Code, Code]:
         step = scale.nearest_step(score)
         unnamed = Code(f"{step:03d}", LIDC_SCHEME, f"{step} out of {scale.highest}")
         return _CONCEPTS[name], _STEPS[name].get(step, unnamed)
-    known = scale.in_words(score) != UNCERTAIN
-    return _CONCEPTS[name], _STEPS[name][scale.usual] if known else UNDETERMINED
+    is_usual = scale.in_words(score) != UNCERTAIN
+    return _CONCEPTS[name], _STEPS[name][scale.usual] if is_usual else UNDETERMINED
 
 
 def malignancy_code(probability: float) -> Code:
-    """Step of LIDC's five, by fifths of the probability that readers would rate the nodule above 3.
+    """Code of LIDC's five steps of malignancy, by fifths of the probability that readers would rate the nodule above 3.
 
     Example:
         >>> malignancy_code(0.19).value, malignancy_code(0.5).value, malignancy_code(1.0).value
@@ -123,5 +124,5 @@ def malignancy_code(probability: float) -> Code:
 
 
 def concept(code: Code) -> CodedConcept:
-    """Item of a DICOM sequence from a code."""
+    """Code as an item of a DICOM sequence."""
     return CodedConcept.from_code(code)

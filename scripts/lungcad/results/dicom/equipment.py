@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maker of the objects: the words that name it, and the header that every object has."""
+"""Equipment module of the DICOM results: the algorithm as their maker, and the header that all objects share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ MANUFACTURER = "lungcad"
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Chain that found the nodules.
+    """Chain of networks that found the nodules, as DICOM describes an algorithm.
 
     Attributes:
-        name, version: of the first bundle of nodules.json, the chain itself.
-        settings: versions of its stages, and the operating point.
-        software: version of the package.
+        name, version: name and version of the first bundle of nodules.json, the chain itself.
+        settings: versions of its stages, and the operating point, each as text.
+        software: version of the package lungcad.
         weights: SHA-256 of the weights by bundle, as text.
     """
 
@@ -34,7 +34,7 @@ class Algorithm:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], weights_sha256: Mapping[str, str] | None = None) -> "Algorithm":
-        """Read the chain from nodules.json; the weights make it the very same one."""
+        """Read the chain from nodules.json; other weights make it another algorithm."""
         (name, version), *stages = document["software"]["bundles"].items()
         point = document["operating_point"]
         reported = f"reported from {document['thresholds'][point]:g} ({point})"
@@ -44,27 +44,27 @@ class Algorithm:
 
     @property
     def device_uid(self) -> str:
-        """UID of the chain as a device: the same for the same version everywhere."""
+        """UID of the chain as a device: the same for the same version on every machine."""
         return derived_uid("device", self.name, self.version)
 
     def for_report(self) -> AlgorithmIdentification:
-        """Return the algorithm as content of a report (TID 4019)."""
+        """Describe the algorithm as content of a report (TID 4019)."""
         return AlgorithmIdentification(self.name, self.version, self.settings)
 
     def for_segment(self) -> AlgorithmIdentificationSequence:
-        """Return the algorithm as an attribute of a segment."""
+        """Describe the algorithm as an attribute of a segment."""
         settings = {str(number): text for number, text in enumerate(self.settings, start=1)}
         return AlgorithmIdentificationSequence(self.name, concept(NEURAL_NETWORK), self.version, MANUFACTURER, settings)
 
 
 def object_header(algorithm: Algorithm, key: str, series_number: int, description: str) -> dict[str, Any]:
-    """Arguments that every object takes: a new series with one instance, the maker, for research only.
+    """Arguments of highdicom that all objects share: a new series with one instance, the maker, for research only.
 
     Args:
-        algorithm: the chain.
+        algorithm: chain that found the nodules.
         key: see :func:`lungcad.results.dicom.uids.object_key`; the UIDs follow from it and the series number.
-        series_number: of the new series, one for each kind of object.
-        description: of the new series, to which chain and version are added.
+        series_number: number of the new series, one for each kind of object.
+        description: description of the new series, to which chain and version are added.
     """
     return {
         "series_instance_uid": derived_uid("series", str(series_number), key),

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurement groups of the report: what is known of one nodule, and the statement that there is none.
+"""Measurement groups of the report: the measurements of one nodule, and the statement that there is no nodule.
 
-All that is known of a nodule stands in one group with its region on the key slice (TID 1410). Where it has a segment,
-which DICOM allows no region beside (TID 1411), there are two groups, each of one source: the segment with what was
-measured on it and all evaluations, and the circle on the key slice with its diameter, which another stage may have
-given. Both have the tracking UID, by which viewers join them.
+A nodule without a segment has one group with all measurements and its region on the key slice (TID 1410). DICOM allows
+no region beside a segment (TID 1411), so a nodule with a segment has two groups, each from one source: the segment with
+its measurements and all evaluations, and the circle on the key slice with its diameter, which another stage may have
+measured. Both have the same tracking UID, by which viewers join them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,58 +41,62 @@ from lungcad.results.nodules_json import reported_score
 from lungcad.results.words import MALIGNANCY_MEANING
 
 IMAGE_CORNER = 0.5
-"""DICOM's image coordinates count from the corner of the first pixel, indices from its centre (PS3.3 C.18.6.1.1)."""
+"""Shift from indices, which count from the first pixel's centre, to DICOM's image coordinates, which count from its
+corner (PS3.3 C.18.6.1.1)."""
 
 
 def nodule_groups(
     nodule: Nodule, source: Source, segmentation: Segmentation | None, algorithm: Algorithm, points: bool = True
 ) -> list[Any]:
-    """Build one group, or two where the nodule has a segment.
+    """Build the measurement group of a nodule, or two where it has a segment.
 
     Args:
         nodule: reported finding.
-        source: the series, for the key slice.
-        segmentation: holds the nodule's segment, if it has one.
-        algorithm: that found it.
-        points: the object can hold points in space.
+        source: series, for the key slice.
+        segmentation: object with the nodule's segment; None where there is none.
+        algorithm: chain that found the nodule.
+        points: whether the report can hold points in space.
     """
-    place = FindingSite(concept(codes.LUNG), concept(codes.SIDES[nodule.side]) if nodule.side else None)
-    about: dict[str, Any] = {
-        "finding_type": concept(codes.NODULE), "finding_category": concept(codes.ABNORMAL), "finding_sites": [place],
+    site = FindingSite(concept(codes.LUNG), concept(codes.SIDES[nodule.side]) if nodule.side else None)
+    finding: dict[str, Any] = {
+        "finding_type": concept(codes.NODULE), "finding_category": concept(codes.ABNORMAL), "finding_sites": [site],
     }  # fmt: skip
     segmented = segmentation is not None and nodule.segment is not None
-    of_circle, others = circle_measurements(nodule.entry), measurements(nodule)
-    known: dict[str, Any] = about | {
+    on_circle, others = circle_measurements(nodule.entry), measurements(nodule)
+    contents: dict[str, Any] = finding | {
         "algorithm_id": algorithm.for_report(),
-        "measurements": _items(others if segmented else [*of_circle, *others]),
+        "measurements": _measurement_items(others if segmented else [*on_circle, *others]),
         "qualitative_evaluations": [QualitativeEvaluation(concept(name), concept(value)) for name, value in
-                                    attributes(nodule.entry)],
+                                    attribute_codes(nodule.entry)],
     }  # fmt: skip
     region = key_region(nodule.entry, source)
+    tracking = _tracking(nodule)
     if segmentation is None or nodule.segment is None:
-        groups = [PlanarROIMeasurementsAndQualitativeEvaluations(_tracking(nodule), region, **known)]
+        groups = [PlanarROIMeasurementsAndQualitativeEvaluations(tracking, region, **contents)]
     else:
         series = SourceSeriesForSegmentation(source.instances[0].SeriesInstanceUID)
         segment = ReferencedSegment(segmentation.SOPClassUID, segmentation.SOPInstanceUID, nodule.segment,
                                     source_series=series)  # fmt: skip
         groups = [
-            VolumetricROIMeasurementsAndQualitativeEvaluations(_tracking(nodule), referenced_segment=segment, **known),
+            VolumetricROIMeasurementsAndQualitativeEvaluations(tracking, referenced_segment=segment, **contents),
             PlanarROIMeasurementsAndQualitativeEvaluations(
-                _tracking(nodule), region, algorithm_id=algorithm.for_report(), measurements=_items(of_circle), **about
+                tracking, region, algorithm_id=algorithm.for_report(), measurements=_measurement_items(on_circle),
+                **finding,
             ),
         ]
-    groups[0][0].ContentSequence.extend(_more(nodule.entry, source, points))
+    groups[0][0].ContentSequence.extend(_further_items(nodule.entry, source, points))
     return groups
 
 
-def _items(values: Iterable[tuple[Code, float, Code]]) -> list[Measurement]:
+def _measurement_items(values: Iterable[tuple[Code, float, Code]]) -> list[Measurement]:
+    """Measurements from tuples of name, value and unit."""
     return [Measurement(concept(name), value, concept(unit)) for name, value, unit in values]
 
 
 def no_nodule_group(
     document: Mapping[str, Any], algorithm: Algorithm, key: str
 ) -> MeasurementsAndQualitativeEvaluations:
-    """Build the statement that everything ran and found nothing (TID 1501); silence could mean that nothing ran."""
+    """Build the statement that the chain ran and found nothing (TID 1501); an empty report could mean failure."""
     result = QualitativeEvaluation(concept(codes.SUMMARY), concept(codes.WITHOUT_FINDINGS))
     group = MeasurementsAndQualitativeEvaluations(
         TrackingIdentifier(derived_uid("no nodule", key), "no nodule"), algorithm_id=algorithm.for_report(),
@@ -103,15 +107,15 @@ def no_nodule_group(
 
 
 def circle_measurements(entry: Mapping[str, Any]) -> list[tuple[Code, float, Code]]:
-    """Name, value and unit of the circle's diameter, to 0.1 mm; empty where it is not known."""
+    """Name, value and unit of the circle's diameter, rounded to 0.1 mm; empty where the diameter is not known."""
     diameter = entry["diameter_mm"]
     return [] if diameter is None else [(codes.DIAMETER, round(diameter, 1), codes.MM)]
 
 
 def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
-    """Yield name, value and unit of what else is known, rounded to 0.1 mm, 1 mm3 and 1 %.
+    """Yield name, value and unit of axes, volume and certainty where known, rounded to 0.1 mm, 1 mm3 and 1 %.
 
-    The axes are there only where a mask was measured. No certainty is 0 or 100 %: a network is never sure.
+    Axes are known only where a mask was measured. The certainty is from 1 to 99 %: a network is never sure.
     """
     entry, score = nodule.entry, reported_score(nodule.entry)
     if nodule.axes_mm is not None:
@@ -124,8 +128,8 @@ def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
         yield codes.CERTAINTY, float(min(max(round(100 * float(score)), 1), 99)), codes.PERCENT
 
 
-def attributes(entry: Mapping[str, Any]) -> Iterator[tuple[Code, Code]]:
-    """Yield concept and value of readers' opinions: malignancy in five steps, and LIDC's attributes that are known."""
+def attribute_codes(entry: Mapping[str, Any]) -> Iterator[tuple[Code, Code]]:
+    """Yield concept and value of the predicted opinions of readers: malignancy in five steps, and LIDC's attributes."""
     if entry["malignancy_probability"] is not None:
         yield codes.MALIGNANCY, malignancy_code(entry["malignancy_probability"])
     scores = entry["attributes"] or {}
@@ -135,11 +139,11 @@ def attributes(entry: Mapping[str, Any]) -> Iterator[tuple[Code, Code]]:
 
 
 def key_region(entry: Mapping[str, Any], source: Source) -> ImageRegion:
-    """Mark the nodule on the slice nearest to its centre: its sphere's circle, or the centre where no size is known.
+    """Region of the nodule on the slice nearest to its centre: its circle, or its centre where no size is known.
 
     The circle is written as an ellipse, since pixels need not be square; its longer axis comes first.
     """
-    column, row, level = source.place(entry["center_lps_mm"])
+    column, row, level = source.locate(entry["center_lps_mm"])
     center = np.array([column, row]) + IMAGE_CORNER
     kind, points = "POINT", center[None]
     if entry["diameter_mm"] is not None:
@@ -152,8 +156,8 @@ def key_region(entry: Mapping[str, Any], source: Source) -> ImageRegion:
     return ImageRegion(kind, points, at)
 
 
-def _more(entry: Mapping[str, Any], source: Source, points: bool) -> Iterator[Any]:
-    """Items that the templates have no argument for: the centre between slices, and the meaning of malignancy."""
+def _further_items(entry: Mapping[str, Any], source: Source, points: bool) -> Iterator[Any]:
+    """Yield items without an argument in highdicom's templates: the centre in space, and the meaning of malignancy."""
     if points and source.frame_of_reference_uid:
         yield Scoord3DContentItem(
             concept(codes.CENTER), "POINT", np.array([entry["center_lps_mm"]]), source.frame_of_reference_uid,
@@ -164,8 +168,10 @@ def _more(entry: Mapping[str, Any], source: Source, points: bool) -> Iterator[An
 
 
 def _comment(text: str) -> TextContentItem:
+    """Comment as content of a group."""
     return TextContentItem(concept(codes.COMMENT), text, RelationshipTypeValues.CONTAINS)
 
 
 def _tracking(nodule: Nodule) -> TrackingIdentifier:
+    """Tracking id and UID of a nodule."""
     return TrackingIdentifier(nodule.tracking_uid, nodule.tracking_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodules that the DICOM objects report: one list, so that report and segmentation name and number them alike."""
+"""Nodules that the DICOM objects report: one list gives report and segmentation the same names and numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from lungcad.scan.location import side_of_body
 
 @dataclass(frozen=True)
 class Nodule:
-    """One reported finding.
+    """Reported finding.
 
     Attributes:
-        entry: as in nodules.json.
-        tracking_id, tracking_uid: the same in report and segmentation; the id repeats that of nodules.json.
-        side: ``right`` or ``left``; None near the middle.
-        mask: on the pixels of the series; None where no stage segmented it.
-        segment: its number in the segmentation; None without a mask.
-        axes_mm: long and short axis of the mask; None without one.
+        entry: entry of the finding in nodules.json.
+        tracking_id, tracking_uid: identifiers, the same in report and segmentation; the id is that of nodules.json.
+        side: side of the body, ``right`` or ``left``; None near the middle.
+        mask: mask on the pixels of the series; None where no stage segmented the nodule.
+        segment: number of its segment in the segmentation; None without a mask.
+        axes_mm: long and short axis of the mask in mm; None without a mask.
         key: text that is the same for the same finding.
     """
 
@@ -39,12 +39,12 @@ class Nodule:
 
 
 def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> list[Nodule]:
-    """Take the findings at or above the operating point, as report.html does; a score that is unknown is reported.
+    """Findings at or above the operating point or without a score, as in report.html, as nodules of the series.
 
     Args:
-        result: findings with their masks, and the scan, to tell right from left.
-        source: the series.
-        algorithm: that found them; with it, series and finding the tracking UID is always the same.
+        result: findings with their masks, and the scan, which shows the side of the body.
+        source: series of the scan.
+        algorithm: chain that found them; the tracking UIDs follow from chain, series and finding.
     """
     nodules: list[Nodule] = []
     segments = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks as a Segmentation (PS3.3 A.51): binary, one segment per nodule, on the pixels of the series."""
+"""Segmentation object (PS3.3 A.51) with the masks: binary, one segment per nodule, on the pixels of the series."""
 
 from collections.abc import Sequence
 
@@ -29,12 +29,12 @@ def why_no_segmentation(source: Source, nodules: Sequence[Nodule]) -> str:
 
 
 def make_segmentation(source: Source, nodules: Sequence[Nodule], algorithm: Algorithm, key: str) -> Segmentation:
-    """Build the object from the nodules that have masks.
+    """Build the segmentation of the nodules that have masks.
 
     Args:
-        source: the series; see :func:`why_no_segmentation`.
-        nodules: those without masks do not matter.
-        algorithm: that segmented.
+        source: series; see :func:`why_no_segmentation`.
+        nodules: reported nodules, with and without masks.
+        algorithm: chain that segmented them.
         key: see :func:`lungcad.results.dicom.uids.object_key`.
     """
     segmented = [nodule for nodule in nodules if nodule.mask is not None]
@@ -58,37 +58,38 @@ def make_segmentation(source: Source, nodules: Sequence[Nodule], algorithm: Algo
 
 
 def stacked_masks(source: Source, segmented: Sequence[Nodule]) -> tuple[list[int], np.ndarray]:
-    """Lay the masks out on the slices that any of them touches.
+    """Stack the masks on the slices that at least one of them touches.
 
     Returns:
-        indices of the slices, ascending, and (slices, rows, columns) uint8 with the number of the segment, or where
-        segments overlap (slices, rows, columns, segments) uint8 with 0 and 1.
+        indices of the slices, ascending, and (slices, rows, columns) uint8 with the number of the segment, uint16 from
+        256 segments on; where segments overlap (slices, rows, columns, segments) uint8 with 0 and 1.
     """
-    boxes = [(one.mask.first, one.mask.mask.transpose(2, 1, 0)) for one in segmented if one.mask is not None]
+    boxes = [(n.mask.first, n.mask.mask.transpose(2, 1, 0)) for n in segmented if n.mask is not None]
     levels = sorted({first[2] + n for first, box in boxes for n in range(len(box))})
     shape = (len(levels), source.rows, source.columns)
     labels = np.zeros(shape, dtype=np.uint8 if len(boxes) < 256 else np.uint16)
     overlap = False
     for number, (first, box) in enumerate(boxes, start=1):
-        part = labels[_place(levels, first, box)]
+        part = labels[_box_indices(levels, first, box)]
         overlap |= bool(part[box].any())
         part[box] = number
     if not overlap:
         return levels, labels
     layers = np.zeros((*shape, len(boxes)), dtype=np.uint8)
     for number, (first, box) in enumerate(boxes):
-        layers[(*_place(levels, first, box), number)] = box
+        layers[(*_box_indices(levels, first, box), number)] = box
     return levels, layers
 
 
-def _place(levels: list[int], first: tuple[int, int, int], box: np.ndarray) -> tuple[slice, slice, slice]:
-    """Place of a box (slices, rows, columns) in the layout; its slices are neighbours there too."""
+def _box_indices(levels: list[int], first: tuple[int, int, int], box: np.ndarray) -> tuple[slice, slice, slice]:
+    """Indices of a box (slices, rows, columns) in the stack, where its slices also follow each other."""
     column, row, level = first
     at = levels.index(level)
     return slice(at, at + box.shape[0]), slice(row, row + box.shape[1]), slice(column, column + box.shape[2])
 
 
 def _describe(nodule: Nodule, algorithm: Algorithm) -> SegmentDescription:
+    """Description of the segment of one nodule."""
     item = SegmentDescription(
         nodule.segment, nodule.tracking_id, concept(ABNORMAL), concept(NODULE), "AUTOMATIC", algorithm.for_segment(),
         nodule.tracking_uid, nodule.tracking_id, anatomic_regions=[concept(LUNG)],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Series that the results are about: its patient and study, its instances, and where its pixels lie.
+"""Source series of the results: its patient and study, its instances, and the places of its pixels.
 
-The intake reads no more of a header than it needs, and no names into a volume. Here one header is read whole, for the
-patient and study; places come from the intake's own plan, so that results point to the pixels that were looked at.
+The intake reads only the tags that it needs, and keeps no names in a volume. Here one header is read completely, for
+patient and study; places come from the intake's plan, so that results refer to the pixels that were analysed.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from lungcad.dicom.frames import Slice
 from lungcad.dicom.header import Header, read_header
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.plan import make_plan
-from lungcad.dicom.select import choose
+from lungcad.dicom.select import choose_series
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.results.dicom.uids import derived_uid
@@ -33,20 +33,23 @@ TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-"""Attributes that every object must have, if only empty (PS3.3 C.7.1.1, C.7.2.1)."""
+"""Attributes that every object must have, possibly empty (PS3.3 C.7.1.1, C.7.2.1)."""
 SEXES = ("M", "F", "O")
+"""Values of PatientSex that DICOM defines."""
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040)
 """Groups of patient, study, series and equipment; odd groups are private."""
-OWN = (
+PER_INSTANCE = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SliceThickness", "SpacingBetweenSlices",
     "ImagePositionPatient", "ImageOrientationPatient",
 )  # fmt: skip
-"""Attributes that each instance has for itself: not taken from the first."""
+"""Attributes with a value of their own in each instance, which are not copied from the first."""
 KEPT_AS_IS = (*TYPE_2, "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SpecificCharacterSet")
-"""Attributes that identify patient and study: filed as the series is, whatever their form."""
+"""Attributes that identify patient and study: copied unchanged, whatever their form, so that archives file the results
+with the series."""
 TEXT_KINDS = ("AE", "AS", "CS", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "UI")
-"""Value representations that are text with a form or a length."""
+"""Value representations of text with a prescribed form or length."""
 _TIMES = {"DA": DA, "TM": TM}
+"""Types that check a date and a time, by value representation."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ class Source:
         instances: one data set per object, in the order of their first slices: patient and study, UIDs, places.
         slices: by index along the stack, the instance and, for a multi-frame object, the frame number from 1.
         affine: (4, 4) index (column, row, slice) to LPS mm, sheared under a tilted gantry.
-        columns, rows: of the matrix.
-        frame_of_reference_uid: that all instances name; empty where they name none or several, as anonymisers leave
-            them. Then points in the patient cannot be told, only places on images; the instances here have a new one,
-            since a segmentation must.
+        columns, rows: size of the matrix.
+        frame_of_reference_uid: UID that all instances share; empty where they have none or several, as anonymisers
+            leave them. Then the report gives places on images only, not points in the patient; the instances here get
+            a new UID, which a segmentation needs.
     """
 
     instances: list[Dataset]
@@ -72,13 +75,13 @@ class Source:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between columns, rows and slices; the last along the normal."""
+        """Distances in mm between columns, rows and slices; the last along the normal."""
         x, y = np.linalg.norm(self.affine[:3, :2], axis=0)
         normal = np.cross(self.affine[:3, 0], self.affine[:3, 1]) / (x * y)
         return float(x), float(y), float(abs(self.affine[:3, 2] @ normal))
 
-    def place(self, center_lps_mm: Any) -> tuple[float, float, int]:
-        """Column and row, continuous from the first pixel's centre, on the nearest slice, and that slice's index."""
+    def locate(self, center_lps_mm: Any) -> tuple[float, float, int]:
+        """Column and row of a point (LPS mm), as continuous indices, and the index of the nearest slice."""
         column, row, level = to_index(self.affine, center_lps_mm)
         return float(column), float(row), int(np.clip(np.rint(level), 0, len(self.slices) - 1))
 
@@ -86,17 +89,17 @@ class Source:
 def read_source(
     path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
 ) -> Source:
-    """Read the headers of a series that :func:`lungcad.dicom.read_series` read; arguments as there.
+    """Read the headers of a series; arguments as for :func:`lungcad.dicom.read_series`.
 
     Raises:
-        DicomSeriesError: the series would be refused.
-        InputError: E-TAG-MISSING, E-TAG-VALUE, where study or instances have no UID or instances share one, so that
-            nothing could refer to them.
+        DicomSeriesError: the intake refuses the series.
+        InputError: E-TAG-MISSING (study or an instance without UID), E-TAG-VALUE (instances that share a UID): results
+            could not refer to them.
     """
     options = Leniency.of(leniency)
     found = find_objects(path)
     with disable_value_validation():
-        series = choose(found, series_uid, options)
+        series = choose_series(found, series_uid, options)
         stack = make_plan(series, options, acquisition).stack
         pieces = [group[0] for group in stack.groups]
         patient = patient_and_study(pieces[0].header)
@@ -106,11 +109,12 @@ def read_source(
         named_series = pieces[0].header.text("SeriesInstanceUID")
         patient.FrameOfReferenceUID = common or derived_uid("frame of reference", named_series)
         instances = {
-            id(one): _instance([p for p in pieces if p.header is one], patient, stack.affine) for one in headers
+            id(header): _instance([piece for piece in pieces if piece.header is header], patient, stack.affine)
+            for header in headers
         }
-    if not patient.get("StudyInstanceUID") or not all(one.get("SOPInstanceUID") for one in instances.values()):
+    if not patient.get("StudyInstanceUID") or not all(item.get("SOPInstanceUID") for item in instances.values()):
         raise InputError("E-TAG-MISSING", "the series has no StudyInstanceUID or SOPInstanceUID.")
-    if len({one.SOPInstanceUID for one in instances.values()}) < len(instances):
+    if len({item.SOPInstanceUID for item in instances.values()}) < len(instances):
         raise InputError("E-TAG-VALUE", "several instances of the series have the same SOPInstanceUID.")
     slices = [(instances[id(p.header)], p.frame + 1 if is_enhanced(p.header) else None) for p in pieces]
     layout = pieces[0].format
@@ -118,58 +122,59 @@ def read_source(
 
 
 def patient_and_study(header: Header) -> Dataset:
-    """Read an object's header whole: patient, study, series and equipment, with what must be there filled up.
+    """Read patient, study, series and equipment from the complete header of an object.
 
-    A date that is none, or a sex that DICOM does not know, becomes empty: anonymisers write words there. What need not
-    be there and is not of the form that DICOM prescribes (an age of "74") is left out. A patient's name with a
-    backslash stays one name: in Big5, which is found undeclared, half of a character can be one.
+    Required attributes that are missing become empty, and so does an invalid date or sex: anonymisers write words
+    there. Optional attributes without the form that DICOM prescribes (an age of "74") are left out. A patient's name
+    with a backslash stays one name: in Big5, which some files use undeclared, half of a character can be one.
     """
-    whole = read_header(header.path, everything=True)
-    assert isinstance(whole, Header)  # it was read a moment ago
-    known = Dataset()
-    for tag in whole.dataset.keys():  # noqa: SIM118 - iterating a data set converts all its values
+    complete = read_header(header.path, everything=True)
+    assert isinstance(complete, Header)  # it was read a moment ago
+    kept = Dataset()
+    for tag in complete.dataset.keys():  # noqa: SIM118 - iterating a data set converts all its values
         if tag.group in GROUPS:
             with contextlib.suppress(Exception):  # pydicom converts on access and raises many kinds
-                element = whole.dataset[tag]
+                element = complete.dataset[tag]
                 _check_time(dictionary_VR(tag), str(element.value or ""))
                 if keyword_for_tag(tag) not in KEPT_AS_IS:
                     _check_form(dictionary_VR(tag), element.value)
-                known.add(element)
+                kept.add(element)
     for keyword in TYPE_2:
-        if keyword not in known:
-            setattr(known, keyword, "")
-    if isinstance(known.PatientName, MultiValue):
-        known.PatientName = PersonName("\\".join(map(str, known.PatientName)))
-    if known.PatientSex not in SEXES:
-        known.PatientSex = ""
-    return known
+        if keyword not in kept:
+            setattr(kept, keyword, "")
+    if isinstance(kept.PatientName, MultiValue):
+        kept.PatientName = PersonName("\\".join(map(str, kept.PatientName)))
+    if kept.PatientSex not in SEXES:
+        kept.PatientSex = ""
+    return kept
 
 
 def _check_time(kind: str, text: str) -> None:
+    """Raise ValueError where a date or time is invalid in form or calendar."""
     if kind in _TIMES and text:
         validate_value(kind, text, RAISE)  # the form
         _TIMES[kind](text)  # the calendar
 
 
 def _check_form(kind: str, value: Any) -> None:
-    """Raise ValueError where a value has not the form or length of its kind."""
+    """Raise ValueError where a value does not have the form or length of its value representation."""
     for part in value if isinstance(value, MultiValue) else [value]:
         if kind in TEXT_KINDS and part not in (None, ""):
             validate_value(kind, getattr(part, "original_string", str(part)), RAISE)
 
 
 def _instance(pieces: list[Slice], patient: Dataset, affine: np.ndarray) -> Dataset:
-    """Data set that stands for one object in references: its own UIDs, matrix and places, the patient of the first.
+    """Data set that represents one object: its own UIDs, matrix and places, and the patient of the first object.
 
-    Places are written as one grid for the series: headers round them, and no two may disagree in what follows.
+    Orientation and slice distance are those of the grid of the series: headers round them, and must agree here.
     """
     header, layout = pieces[0].header, pieces[0].format
-    one = Dataset()
-    one.update({tag: patient[tag] for tag in patient.keys() if keyword_for_tag(tag) not in OWN})  # noqa: SIM118
-    for keyword in OWN[:3]:
+    instance = Dataset()
+    instance.update({tag: patient[tag] for tag in patient.keys() if keyword_for_tag(tag) not in PER_INSTANCE})  # noqa: SIM118
+    for keyword in PER_INSTANCE[:3]:
         if header.text(keyword):
-            setattr(one, keyword, header.text(keyword))
-    one.Modality, one.Rows, one.Columns = "CT", layout.rows, layout.columns
+            setattr(instance, keyword, header.text(keyword))
+    instance.Modality, instance.Rows, instance.Columns = "CT", layout.rows, layout.columns
     axes = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
     normal = np.cross(axes[:, 0], axes[:, 1])
     orientation, measures = Dataset(), Dataset()
@@ -178,22 +183,22 @@ def _instance(pieces: list[Slice], patient: Dataset, affine: np.ndarray) -> Data
     measures.SliceThickness = measures.SpacingBetweenSlices = decimals([abs(normal @ affine[:3, 2]).round(6)])[0]
     places = [decimals(piece.position_mm) for piece in sorted(pieces, key=lambda piece: piece.frame)]
     if not is_enhanced(header):
-        one.update(orientation)
-        one.update(measures)
-        one.ImagePositionPatient = places[0]
-        return one
+        instance.update(orientation)
+        instance.update(measures)
+        instance.ImagePositionPatient = places[0]
+        return instance
     shared = Dataset()
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-    one.SharedFunctionalGroupsSequence, one.PerFrameFunctionalGroupsSequence = [shared], []
+    instance.SharedFunctionalGroupsSequence, instance.PerFrameFunctionalGroupsSequence = [shared], []
     for place in places:
         position, frame = Dataset(), Dataset()
         position.ImagePositionPatient = place
         frame.PlanePositionSequence = [position]
-        one.PerFrameFunctionalGroupsSequence.append(frame)
-    one.NumberOfFrames = len(places)
-    return one
+        instance.PerFrameFunctionalGroupsSequence.append(frame)
+    instance.NumberOfFrames = len(places)
+    return instance
 
 
 def decimals(values: Iterable[float]) -> list[Any]:
-    """Numbers as DICOM writes them: text of at most 16 characters."""
+    """Numbers as DICOM decimal strings of at most 16 characters."""
     return [DS(float(value), auto_format=True) for value in values]

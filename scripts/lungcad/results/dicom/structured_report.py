@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings as a Comprehensive 3D SR, or a Comprehensive SR, after TID 1500, Measurement Report (PS3.16)."""
+"""Structured report of the findings: Comprehensive 3D SR or Comprehensive SR by TID 1500 (PS3.16)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,22 +37,22 @@ def make_report(
     source: Source, document: Mapping[str, Any], nodules: Sequence[Nodule], segmentation: Segmentation | None,
     algorithm: Algorithm, key: str, comprehensive: bool = False,
 ) -> Comprehensive3DSR | ComprehensiveSR:  # fmt: skip
-    """Build the object: complete and preliminary, verified by nobody.
+    """Build the report: complete, preliminary and not verified.
 
     Args:
-        source: the series.
-        document: nodules.json.
-        nodules: those that are reported; none is a result of its own.
-        segmentation: with their masks, None where there are none.
-        algorithm: that found them.
+        source: series of the scan.
+        document: contents of nodules.json.
+        nodules: reported nodules; without any, the report states that there are none.
+        segmentation: segmentation of the nodules; None where there are no masks.
+        algorithm: chain that found them.
         key: see :func:`lungcad.results.dicom.uids.object_key`.
-        comprehensive: write a Comprehensive SR, which has no points in space, for archives that take no 3D SR.
+        comprehensive: build a Comprehensive SR, which has no points in space, for archives that refuse a 3D SR.
     """
     device = DeviceObserverIdentifyingAttributes(
         algorithm.device_uid, algorithm.name, MANUFACTURER, f"{algorithm.name} {algorithm.version}"
     )
     points = not comprehensive
-    groups = [group for one in nodules for group in nodule_groups(one, source, segmentation, algorithm, points)]
+    groups = [group for nodule in nodules for group in nodule_groups(nodule, source, segmentation, algorithm, points)]
     report = MeasurementReport(
         ObservationContext(observer_device_context=ObserverContext(concept(dictionary.DCM.Device), device)),
         concept(CT_CHEST), groups or [no_nodule_group(document, algorithm, key)],
@@ -69,9 +69,9 @@ def make_report(
 
 
 def image_library(source: Source) -> ContainerContentItem:
-    """List the images that were looked at; attributes that they share stand there once (TID 1600).
+    """Image library of the series, with the attributes that the images share stated once (TID 1600).
 
-    highdicom's own library repeats everything for each image, which for a CT series comes to a megabyte, and knows no
+    highdicom's own library repeats all attributes for each image, a megabyte for a CT series, and does not support
     multi-frame objects.
     """
     library = ContainerContentItem(
@@ -86,6 +86,7 @@ def image_library(source: Source) -> ContainerContentItem:
 
 
 def _shared(source: Source) -> Iterator[Any]:
+    """Yield the attributes that all images of the series share."""
     context = RelationshipTypeValues.HAS_ACQ_CONTEXT
     names = dictionary.DCM
     yield CodeContentItem(concept(names.Modality), concept(dictionary.cid29.ComputedTomography), context)
@@ -101,6 +102,7 @@ def _shared(source: Source) -> Iterator[Any]:
 
 
 def _entries(source: Source) -> Iterator[Any]:
+    """Yield the references to the images of the series."""
     for image in source.instances:
         yield ImageContentItem(
             concept(dictionary.SCT.Source), image.SOPClassUID, image.SOPInstanceUID,

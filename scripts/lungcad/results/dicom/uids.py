@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UIDs that are derived from what an object is about, so that a retry makes the same object again."""
+"""UIDs derived from the contents of an object, so that a retry makes the same object again."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from lungcad.finding import FindingMask
 
 
 def derived_uid(*about: str) -> str:
-    """UID that is the same for the same texts, on every machine."""
+    """UID that is the same for the same texts on every machine."""
     return str(generate_uid(entropy_srcs=["\0".join(("lungcad", *about))]))
 
 
@@ -29,9 +29,9 @@ def object_key(instances: Sequence[Any], algorithm: Any, findings: Sequence[str]
     """Text that is the same for the same images, algorithm and findings.
 
     Args:
-        instances: data sets of the series.
-        algorithm: the chain with its settings and weights.
-        findings: keys of the reported findings.
+        instances: data sets of the instances of the series.
+        algorithm: chain with its settings and weights.
+        findings: keys of the reported findings, see :func:`finding_key`.
     """
     images = [str(instance.SOPInstanceUID) for instance in instances]
     parts = [str(instances[0].SeriesInstanceUID), *images, repr(algorithm), *findings]

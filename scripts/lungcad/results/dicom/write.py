@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writer of the DICOM objects: from a result, and the series that it is about, to files."""
+"""Writer of the DICOM objects of a result, from the headers of its source series."""
 
 import contextlib
 import logging
@@ -19,9 +19,9 @@ REPORT_FILE, SEGMENTATION_FILE = "nodules.sr.dcm", "nodules.seg.dcm"
 
 
 def write_dicom(folder: Path, result: Result, comprehensive: bool = False) -> None:
-    """Write the DICOM objects of a result into a folder, and say on stderr why one is missing.
+    """Write the DICOM objects of a result into a folder, and report on stderr why one is missing.
 
-    A failure takes no other format of the result with it: it is reported like any other reason.
+    A failure is reported in the same way and does not stop the other formats of the result.
     """
     try:
         notes = write_dicom_results(folder, result, comprehensive)
@@ -36,17 +36,17 @@ def write_dicom(folder: Path, result: Result, comprehensive: bool = False) -> No
 def write_dicom_results(folder: Path, result: Result, comprehensive: bool = False) -> list[str]:
     """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
 
-    They hold the findings at or above the operating point, none as a statement. What is unknown is left out. Patient
-    and study are those of the series, whose headers are read again; series and instances are new, with UIDs that follow
-    from images, chain, weights and findings: a retry makes the same ones.
+    The objects hold the findings at or above the operating point, or the statement that there are none. Unknown values
+    are left out. Patient and study are those of the series, whose headers are read again; series and instances are new,
+    with UIDs that follow from images, chain, weights and findings: a retry makes the same ones.
 
     Args:
-        folder: gets the files.
-        result: of a DICOM series.
+        folder: folder for the files.
+        result: result of a DICOM series.
         comprehensive: write a Comprehensive SR instead of a Comprehensive 3D SR.
 
     Returns:
-        notes for the user, each a line: why an object is missing. Nothing is written for a scan that is not DICOM.
+        reasons why an object is missing, each a line for the user. Nothing is written for a scan that is not DICOM.
     """
     from lungcad.reading.volume_file import is_volume_file
 
@@ -65,14 +65,15 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
         source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
     except InputError as error:
         return [f"no report and no segmentation: {error.message}"]
-    if volume.sop_instance_uids and list(volume.sop_instance_uids) != [one.SOPInstanceUID for one, _ in source.slices]:
+    instance_uids = tuple(str(instance.SOPInstanceUID) for instance, _ in source.slices)
+    if volume.sop_instance_uids and tuple(volume.sop_instance_uids) != instance_uids:
         return ["no report and no segmentation: the series is no longer the one that was analysed"]
     document, segmentation = nodules_document(result), None
     algorithm = Algorithm.of(document, result.weights_sha256)
     nodules = reported_nodules(result, source, algorithm)
     key = object_key(source.instances, algorithm, [nodule.key for nodule in nodules])
     reason = why_no_segmentation(source, nodules)
-    with disable_value_validation(), _discreet():
+    with disable_value_validation(), _without_highdicom_messages():
         if not reason:
             segmentation = make_segmentation(source, nodules, algorithm, key)
             _save(segmentation, folder / SEGMENTATION_FILE)
@@ -82,12 +83,13 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
 
 
 def _save(dataset: Dataset, path: Path) -> None:
+    """Write a DICOM object with its file meta information."""
     dataset.save_as(path, enforce_file_format=True)
 
 
 @contextlib.contextmanager
-def _discreet() -> Iterator[None]:
-    """Keep highdicom from writing a patient's name that it finds odd into a warning or a log line."""
+def _without_highdicom_messages() -> Iterator[None]:
+    """Suppress highdicom's warnings and log lines, which can quote an unusual patient's name."""
     logger = logging.getLogger("highdicom")
     level = logger.level
     logger.setLevel(logging.ERROR)
