@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_phantom import COLUMNS, ROWS, assert_exact, field_error_hu, make_series, save
+from dicom_phantom import COLUMNS, ROWS, assert_exact, field_error_hu, gdcm_jpeg, make_series, save
 from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
@@ -46,27 +46,6 @@ def write_as(series: list[FileDataset], folder: Path, syntax: uid.UID) -> Path:
 )
 def test_uncompressed_encodings(tmp_path: Path, syntax: uid.UID) -> None:
     assert_exact(read_series(write_as(make_series(), tmp_path / "s", syntax)))
-
-
-def gdcm_jpeg(dataset: FileDataset, folder: Path, syntax: str) -> FileDataset:
-    """Recompress with GDCM, which can write JPEG lossless and pydicom cannot."""
-    import gdcm
-    import pydicom
-
-    dataset.save_as(folder / "in.dcm", enforce_file_format=True)
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(folder / "in.dcm"))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(folder / "out.dcm"))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return pydicom.dcmread(folder / "out.dcm")  # type: ignore[return-value]
 
 
 def compressed(series: list[FileDataset], folder: Path, syntax: uid.UID) -> Path:

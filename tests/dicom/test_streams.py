@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_phantom import COLUMNS, ROWS, assert_exact, make_series, save
+from dicom_phantom import COLUMNS, ROWS, assert_exact, gdcm_jpeg, make_series, save
 from pydicom import uid
-from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate
 
 from lungcad.dicom import DicomSeriesError, list_series, read_series
@@ -38,26 +37,6 @@ def encoded(values: np.ndarray, syntax: uid.UID, bits: int, folder: Path) -> byt
     from pydicom.encaps import generate_frames
 
     return next(generate_frames(dataset.PixelData, number_of_frames=1))
-
-
-def gdcm_jpeg(dataset: FileDataset, folder: Path, syntax: str) -> FileDataset:
-    import gdcm
-    import pydicom
-
-    dataset.save_as(folder / "in.dcm", enforce_file_format=True)
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(folder / "in.dcm"))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(folder / "out.dcm"))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return pydicom.dcmread(folder / "out.dcm")  # type: ignore[return-value]
 
 
 STREAMS = [uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.JPEGLosslessSV1, uid.JPEGLossless]

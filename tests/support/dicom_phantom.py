@@ -130,3 +130,24 @@ def assert_exact(volume: Volume, slices: int = SLICES, tolerance_hu: float = 0.5
     assert volume.hu.shape == (COLUMNS, ROWS, slices)
     assert volume.hu.dtype == np.float32
     assert field_error_hu(volume) <= tolerance_hu
+
+
+def gdcm_jpeg(dataset: FileDataset, folder: Path, syntax: str) -> FileDataset:
+    """Recompress with GDCM, which can write JPEG lossless and pydicom cannot."""
+    import gdcm
+    import pydicom
+
+    dataset.save_as(folder / "in.dcm", enforce_file_format=True)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "in.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(folder / "out.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return pydicom.dcmread(folder / "out.dcm")  # type: ignore[return-value]

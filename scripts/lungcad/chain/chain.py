@@ -179,7 +179,7 @@ class Chain:
         return self._of_pair("thresholds_of") or stages.get("reduce", stages["detect"]).thresholds
 
     def _of_pair(self, key: str) -> Mapping[str, Any] | None:
-        """What is set for this pair of detector and reducer, by the caller or in the chain's bundle."""
+        """Setting of this pair of detector and reducer, from the caller or the chain's bundle; None without one."""
         pairs = self._of_pairs[key]
         if pairs is None:
             pairs = json.loads((self.root / "configs" / "inference.json").read_text(encoding="utf-8"))[key]

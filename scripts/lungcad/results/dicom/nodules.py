@@ -16,7 +16,7 @@ from lungcad.scan.location import side_of_body
 
 @dataclass(frozen=True)
 class Nodule:
-    """Reported finding.
+    """Finding that the DICOM objects report.
 
     Attributes:
         entry: entry of the finding in nodules.json.
