@@ -11,7 +11,7 @@ import pytest
 from lungcad import __version__, cli
 from lungcad.dicom import SeriesSummary
 
-SCRIPTS = Path(cli.__file__).parents[1]
+SCRIPTS = Path(cli.__file__).parents[2]
 
 
 @pytest.fixture

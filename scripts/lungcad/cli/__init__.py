@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command ``lungcad``: a table of its verbs. A verb's module, and what it needs, is imported when it is called."""
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+import fire
+from fire.decorators import SetParseFns
+
+from lungcad import __version__
+from lungcad.bundle.launch import parse_flags
+from lungcad.console import guarded
+from lungcad.errors import InputError
+
+USAGE = """\
+usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
+       lungcad inspect DIR [--json]        which series are in DIR, and can they be used
+       lungcad list [--json]               the bundles
+       lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
+       lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
+       lungcad COMMAND --help | lungcad --version
+
+IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
+example: lungcad run scans/chest out && open out/*/report.html
+Research use only. Not a medical device."""
+
+VERBS = {
+    "run": "scans:run",
+    "inspect": "scans:inspect",
+    "list": "scans:list_bundles",
+    "describe": "scans:describe",
+    "score": "scores:score",
+    "score_malignancy": "scores:score_malignancy",
+    "relate_attributes": "scores:relate_attributes",
+}
+"""Module of this package and function, by verb."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the console script: exit code 0 done, 2 bad input or usage, 1 a bug."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+    elif arguments[0] == "--version":
+        print(f"lungcad {__version__}")
+    else:
+        guarded(_dispatch, arguments, debug=parse_flags(arguments).get("debug", False))
+
+
+def _dispatch(arguments: list[str]) -> None:
+    verb, *rest = arguments
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Run lungcad without arguments for help."
+        raise InputError("E-USAGE", f"unknown command: {verb} (expected {', '.join(VERBS)}).", hint)
+    help_asked = bool({"-h", "--help"} & set(rest))
+    if verb == "run" and help_asked:
+        from lungcad.bundle.run_help import run_help
+
+        print(run_help(parse_flags(arguments).get("bundle", "lung_nodule_cad")))
+        return
+    module, name = VERBS[verb].split(":")
+    function = getattr(import_module(f"lungcad.cli.{module}"), name)
+    if help_asked:
+        arguments = [verb, "--", "--help"]  # the form that fire answers with exit code 0
+    else:
+        function = _with_texts(function)
+    fire.Fire({verb: function}, command=arguments, name="lungcad")
+
+
+def _with_texts(function: Callable) -> Callable:
+    """The function, with its parameters of type str taken as they are: fire reads a folder called 2020 as a number."""
+    parameters = inspect.signature(function).parameters
+    texts = [name for name, parameter in parameters.items() if parameter.annotation in (str, str | None)]
+    return SetParseFns(**dict.fromkeys(texts, str))(function)
