@@ -2,10 +2,12 @@
 """Finding: a suspected nodule in patient millimetres, the only type of result that stages exchange."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+
+from lungcad.measurement import Location, Measurement
 
 ATTRIBUTES = (
     "subtlety", "internalStructure", "calcification", "sphericity",
@@ -44,6 +46,8 @@ class Finding:
         malignancy_probability: probability in [0, 1] that LIDC-IDRI's readers would call it malignant.
         attributes: scores on LIDC's own scales by LIDC's names (:data:`ATTRIBUTES`).
         volume_mm3: volume of the mask; None without a mask.
+        measurement: axes, volume, mass and kind, measured on the mask.
+        location: side, zone and distance to the pleura.
         mask: voxels of the nodule, where a stage segmented it; not part of :meth:`as_dict`, and two findings that
             differ in their masks alone are equal.
     """
@@ -55,6 +59,8 @@ class Finding:
     malignancy_probability: float | None = None
     attributes: dict[str, float] | None = None
     volume_mm3: float | None = None
+    measurement: Measurement | None = None
+    location: Location | None = None
     mask: FindingMask | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -64,13 +70,17 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Attributes by name in plain types for JSON; the mask is left out."""
-        return {name: getattr(self, name) for name in _WRITTEN} | {"center_lps_mm": list(self.center_lps_mm)}
+        parts = {name: asdict(part) if (part := getattr(self, name)) else None for name in ("measurement", "location")}
+        plain = {name: getattr(self, name) for name in _WRITTEN} | {"center_lps_mm": list(self.center_lps_mm)}
+        return plain | parts
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "Finding":
         """Finding from the output of :meth:`as_dict`; further keys (id, slice ...) are ignored."""
         values: dict[str, Any] = {name: entry.get(name) for name in _WRITTEN}
         x, y, z = map(float, entry["center_lps_mm"])
+        values["measurement"] = Measurement.from_dict(values["measurement"])
+        values["location"] = Location.from_dict(values["location"])
         return cls(**values | {"center_lps_mm": (x, y, z)})
 
 

@@ -15,7 +15,7 @@ from lungcad.printable import printable
 from lungcad.results.result import Result
 from lungcad.volume import Volume
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Version of nodules.json, as in schemas/nodules.schema.json; the first number changes when a reader would break."""
 
 
