@@ -22,7 +22,7 @@ from lungcad.geometry import scaled_affine, to_world
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.results.dicom.source import read_source
-from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source
+from lungcad.results.dicom.source_mask import on_source
 from lungcad.results.transforms import WriteFindingsd
 from lungcad.scan.scan import Scan
 
@@ -209,18 +209,6 @@ def test_axes_do_not_shrink_with_the_thickness_of_slices(tmp_path: Path, step_mm
         lengths = {one.name.meaning: one.value for one in told.nodule(number).get_measurements()}
         assert lengths["Long axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
         assert lengths["Short axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
-
-
-def test_axes_of_a_rectangle_and_of_a_single_pixel(tmp_path: Path) -> None:
-    source = read_source(save(make_series(), tmp_path / "series"))
-    x, y = source.spacing_mm[:2]
-    bar = np.zeros((10, 2, 3), dtype=bool)
-    bar[:, :, 1], bar[0, 0, 0] = True, True
-    long, short = long_and_short_axis_mm(SourceMask(bar, (0, 0, 0)), source)
-    # the diagonal between the middles of two pixels' sides, and the chord that crosses it at a right angle
-    assert (long, short) == pytest.approx((np.hypot(10 * x, y), 2 * y), rel=0.04)
-    pixel = SourceMask(np.ones((1, 1, 1), dtype=bool), (0, 0, 0))
-    assert long_and_short_axis_mm(pixel, source) == pytest.approx((y, x))
 
 
 def test_overlapping_masks_stay_whole(tmp_path: Path) -> None:
