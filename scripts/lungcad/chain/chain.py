@@ -48,8 +48,8 @@ class Chain:
         thresholds: lowest reported nodule probability by name of the operating point; None for those of the pair of
             detector and reducer in the chain's bundle or, where it has none, of the reducer or (without one) the
             detector.
-        stage_overrides: values for keys of a stage's inference.json, by stage (:data:`ORDER`); they take precedence over
-            those of the pair.
+        stage_overrides: values for keys of a stage's inference.json, by stage (:data:`ORDER`); they take precedence
+            over those of the pair.
         thresholds_of: such thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in
             the chain's bundle.
         overrides_of: such overrides likewise.

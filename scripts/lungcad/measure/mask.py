@@ -59,7 +59,7 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
         return None
     number = labels[tuple(places[distance.argmin()])]
     part = labels == number
-    box = ndimage.find_objects(part)[0]
+    box = ndimage.find_objects(part.astype(np.uint8))[0]
     cut = any(side.start == 0 or side.stop == n for side, n in zip(box, part.shape, strict=True))
     wide = tuple(slice(max(side.start - 2, 0), side.stop + 2) for side in box)
     own = np.where(part[wide] | (labels[wide] == 0), probability[wide], 0)
@@ -67,7 +67,7 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
     parts, count = ndimage.label(fine)
     if count > 1:
         fine = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-    inner = ndimage.find_objects(fine)[0]
+    inner = ndimage.find_objects(fine.astype(np.uint8))[0]
     first = [side.start + (inside.start + 0.5) / FINER - 0.5 for side, inside in zip(wide, inner, strict=True)]
     on_grid = scaled_affine(affine, first, (1 / FINER,) * 3)
     return NoduleMask(FindingMask(fine[inner], on_grid), _finer(hu[wide])[inner], cut)

@@ -69,6 +69,7 @@ class MeasureFindingsd(MapTransform):
     """Log odds (N, 1, X, Y, Z) of cubes to masks, measurements and locations of the ``findings``.
 
     A finding that is left out, or where the network outlines nothing, keeps what it has, such as another stage's mask.
+    Data without a ``scan``, crops of nodules, have ``voxel_mm``, the size of their voxels, and get no location.
 
     Args:
         keys: key of the log odds.
@@ -86,20 +87,21 @@ class MeasureFindingsd(MapTransform):
         for key in self.keys:
             probability = iter(d[key].float().sigmoid().cpu().numpy())
             d["findings"] = [
-                finding if cube is None else self._measured(finding, next(probability)[0], cube, d["scan"])
+                finding if cube is None else self._measured(finding, next(probability)[0], cube, d)
                 for finding, cube in zip(d["findings"], d["cubes"], strict=True)
             ]
         return d
 
     def _measured(
-        self, finding: Finding, probability: np.ndarray, cube: tuple[torch.Tensor, np.ndarray], scan: Scan
+        self, finding: Finding, probability: np.ndarray, cube: tuple[torch.Tensor, np.ndarray], d: Data
     ) -> Finding:
-        hu, affine = cube
+        (hu, affine), scan = cube, d.get("scan")
         nodule = central_mask(probability, hu.numpy(), affine, self.threshold)
         if nodule is None:
             return finding
-        location = locate(scan, nodule.mask)
-        measurement = measure_nodule(nodule, self.method, scan.spacing_mm, finding.diameter_mm, location)
+        location = None if scan is None else locate(scan, nodule.mask)
+        voxel_mm = d["voxel_mm"] if scan is None else scan.spacing_mm
+        measurement = measure_nodule(nodule, self.method, voxel_mm, finding.diameter_mm, location)
         return replace(
             finding, volume_mm3=measurement.volume_mm3, measurement=measurement, location=location, mask=nodule.mask
         )

@@ -2,13 +2,17 @@
 """Training data of the U-Net: cubes around nodules, off centre as a detector's are, and the nodule's voxels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
+from lungcad.finding import Finding
+from lungcad.geometry import affine_of
 from lungcad.papers.unet.crops import NODULE, OutlinedCrop
 from lungcad.papers.unet.inference import cube_spacing_mm
 from lungcad.training.sampling import RandomSamples, scaled
@@ -42,8 +46,7 @@ class NoduleCubes(RandomSamples):
         rng = self.rng(item)
         crop = self.crops[rng.integers(len(self.crops)) if self.drawn else item]
         version = rng.integers(len(crop.hu))
-        direction = rng.standard_normal(3)
-        shift = direction / np.linalg.norm(direction) * self.center_jitter_mm * rng.random() ** (1 / 3)
+        shift = uniform_in_ball(rng, self.center_jitter_mm)
         diameter = crop.diameter_mm * np.exp(rng.uniform(-1, 1) * np.log1p(self.diameter_jitter))
         step = np.full(3, cube_spacing_mm(diameter, self.size, self.spacing_mm, self.diameters))
         if self.augment:
@@ -56,6 +59,13 @@ class NoduleCubes(RandomSamples):
         image = scaled(hu.transpose(order), self.window_hu)
         return {"image": torch.from_numpy(np.ascontiguousarray(image))[None],
                 "label": torch.from_numpy(np.ascontiguousarray(share.transpose(order)))[None]}  # fmt: skip
+
+
+def uniform_in_ball(rng: np.random.Generator, radius: float) -> np.ndarray:
+    """Random point (3,) in a ball around the origin."""
+    direction = rng.standard_normal(3)
+    point: np.ndarray = direction / np.linalg.norm(direction) * radius * rng.random() ** (1 / 3)
+    return point
 
 
 def sample_cube(
@@ -93,3 +103,40 @@ def _other_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         noise = ndimage.gaussian_filter(noise, 0.7) * 2
     return (hu + noise + 1000) * rng.uniform(0.95, 1.05) - 1000 + rng.uniform(-25, 25)
+
+
+class CropFindings(Dataset[Any]):
+    """Outlined nodules as findings of a detector, input of the bundle's own inferer and postprocessing.
+
+    Args:
+        crops: outlined nodules.
+        transform: preprocessing of the bundle after the cubes.
+        size, spacing_mm, diameters: see :class:`NoduleCubes`.
+        center_jitter_mm: greatest distance of the finding's centre from the nodule's.
+        diameter_jitter: greatest change of the diameter, as a share of it.
+        seed: seed of the jitter.
+    """
+
+    def __init__(self, crops: Sequence[OutlinedCrop], transform: Any, size: int, spacing_mm: float, diameters: float,
+                 center_jitter_mm: float = 1.0, diameter_jitter: float = 0.15, seed: int = 0):  # fmt: skip
+        self.crops, self.transform, self.size, self.seed = list(crops), transform, size, seed
+        self.spacing_mm, self.diameters = spacing_mm, diameters
+        self.center_jitter_mm, self.diameter_jitter = center_jitter_mm, diameter_jitter
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """Item with ``image`` (1, 1, X, Y, Z), ``cubes``, one of ``findings``, ``voxel_mm``, and the ``crop``."""
+        rng = np.random.default_rng((self.seed, item))
+        crop = self.crops[item]
+        center_mm = crop.center * crop.spacing_mm + uniform_in_ball(rng, self.center_jitter_mm)
+        diameter = crop.diameter_mm * np.exp(rng.uniform(-1, 1) * np.log1p(self.diameter_jitter))
+        step = cube_spacing_mm(diameter, self.size, self.spacing_mm, self.diameters)
+        hu, _ = sample_cube(crop, 0, center_mm / crop.spacing_mm, np.full(3, step), self.size)
+        affine = affine_of(np.eye(3) * step, center_mm - (self.size - 1) / 2 * step)
+        x, y, z = center_mm.tolist()
+        return self.transform({
+            "image": torch.from_numpy(hu)[None, None], "cubes": [(torch.from_numpy(hu), affine)], "crop": crop,
+            "findings": [Finding((x, y, z), float(diameter))], "voxel_mm": crop.spacing_mm,
+        })  # fmt: skip
