@@ -9,7 +9,7 @@ SPACING = np.full(3, STEP_MM)
 MASK = ball(6.0) > 0.5
 
 
-def of(hu: np.ndarray, slice_mm: float = 1.0):  # noqa: ANN201
+def of(hu: np.ndarray, slice_mm: float = 1.0):
     return tissue_of(MASK, hu.astype(np.float32), SPACING, slice_mm)
 
 

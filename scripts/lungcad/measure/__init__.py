@@ -38,9 +38,7 @@ def measure_findings(scan: Scan, findings: Sequence[Finding], stage: Stage) -> l
     ]
 
 
-def measure_at(
-    scan: Scan, center_lps_mm: Sequence[float], stage: Stage, diameter_mm: float | None = None
-) -> Finding:
+def measure_at(scan: Scan, center_lps_mm: Sequence[float], stage: Stage, diameter_mm: float | None = None) -> Finding:
     """Measure at one place; see :func:`measure_findings`.
 
     Args:

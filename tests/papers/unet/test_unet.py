@@ -49,7 +49,7 @@ def test_cubes_are_repeatable_off_centre_and_show_the_nodule() -> None:
     assert torch.equal(sample["image"], again["image"])
     assert not torch.equal(sample["image"], cubes[2]["image"])
     assert sample["image"].shape == sample["label"].shape == (1, 40, 40, 40)
-    assert 0 <= sample["image"].min() and sample["image"].max() <= 1
+    assert sample["image"].min() >= 0 and sample["image"].max() <= 1
     place = (sample["label"][0] > 0.5).nonzero().float().mean(dim=0)
     assert 0 < float((place - 19.5).norm()) * 0.7 < 3.5
     inside = sample["image"][0][sample["label"][0] > 0.9].mean()

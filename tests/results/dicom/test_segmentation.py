@@ -19,6 +19,7 @@ from lungcad import Finding, InputError
 from lungcad.dicom import read_series
 from lungcad.finding import FindingMask
 from lungcad.geometry import scaled_affine, to_world
+from lungcad.measurement import Measurement
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.results.dicom.source import read_source
@@ -193,6 +194,17 @@ def test_axes_are_measured_where_there_is_a_mask_and_only_there(tmp_path: Path) 
     assert lengths["Short axis"] == pytest.approx(7.0, abs=BETWEEN_ROWS_MM)
     assert "Diameter" not in lengths  # the detector's: in the group of its circle
     assert not any("axis" in one.name.meaning for one in told.nodule(2).get_measurements())
+
+
+def test_a_measured_nodule_has_the_axes_of_its_measurement_its_hu_and_its_doubts(tmp_path: Path) -> None:
+    mask = ball_mask(FIRST.center_lps_mm, (3.0, 3.0, 3.0), np.diag([0.5, 0.5, 0.5, 1.0]))
+    measured = Measurement("net 1.0", 7.26, 5.04, 6.16, 6.2, 113.5, -41.6, 108.8, "part-solid", 3.3, doubts=("small",))
+    told = write_phantom(tmp_path, [replace(FIRST, measurement=measured)], {FIRST.center_lps_mm: mask})
+    numbers = {one.name.meaning: (one.value, one.unit.value) for one in told.nodule(1).get_measurements()}
+    assert numbers["Long axis"] == (7.3, "mm") and numbers["Short axis"] == (5.0, "mm")
+    assert numbers["Mean Attenuation Coefficient"] == (-42.0, "[hnsf'U]")
+    texts = [item.TextValue for item in told.nodule(1)[0].ContentSequence if "TextValue" in item]
+    assert "Mean diameter 6.2 mm, part-solid, solid part 3.3 mm. Outlined by net 1.0. Doubtful: small." in texts
 
 
 @pytest.mark.parametrize("off", [0.0, 0.25, 0.5], ids=["on a slice", "off it", "between two"])

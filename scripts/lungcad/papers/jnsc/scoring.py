@@ -134,8 +134,8 @@ def jnsc_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Figures of rows of :data:`COLUMNS`, with 95 % intervals from a bootstrap over patients.
 
     Dice over the nodules found and over all, a missed one counting 0; absolute and signed errors of volume and diameter
-    against the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it, over all,
-    the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
+    against the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it,
+    over all, the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
     """
     patient = np.unique([_patient(row) for row in rows], return_inverse=True)[1]
     values = {
