@@ -79,10 +79,12 @@ def test_a_perfect_network_is_scored_as_one(tmp_path: Path) -> None:
         scorer.add(decode(data | {"pred": torch.logit(share.clamp(0.01, 0.99))}), {})
     scorer.write()
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (figures["nodules"], figures["measured"], figures["diameter_within_1_mm"]) == (3, 3, 1.0)
-    assert figures["mean_dice"] > 0.9 and abs(figures["median_volume_error_percent"]) < 10
-    assert figures["volume_with_outline_error_percent"] < -30
-    assert figures["5 to 8 mm"]["nodules"] == 1 and figures["12 mm or more"]["nodules"] == 1
+    every = figures["nodule"]["all"]
+    assert (every["nodules"], every["measured"], every["diameter_within_1_mm"]) == (3, 3, 1.0)
+    assert every["mean_dice"] > 0.9 and abs(every["median_volume_error_percent"]) < 10
+    assert figures["with_outline"]["all"]["median_volume_error_percent"] < -30
+    assert figures["nodule"]["5 to 8 mm"]["nodules"] == 1 and figures["nodule"]["12 mm or more"]["nodules"] == 1
+    assert figures["effective_less_luna16_mm"]["within_1_mm"] == 1
     assert figures["kind"]["true_by_called"][2] == [0, 0, 2]  # nobody read the third
     assert figures["calcification"] == {"hit": 0, "missed": 0, "false": 0, "none": 2}
     assert len((tmp_path / "out" / "measurements.csv").read_text().splitlines()) == 4
@@ -90,7 +92,7 @@ def test_a_perfect_network_is_scored_as_one(tmp_path: Path) -> None:
 
 def test_a_nodule_without_a_mask_has_dice_0_and_no_error() -> None:
     row = nodule_row(ball_crop(), Finding((24.0, 24.0, 24.0), 8.0))
-    assert (row["dice"], row["volume_mm3"], row["kind"]) == (0.0, None, None)
+    assert (row["dice_nodule"], row["volume_mm3"], row["kind"]) == (0.0, None, None)
 
 
 def test_kappa_and_texture_by_hand() -> None:

@@ -17,14 +17,19 @@ from lungcad.atomic import added_files
 from lungcad.finding import Finding, FindingMask
 from lungcad.geometry import sphere_diameter, to_index, to_world
 from lungcad.measure.axes import transverse_axes
-from lungcad.papers.unet.crops import INSIDE, OUTLINED, OutlinedCrop
+from lungcad.papers.unet.crops import INSIDE, NODULE, OUTLINED, OutlinedCrop
 from lungcad.training.scoring import Collector
 
+TRUTHS = {"nodule": NODULE, "without_outline": INSIDE, "with_outline": OUTLINED}
+"""Readers' masks that a mask is scored against, by their bit: with the outline's pixels where they are at least half
+filled, as the network learnt; without them; with all of them, as ``nodules3d`` has it."""
+
 COLUMNS = (
-    "nodule", "patient", "luna16_mm", "slice_mm", "true_mm3", "outlined_mm3", "true_mean_mm", "volume_mm3", "mean_mm",
-    "dice", "true_kind", "kind", "true_calcified", "calcification",
+    "nodule", "patient", "luna16_mm", "slice_mm", "volume_mm3", "mean_mm",
+    *(f"{what}_{truth}" for truth in TRUTHS for what in ("mm3", "mean_mm", "dice")),
+    "true_kind", "kind", "true_calcified", "calcification",
 )  # fmt: skip
-"""Columns of measurements.csv. True values are those of the readers' mask without the pixels of the outline itself."""
+"""Columns of measurements.csv; volume, mean diameter and Dice for each of the readers' masks."""
 
 CLASSES_MM = ((0.0, 5.0), (5.0, 8.0), (8.0, 12.0), (12.0, np.inf))
 """Size classes, by LUNA16's diameter."""
@@ -61,21 +66,24 @@ class MeasurementScorer(Collector):
 
 def nodule_row(crop: OutlinedCrop, finding: Finding) -> dict[str, Any]:
     """Row of :data:`COLUMNS`; None for an unknown value. The finding's mask lies in the crop's millimetres."""
-    inside = crop.voxels(INSIDE)
-    axes = transverse_axes(inside if inside.any() else crop.voxels(OUTLINED), crop.spacing_mm)
     texture = crop.texture.mean() if len(crop.texture) else np.nan
     row = dict.fromkeys(COLUMNS) | {
         "nodule": crop.name, "patient": crop.patient_id, "luna16_mm": crop.diameter_mm,
-        "slice_mm": float(crop.spacing_mm[2]), "true_mm3": crop.volume_mm3(INSIDE),
-        "outlined_mm3": crop.volume_mm3(OUTLINED), "true_mean_mm": (axes.long_mm + axes.short_mm) / 2, "dice": 0.0,
-        "true_kind": texture_kind(texture), "true_calcified": _calcified(crop.calcification),
+        "slice_mm": float(crop.spacing_mm[2]), "true_kind": texture_kind(texture),
+        "true_calcified": _calcified(crop.calcification),
     }  # fmt: skip
-    if (measured := finding.measurement) is None or finding.mask is None:
-        return row
-    return row | {
-        "volume_mm3": measured.volume_mm3, "mean_mm": measured.mean_diameter_mm, "kind": measured.kind,
-        "dice": dice_on(inside, crop.affine, finding.mask), "calcification": measured.calcification,
-    }  # fmt: skip
+    measured = finding.measurement
+    for truth, bit in TRUTHS.items():
+        true = crop.voxels(bit)
+        row[f"dice_{truth}"] = 0.0 if finding.mask is None else dice_on(true, crop.affine, finding.mask)
+        row[f"mm3_{truth}"] = crop.volume_mm3(bit)
+        if true.any():
+            axes = transverse_axes(true, crop.spacing_mm)
+            row[f"mean_mm_{truth}"] = (axes.long_mm + axes.short_mm) / 2
+    if measured is not None:
+        row |= {"volume_mm3": measured.volume_mm3, "mean_mm": measured.mean_diameter_mm, "kind": measured.kind}
+        row["calcification"] = measured.calcification
+    return row
 
 
 def texture_kind(texture: float) -> str | None:
@@ -104,11 +112,23 @@ def dice_on(true: np.ndarray, affine: np.ndarray, mask: FindingMask) -> float:
 
 
 def measurement_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures over all nodules and by size class; see :func:`size_figures`, and agreement of kind and calcification."""
-    figures: dict[str, Any] = size_figures(rows)
-    for low, high in CLASSES_MM:
-        name = f"{low:g} to {high:g} mm" if np.isfinite(high) else f"{low:g} mm or more"
-        figures[name] = size_figures([row for row in rows if low <= row["luna16_mm"] < high])
+    """Figures of size against each of the readers' masks, over all nodules and by size class (:func:`size_figures`),
+    against LUNA16's diameters, and of the agreement of kind and calcification.
+    """
+    figures: dict[str, Any] = {"nodules": len(rows)}
+    for truth in TRUTHS:
+        figures[truth] = {"all": size_figures(rows, truth)}
+        for low, high in CLASSES_MM:
+            name = f"{low:g} to {high:g} mm" if np.isfinite(high) else f"{low:g} mm or more"
+            some = [row for row in rows if low <= row["luna16_mm"] < high]
+            figures[truth][name] = size_figures(some, truth)
+    found = [row for row in rows if row["volume_mm3"] is not None]
+    off = np.array([sphere_diameter(row["volume_mm3"]) - row["luna16_mm"] for row in found])
+    if len(found):
+        figures["effective_less_luna16_mm"] = {
+            "median": round(float(np.median(off)), 2), "median_absolute": round(float(np.median(np.abs(off))), 2),
+            "within_1_mm": round(float(np.mean(np.abs(off) <= 1)), 3),
+        }  # fmt: skip
     rated = [row for row in rows if row["kind"] and row["true_kind"]]
     table = np.zeros((3, 3), int)
     for row in rated:
@@ -121,27 +141,23 @@ def measurement_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return figures
 
 
-def size_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of size: nodules, those measured, mean Dice (0 without a mask), and of those measured the shares with the
-    mean diameter within 1 mm and the volume within 20 %, and median signed and absolute errors.
+def size_figures(rows: Sequence[Mapping[str, Any]], truth: str) -> dict[str, Any]:
+    """Figures of size against one of :data:`TRUTHS`.
+
+    Nodules, those measured, mean Dice (0 without a mask), and of those measured the shares with the mean diameter
+    within 1 mm and the volume within 20 %, and median errors, signed and absolute.
     """
-    found = [row for row in rows if row["volume_mm3"] is not None and row["true_mm3"] > 0]
+    found = [row for row in rows if row["volume_mm3"] is not None and row[f"mm3_{truth}"] > 0]
     if not found:
         return {"nodules": len(rows), "measured": 0}
-    volume, true, outlined, mean, true_mean, luna16 = (
-        np.array([row[key] for row in found], dtype=float)
-        for key in ("volume_mm3", "true_mm3", "outlined_mm3", "mean_mm", "true_mean_mm", "luna16_mm")
-    )
+    names = ("volume_mm3", f"mm3_{truth}", "mean_mm", f"mean_mm_{truth}")
+    volume, true, mean, true_mean = (np.array([row[name] for row in found], dtype=float) for name in names)
     error, off = 100 * (volume / true - 1), mean - true_mean
-    effective = sphere_diameter(volume)
     figures = {
-        "mean_dice": np.mean([row["dice"] for row in rows]), "diameter_within_1_mm": np.mean(np.abs(off) <= 1),
+        "mean_dice": np.mean([row[f"dice_{truth}"] for row in rows]), "diameter_within_1_mm": np.mean(np.abs(off) <= 1),
         "volume_within_20_percent": np.mean(np.abs(error) <= 20), "median_volume_error_percent": np.median(error),
         "median_absolute_volume_error_percent": np.median(np.abs(error)), "median_diameter_error_mm": np.median(off),
         "median_absolute_diameter_error_mm": np.median(np.abs(off)),
-        "volume_with_outline_error_percent": np.median(100 * (volume / outlined - 1)),
-        "effective_less_luna16_mm": np.median(effective - luna16),
-        "effective_within_1_mm_of_luna16": np.mean(np.abs(effective - luna16) <= 1),
     }  # fmt: skip
     return {"nodules": len(rows), "measured": len(found)} | {key: round(float(v), 3) for key, v in figures.items()}
 
