@@ -47,9 +47,9 @@ def transverse_axes(mask: np.ndarray, spacing_mm: Sequence[float] | np.ndarray) 
     ]
     lengths_mm = [round(float(np.linalg.norm(long[1] - long[0])), 3) for (long, _), _ in found]
     (long, short), level = found[max(range(len(found)), key=lambda n: (lengths_mm[n], area[found[n][1]]))]
-    lengths = [float(np.linalg.norm(ends[1] - ends[0])) for ends in (long, short)]
-    on_grid = [np.column_stack([ends / spacing_mm[:2], [level, level]]) for ends in (long, short)]
-    return Axes(*lengths, *on_grid)
+    long_mm, short_mm = (float(np.linalg.norm(ends[1] - ends[0])) for ends in (long, short))
+    long, short = (np.column_stack([ends / spacing_mm[:2], [level, level]]) for ends in (long, short))
+    return Axes(long_mm, short_mm, long, short)
 
 
 def _plane_axes(pixels: np.ndarray, spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
