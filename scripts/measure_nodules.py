@@ -66,9 +66,9 @@ def phantom(size: str = "full", seed: int = 0) -> None:
     paint, densify = painting.paint_nodule, painting._densify
     voxel = float(np.prod(SIZES[size]["spacing_mm"]))
 
-    def counted(hu: np.ndarray, cover: np.ndarray, background: float, value: float) -> None:
+    def counted(hu: np.ndarray, cover: np.ndarray, background_hu: float, value: float) -> None:
         covers.append(np.broadcast_to(cover, hu.shape).copy())
-        densify(hu, cover, background, value)
+        densify(hu, cover, background_hu, value)
 
     def painted_nodule(*arguments: object) -> None:
         covers.clear()
@@ -101,7 +101,7 @@ def _measured(stage: BundleStage, diameter: float, slice_mm: float, changing: bo
     center = BOX_MM / 2 + rng.uniform(-0.5, 0.5, 3) * (PIXEL_MM, PIXEL_MM, slice_mm)
     scan = _box(diameter, slice_mm, center, blur, noise, rng)
     seen = center + rng.normal(0, 0.5, 3)  # a detector's centre
-    measured = measure_at(scan, seen, stage, diameter * float(np.exp(rng.normal(0, 0.1)))).measurement
+    measured = measure_at(scan, seen.tolist(), stage, diameter * float(np.exp(rng.normal(0, 0.1)))).measurement
     return 0.0 if measured is None else measured.volume_mm3
 
 

@@ -45,7 +45,7 @@ class NoduleCubes(RandomSamples):
         """Sample with ``image`` and ``label`` (1, size, size, size), the label the filled share of each voxel."""
         rng = self.rng(item)
         crop = self.crops[rng.integers(len(self.crops)) if self.drawn else item]
-        version = rng.integers(len(crop.hu))
+        version = int(rng.integers(len(crop.hu)))
         shift = uniform_in_ball(rng, self.center_jitter_mm)
         diameter = crop.diameter_mm * np.exp(rng.uniform(-1, 1) * np.log1p(self.diameter_jitter))
         step = np.full(3, cube_spacing_mm(diameter, self.size, self.spacing_mm, self.diameters))
