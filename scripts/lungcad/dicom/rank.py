@@ -19,6 +19,8 @@ from lungcad.dicom.plan import make_plan
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.select import check_damaged, group_by_series
 
+BEST = "best"
+"""Value of ``series_uid`` for the best of several series."""
 WHOLE_LUNGS_MM = 240.0
 """Length that holds the lungs of most adults."""
 WHOLE_WIDTH_MM = 250.0

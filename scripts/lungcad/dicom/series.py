@@ -16,6 +16,7 @@ from lungcad.dicom.pixels import check_duplicates, decode_stack
 from lungcad.dicom.plan import Plan, make_plan, read_slices
 from lungcad.dicom.plausible import check_hu
 from lungcad.dicom.quiet import quiet
+from lungcad.dicom.rank import BEST, choose_best
 from lungcad.dicom.regrid import straighten, to_axial_order
 from lungcad.dicom.select import (
     Series,
@@ -38,7 +39,8 @@ def read_series(
 
     Args:
         path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
-        series_uid: SeriesInstanceUID; needed where the folder holds several CT series.
+        series_uid: SeriesInstanceUID; needed where the folder holds several CT series. ``best`` takes the most suitable
+            one (:func:`lungcad.dicom.choose_best`) and says why in a notice N-CHOSEN.
         acquisition: label from :func:`list_series`, mostly the AcquisitionNumber; needed where the series holds several
             acquisitions that overlap.
         **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``assume_hu``, ``correct_tilt``,
@@ -53,12 +55,17 @@ def read_series(
     """
     options = Leniency.of(leniency)
     before = folder_state(path)
+    chosen = []
+    if series_uid == BEST:
+        best = choose_best(path, **leniency)
+        series_uid = best.uid
+        chosen = [Notice("N-CHOSEN", f"the most suitable series: {best.reason}.")]
     found = find_objects(path)
     with quiet():
         series = choose_series(found, series_uid, options)
         plan = make_plan(series, options, acquisition)
         hu, statistics = decode_stack(plan.stack.groups)
-        notices = found.notices + dropped_notices(found, series, options) + plan.notices
+        notices = chosen + found.notices + dropped_notices(found, series, options) + plan.notices
         notices += check_hu(hu, statistics, plan.stack.groups) + changes(before, path)
         volume = _make_volume(series, plan, hu.transpose(2, 1, 0), notices)
     return volume
