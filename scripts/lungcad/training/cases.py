@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases and their files: a lung on the working grid with its known nodules, of a real scan or of a composite.
 
-A composite is a real lung with real nodules of other patients set in (:mod:`lungcad.training.composites`).
+A composite is a real lung with real nodules of other patients set in (:mod:`lungcad.training.composites`). A case that
+was read keeps its arrays in its file, so that LUNA16's 888 scans, 50 GB at 1 mm, take a few hundred MB per process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from lungcad.atomic import whole_file
 from lungcad.errors import InputError
+from lungcad.training.mapped import MappedArray, map_arrays
 
 LEFT_OUT = "left_out.txt"
 """File with the scans that were refused, one per line; they are in no figure."""
@@ -76,6 +79,27 @@ class Case:
         return np.linalg.norm((np.reshape(index, (-1, 1, 3)) - centres) * np.array(self.spacing_mm), axis=-1)
 
 
+def _on_demand(name: str) -> Any:
+    """Property that holds an array, or a function that gives the array at each access."""
+
+    def get(case: Case) -> np.ndarray | None:
+        held: np.ndarray | Callable[[], np.ndarray] | None = case.__dict__[f"_{name}"]
+        return held() if callable(held) else held
+
+    def put(case: Case, held: np.ndarray | Callable[[], np.ndarray] | None) -> None:
+        case.__dict__[f"_{name}"] = held
+
+    return property(get, put)
+
+
+class StoredCase(Case):
+    """Case in a file: ``hu`` is mapped, ``lungs`` and ``masks`` are unpacked at each access (some 10 ms), not kept."""
+
+    hu = _on_demand("hu")
+    lungs = _on_demand("lungs")
+    masks = _on_demand("masks")
+
+
 def save_case(folder: str | Path, case: Case) -> Path:
     """Write ``<folder>/<name>.npz`` atomically."""
     path = Path(folder) / f"{case.name}.npz"
@@ -98,11 +122,11 @@ def save_case(folder: str | Path, case: Case) -> Path:
     return path
 
 
-def load_case(path: str | Path) -> Case:
-    """Read a case that :func:`save_case` wrote; older files have no masks and ratings."""
+def load_case(path: str | Path) -> StoredCase:
+    """Open a case that :func:`save_case` wrote, without reading its arrays; older files have no masks and ratings."""
+    arrays = map_arrays(Path(path))
+    hu = arrays["hu"]
     with np.load(path) as store:
-        hu = store["hu"]
-        lungs = np.unpackbits(store["lungs"], count=hu.size).reshape(hu.shape).astype(bool)
         x, y, z = map(float, store["spacing_mm"])
         spheres = {
             kind: [Sphere(row[:3], float(row[3]), str(name)) for row, name in zip(store[kind], names, strict=True)]
@@ -113,9 +137,21 @@ def load_case(path: str | Path) -> Case:
             nodule.malignancy = tuple(row[np.isfinite(row)].tolist())
         affine, masks = store.get("affine", None), None
         if "mask_voxels" in store:
-            masks = np.zeros(hu.shape, np.uint8)
-            masks.ravel()[store["mask_voxels"]] = store["mask_labels"]
-    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)
+            masks = partial(_scattered, store["mask_voxels"], store["mask_labels"], hu.shape)
+    lungs = partial(_unpacked, arrays["lungs"], hu.shape)
+    return StoredCase(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)  # type: ignore[arg-type]
+
+
+def _unpacked(packed: MappedArray, shape: tuple[int, ...]) -> np.ndarray:
+    """Mask (X, Y, Z) bool of its packed bits."""
+    return np.unpackbits(packed(), count=int(np.prod(shape))).view(bool).reshape(shape)
+
+
+def _scattered(voxels: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Volume (X, Y, Z) uint8 of the labels at flat indices, 0 elsewhere."""
+    volume = np.zeros(shape, np.uint8)
+    volume.ravel()[voxels] = labels
+    return volume
 
 
 def load_cases(
@@ -134,7 +170,7 @@ def load_cases(
     paths = [path for parent in folders for path in sorted(Path(parent).glob("*.npz"))]
     if not paths:
         raise InputError("E-CONFIG", f"no case in {folder} (expected *.npz).", "Make them with scripts/make_cases.py.")
-    cases = [load_case(path) for path in paths]
+    cases: list[Case] = [load_case(path) for path in paths]
     for case in cases:
         if spacing_mm is not None and not np.allclose(case.spacing_mm, spacing_mm, atol=1e-3):
             x, y, z = spacing_mm
