@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -20,6 +21,7 @@ from lungcad.papers.dou2017.training import NodulePatches
 from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere, load_case, load_cases, save_case
+from lungcad.training.evaluation import read_candidates
 from lungcad.training.parallel import batch_share
 from lungcad.training.sampling import CLEARANCE_MM, RandomSamples, clear_of_lesions, within_radius
 from lungcad.training.trainer import make_trainer, moving_average
@@ -377,3 +379,25 @@ def test_workers_cut_the_samples_of_the_epoch(workers: int, tmp_path: Path) -> N
         dataloader=torch.utils.data.DataLoader(Epochs(4, 0), batch_size=2, num_workers=workers),
     ).run()  # fmt: skip
     assert seen == [1.0] * 4 + [2.0] * 4
+
+
+def test_cases_are_divided_by_lung(tmp_path: Path) -> None:
+    names = ["B-1-000", "A-1-001", "LIDC-IDRI-0001-4-004", "B-1-002", "1.2.3-1", "1.2.3"]
+    for name in names:
+        save_case(tmp_path, dark_case(name))
+    part, rest = (load_cases(tmp_path, part=text) for text in ("1 of 2", "all but 1 of 2"))  # lungs: 1.2.3 A B LIDC
+    assert {case.name for case in part} == {"1.2.3", "1.2.3-1", "B-1-000", "B-1-002"}
+    assert {case.name for case in rest} == {"A-1-001", "LIDC-IDRI-0001-4-004"}
+    for wrong in ("half", "3 of 2", "0 of 2", "9 of 9"):
+        with pytest.raises(InputError, match="E-CONFIG"):
+            load_cases(tmp_path, part=wrong)
+
+
+def test_candidates_of_several_files_are_joined(tmp_path: Path) -> None:
+    finding = {"center_lps_mm": [1.0, 2.0, 3.0], "diameter_mm": 5.0, "detection_score": 0.5}
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({name: [finding]}))
+    paths = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
+    assert list(read_candidates(paths)) == ["a", "b"] and list(read_candidates(paths[0])) == ["a"]
+    with pytest.raises(InputError, match="case a is in two files"):
+        read_candidates([paths[0], paths[0]])

@@ -25,6 +25,8 @@ from lungcad.dicom.select import (
     dropped_notices,
     group_by_series,
     printable_description,
+    shown_modality,
+    shown_uid,
 )
 from lungcad.volume import Notice, Volume
 
@@ -111,8 +113,8 @@ class SeriesSummary:
     """Series of a folder, for a user to choose from; never with a patient's name or id.
 
     Attributes:
-        uid: SeriesInstanceUID, empty where missing.
-        description, modality: as in the header, empty where missing.
+        uid: SeriesInstanceUID, empty where missing or no UID.
+        description, modality: as in the header, empty where missing or where they could name the patient.
         slices: number of slices, or of objects where the series is not usable.
         spacing_mm: between columns, rows, slices; None where the series is no regular stack.
         matrix: columns, rows; None where unknown.
@@ -170,9 +172,9 @@ def _summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary
         code, reason = error.code, f"{error.message} {error.advice}".strip()
     columns, rows = header.text("Columns"), header.text("Rows")
     return SeriesSummary(
-        uid=series.uid,
+        uid=shown_uid(series),
         description=printable_description(header) or (kind_of(header) if not series.images else ""),
-        modality=header.text("Modality"),
+        modality=shown_modality(header),
         slices=count,
         spacing_mm=spacing,
         matrix=(int(columns), int(rows)) if columns.isdecimal() and rows.isdecimal() else None,

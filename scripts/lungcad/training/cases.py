@@ -5,6 +5,7 @@ A composite is a real lung with real nodules of other patients set in (:mod:`lun
 was read keeps its arrays in its file, so that LUNA16's 888 scans, 50 GB at 1 mm, take a few hundred MB per process.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -154,14 +155,47 @@ def _scattered(voxels: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -
     return volume
 
 
+def lung_of(name: str) -> str:
+    """Lung of a case, by the case's name: its series or, of a composite, the scan that nodules were set into.
+
+    Example:
+        >>> lung_of("LIDC-IDRI-0001-4-004"), lung_of("1.3.6.1-2"), lung_of("LIDC-IDRI-0001")
+        ('LIDC-IDRI-0001', '1.3.6.1', 'LIDC-IDRI-0001')
+    """
+    return name.split("-")[0] if re.match(r"[\d.]+-", name) else re.sub(r"-\d-\d{3}$", "", name)
+
+
+def select_part(cases: Sequence[Case], part: str) -> list[Case]:
+    """Cases of a part of the lungs, for cross-fitting: a detector's candidates in lungs that it was not trained on.
+
+    Args:
+        cases: cases; their lungs, ordered by name, are dealt to the parts in turn.
+        part: ``1 of 2`` for the first of two parts, ``all but 1 of 2`` for the rest.
+
+    Raises:
+        InputError: E-CONFIG, another word, or a part without a case.
+    """
+    match = re.fullmatch(r"(all but )?(\d+) of (\d+)", part)
+    if match is None or not 1 <= int(match[2]) <= int(match[3]):
+        raise InputError("E-CONFIG", f"part is {part} (expected such as 1 of 2, or all but 1 of 2).")
+    lungs = sorted({lung_of(case.name) for case in cases})
+    inside = set(lungs[int(match[2]) - 1 :: int(match[3])])
+    kept = [case for case in cases if (lung_of(case.name) in inside) != bool(match[1])]
+    if not kept:
+        raise InputError("E-CONFIG", f"no case in part {part} of {len(lungs)} lungs.", "Make fewer parts.")
+    return kept
+
+
 def load_cases(
-    folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None
-) -> list[Case]:
+    folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None,
+    part: str | None = None,
+) -> list[Case]:  # fmt: skip
     """Read all cases of a folder, or of several, ordered by name.
 
     Args:
         folder: folder or folders of cases.
         spacing_mm: voxel size that the cases must have, x, y, z; None for any.
+        part: part of the lungs to read, see :func:`select_part`; None for all.
 
     Raises:
         InputError: E-CONFIG, there is no case, or one has another grid; the advice names the command that makes them.
@@ -176,4 +210,4 @@ def load_cases(
             x, y, z = spacing_mm
             text = f"case {case.name} has voxels of {case.spacing_mm} mm (expected {x:g} x {y:g} x {z:g})."
             raise InputError("E-CONFIG", text, f"Make others with scripts/make_cases.py --slice_mm {z:g}.")
-    return cases
+    return cases if part is None else select_part(cases, part)
