@@ -258,6 +258,8 @@ def test_weights_that_are_not_finite_end_a_training_and_are_not_kept(tmp_path: P
 def test_a_finished_training_is_not_taken_for_one_with_other_settings(tmp_path: Path) -> None:
     train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})
     train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})  # the same: done before
+    later = {"seed": 1, "objective": "dice", "part": None}  # a key that the checkpoint did not know, at its default
+    train(tmp_path, 1, fresh_network(seed=1), settings=later)
     with pytest.raises(InputError, match=r"E-CONFIG.*other settings: learning_rate, objective\."):
         train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "focal", "learning_rate": 0.1})
 
