@@ -18,7 +18,7 @@ from lungcad.dicom.pixels import check_duplicates
 from lungcad.dicom.plan import make_plan
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.select import check_damaged, group_by_series
-from lungcad.printable import short_label
+from lungcad.printable import names_person
 
 BEST = "best"
 """Value of ``series_uid`` for the best of several series."""
@@ -124,8 +124,9 @@ def _rank(series: _Usable, length_mm: float, width_mm: float) -> Ranked:
     """Rank one series; from ``length_mm`` and ``width_mm`` on it counts as whole lungs."""
     whole = series.length_mm >= length_mm and series.width_mm >= width_mm
     thickness = 0 if series.spacing_mm <= THIN_MM + 0.01 else 1 if series.spacing_mm <= MEDIUM_MM + 0.01 else 2
-    person = [series.header.text("PatientName")], [series.header.text("PatientID")]
-    kernel, words = kernel_class(short_label(series.header.text("ConvolutionKernel"), *person))
+    kernel, words = kernel_class(series.header.text("ConvolutionKernel"))
+    if names_person(words, [series.header.text("PatientName")], [series.header.text("PatientID")]):
+        words = "kernel not shown"
     agent = series.header.text("ContrastBolusAgent").upper()
     native = not agent or agent in ("NONE", "NO", "N")
     reason = [
