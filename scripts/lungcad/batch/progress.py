@@ -45,7 +45,8 @@ class Progress:
         if not self.analysed or not seconds:
             return ""
         left = (self.total - sum(self.states.values())) * seconds / self.analysed
-        return f"{3600 * self.analysed / seconds:.0f} scans/h, {clock_text(left)} left"
+        rate = f"{3600 * self.analysed / seconds:.0f} scans/h"
+        return f"{rate}, {clock_text(left)} left" if left else rate
 
     def __str__(self) -> str:
         done = sum(self.states.values())

@@ -53,7 +53,8 @@ def joined(archive: Path, found: Mapping[str, list[Entry]], leniency: Mapping[st
         first = entries[0]
         common = os.path.commonpath([one["path"] for one in entries]) or "."
         if folders_under(common, names) > MOST_FOLDERS:
-            yield first | {"code": first["code"] or "E-SPLIT", "rank_by": None}
+            own = first["code"] if len(entries) == 1 else ""
+            yield first | {"code": own or "E-SPLIT", "rank_by": None}
         elif len(entries) == 1:
             yield first
         else:

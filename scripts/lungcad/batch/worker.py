@@ -5,6 +5,7 @@ It dies with the process that started it, and may be killed at any moment: resul
 """
 
 import ctypes
+import functools
 import os
 import queue
 import signal
@@ -93,33 +94,30 @@ def serve(connection: Connection, make: Callable[[], Finder], most_gb: float) ->
             return
 
 
-def settle(engine: Finder, task: Task, read: Callable[[], Any]) -> Settled:
+def settle(engine: Finder, task: Task, read: Callable[[], tuple[Any, float]]) -> Settled:
     """Analyse one series; a refusal or a crash is an answer, too.
 
     Args:
         engine: engine that finds and writes.
         task: the series.
-        read: function that waits for its volume.
+        read: function that gives its volume and the seconds of its reading.
 
     Raises:
         InputError: E-OUTPUT, the results cannot be written: those of other series could not either.
     """
-    start = time.perf_counter()
-    item, uid = task.item, task.item.series_uid
     try:
-        volume = read()
+        volume, reading = read()
     except Exception as error:
         return _unfinished(task, error)
-    waited = time.perf_counter() - start
     try:
-        seconds = engine.finish(item, volume, task.fingerprint)
+        seconds = {"read": reading, **engine.finish(task.item, volume, task.fingerprint)}
     except Exception as error:
         refusal = find_input_error(error)
         if refusal is not None and refusal.code == "E-OUTPUT":
             raise refusal from error
         return _unfinished(task, error)
-    rounded = {name: round(value, 2) for name, value in {"waited": waited, **seconds}.items()}
-    return Settled(Row(uid, DONE, task.fingerprint, seconds=rounded))
+    rounded = {name: round(value, 2) for name, value in seconds.items()}
+    return Settled(Row(task.item.series_uid, DONE, task.fingerprint, seconds=rounded))
 
 
 def _unfinished(task: Task, error: Exception) -> Settled:
@@ -133,9 +131,9 @@ def _unfinished(task: Task, error: Exception) -> Settled:
     return Settled(Row(task.item.series_uid, FAILED, task.fingerprint, name, reason), trace)
 
 
-def _read_ahead(connection: Connection, engine: Finder) -> Iterator[tuple[Task, Callable[[], Any]]]:
+def _read_ahead(connection: Connection, engine: Finder) -> Iterator[tuple[Task, Callable[[], tuple[Any, float]]]]:
     """Yield tasks, each with a function that gives its volume; a thread reads at most one ahead."""
-    waiting: queue.SimpleQueue[tuple[Task, Any] | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[Task, Any, float] | None] = queue.SimpleQueue()
     place = threading.Semaphore(1)
 
     def read() -> None:
@@ -148,29 +146,29 @@ def _read_ahead(connection: Connection, engine: Finder) -> Iterator[tuple[Task, 
             if task is None:
                 waiting.put(None)
                 return
+            start = time.perf_counter()
             try:
                 volume: Any = engine.read(task.item)
             except Exception as error:
                 volume = error
-            waiting.put((task, volume))
+            waiting.put((task, volume, time.perf_counter() - start))
             del volume  # the next one would otherwise be read beside it
 
     threading.Thread(target=read, daemon=True).start()
     while (answer := waiting.get()) is not None:
-        task, volume = answer
+        task, *held = answer
         del answer
-        held = [volume]
-        del volume
         place.release()
-        yield task, lambda held=held: _given(held)  # type: ignore[misc]
+        yield task, functools.partial(_given, held)
 
 
-def _given(held: list[Any]) -> Any:
-    """Volume out of a list, which is empty afterwards; raises it where it is an exception."""
-    volume = held.pop()
+def _given(held: list[Any]) -> tuple[Any, float]:
+    """Volume, and seconds of its reading, out of a list that is empty afterwards; raises what is an exception."""
+    volume, seconds = held
+    held.clear()
     if isinstance(volume, Exception):
         raise volume
-    return volume
+    return volume, seconds
 
 
 def _plain(error: Exception) -> Exception:
