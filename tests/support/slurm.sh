@@ -7,7 +7,7 @@ action=$1 dir=$(realpath -m "$2")
 export SLURM_CONF=$dir/slurm.conf
 
 start() {
-    mkdir -p "$dir"/{state,spool,munge}
+    rm -rf "$dir" && mkdir -p "$dir"/{state,spool,munge}
     host=$(hostname -s)
     chown root "$dir/munge"
     chmod 755 "$dir/munge"
