@@ -65,8 +65,8 @@ def test_a_shard_has_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("gpus", "cores", "asked", "memory", "devices", "threads"), [
-    (0, 2, None, 9.0, (None, None), 1), (0, 16, None, 9.0, (None, None), 8), (0, 2, None, 1.0, (None,), 2),
-    (0, 4, 1, 9.0, (None,), 4), (2, 8, None, 9.0, ("cuda:0", "cuda:1"), 4),
+    (0, 2, None, 13.0, (None, None), 1), (0, 16, None, 13.0, (None, None), 8), (0, 2, None, 1.0, (None,), 2),
+    (0, 4, 1, 13.0, (None,), 4), (2, 8, None, 13.0, ("cuda:0", "cuda:1"), 4),
     (2, 8, 3, 99.0, ("cuda:0", "cuda:1", "cuda:0"), 2),
 ])  # fmt: skip
 def test_as_many_workers_as_fit(
@@ -80,8 +80,8 @@ def test_as_many_workers_as_fit(
 
 
 def test_more_workers_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"E-MEMORY.*3 workers need 12 GB .9.0 GB are free"):
-        plan_workers(3, 9.0)
+    with pytest.raises(InputError, match=r"E-MEMORY.*3 workers need 18 GB .13.0 GB are free"):
+        plan_workers(3, 13.0)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     assert resources.count_cores() == 1
     assert resources.free_memory_gb({"SLURM_MEM_PER_NODE": "100"}) == pytest.approx(0.1048576)

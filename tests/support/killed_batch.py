@@ -84,7 +84,7 @@ def slurm(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def wait_for(what: Callable[[], object], seconds: float = 300) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 600) -> None:
     """Wait until something holds."""
     until = time.monotonic() + seconds
     while not what():
@@ -98,24 +98,41 @@ def rows_of(out: Path, shard: int) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
+def pids_of(job_id: str) -> list[int]:
+    """Processes on this machine that work on a task of a Slurm array, without Slurm's own."""
+    number, _, task = job_id.partition("_")
+    marks = {f"SLURM_ARRAY_JOB_ID={number}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode()}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = ((process / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if b"python" in command[0] and b"submitit.core._submit" in command and marks <= set(environment):
+            found.append(int(process.name))
+    return found
+
+
 def trouble(out: Path, submit: Callable[[], list[str]]) -> tuple[Summary, Summary]:
-    """Submit four shards, kill one, cancel one, drain and resume the node, then submit again.
+    """Submit four shards; kill one, cancel one, drain and resume the node, queue one again; then submit again.
 
     Returns:
         Summaries after the trouble and at the end.
     """
     ids = submit()
     wait_for(lambda: rows_of(out, 0) and rows_of(out, 1))
-    pids = [line.split()[0] for line in slurm("scontrol", "listpids", ids[0]).splitlines()[1:]]
+    pids = pids_of(ids[0])
+    assert pids, "the job of the first shard is not to be found"
     for pid in pids:
-        if b"submitit" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(int(pid), signal.SIGKILL)
-    slurm("scancel", ids[1])
-    wait_for(lambda: rows_of(out, 2) or rows_of(out, 3))
+        os.kill(pid, signal.SIGKILL)
     node = slurm("sinfo", "-h", "-o", "%N").strip()
     slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-    time.sleep(2)
+    slurm("scancel", ids[1])
+    wait_for(lambda: not slurm("squeue", "-h", "-t", "running,completing").strip())
+    assert rows_of(out, 2) == rows_of(out, 3) == 0 and slurm("squeue", "-h").strip()  # they wait for the node
     slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    wait_for(lambda: rows_of(out, 2))
+    slurm("scontrol", "requeue", ids[2])
     wait_for(lambda: not slurm("squeue", "-h").strip())
     after = summarise(out)
     submit()

@@ -76,10 +76,13 @@ def submit_shards(job: Job, cluster: str, shards: int, parallel: int, resources:
         jobs = shards if cluster == "slurm" else min(parallel, shards)
         groups = [tuple(range(place, shards, jobs)) for place in range(jobs)]
         job = replace(job, manifest=job.manifest.absolute(), out=job.out.absolute())
-        return list(executor.map_array(ShardJob(job, shards), groups))
+        submitted = list(executor.map_array(ShardJob(job, shards), groups))
     except (RuntimeError, ValueError, NameError, TypeError, KeyError) as error:
         text = f"{cluster} does not take the jobs: {type(error).__name__}: {error}."
         raise InputError("E-USAGE", text, "Is sbatch installed here? Are all --slurm_... parameters right?") from error
+    for script in folder.glob(".submission_file_*.sh"):  # Slurm has a copy
+        script.unlink(missing_ok=True)
+    return submitted
 
 
 def _limits(cluster: str) -> dict[str, Any]:

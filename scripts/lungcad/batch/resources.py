@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lungcad.errors import InputError
 
-WORKER_GB = 4.0
-"""Memory of a worker with one scan in its networks and the next one read, in GB: the default chain, scans of 0.6 mm."""
+WORKER_GB = 6.0
+"""Memory of a worker in GB, the most that a scan took in the default chain; most take 3 to 4."""
 GB = 1e9
 
 
