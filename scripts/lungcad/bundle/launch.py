@@ -61,7 +61,7 @@ def check_command_line(finished: bool = False) -> None:
         return
     if program == MONAI_PROGRAM:
         one_line_errors(flags.get("debug", False))
-    _silence_optional_decoder()
+    silence_optional_decoder()
     files = config_files(flags.get("config_file", "[]"))
     check_pack(bundle_of(file) for file in files)
     if files:
@@ -157,7 +157,7 @@ def parse_flags(argv: Sequence[str]) -> dict[str, str]:
     return flags
 
 
-def _silence_optional_decoder() -> None:
+def silence_optional_decoder() -> None:
     """Keep MONAI from warning that a GPU decoder for DICOM is not installed: our own reader needs none."""
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
@@ -207,7 +207,7 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     from monai.bundle import ConfigWorkflow
 
     check_pack([Path(bundle_root)])
-    _silence_optional_decoder()
+    silence_optional_decoder()
     for key, value in {**overrides, "bundle_root": bundle_root}.items():
         check_hash(key, value)
     configs = Path(bundle_root) / "configs"

@@ -152,10 +152,10 @@ def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSum
     if not found.headers:
         check_damaged(found, "")
     with quiet():
-        return [_summarise(series, found, options) for series in group_by_series(found)]
+        return [summarise(series, found, options) for series in group_by_series(found)]
 
 
-def _summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary:
+def summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary:
     """Check one series by its headers and summarise it."""
     header = (series.images or series.all)[0]
     spacing: tuple[float, float, float] | None = None
