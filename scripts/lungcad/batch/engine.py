@@ -26,8 +26,8 @@ class Engine:
 
     Args:
         settings: values of the keys ``detector``, ``reducer``, ``characteriser``, ``measurer``, ``device``,
-            ``operating_point``, ``thresholds``, ``stage_overrides``, ``thresholds_of``, ``overrides_of``, ``bundles_dir``, ``leniency`` and
-            ``dicom_results`` of the chain's inference.json.
+            ``operating_point``, ``thresholds``, ``stage_overrides``, ``thresholds_of``, ``overrides_of``,
+            ``bundles_dir``, ``leniency`` and ``dicom_results`` of the chain's inference.json.
         out: output folder.
 
     Raises:

@@ -56,7 +56,8 @@ def _crop(
     width = list(zip(before.tolist(), after.tolist(), strict=True))
     shape = np.array(ended.hu.shape) + before + after
     own = tuple(slice(a, a + n) for a, n in zip(before.tolist(), ended.hu.shape, strict=True))
-    hu = np.stack([_lung(around[int(rng.integers(len(around)))], shape, ended.spacing_mm, rng) for _ in range(versions)])
+    chosen = [around[int(n)] for n in rng.integers(len(around), size=versions)]
+    hu = np.stack([_lung(lungs, shape, ended.spacing_mm, rng) for lungs in chosen])
     hu[(slice(None), *own)] = ended.hu
     inside = without_outline(ended.mask)
     label = OUTLINED * ended.mask + INSIDE * inside + NODULE * nodule_voxels(ended.hu, ended.mask)
