@@ -29,6 +29,9 @@ MEASURED_COLUMNS = {
 LOCATED_COLUMNS = ("side", "zone", "pleura_mm", "juxtapleural")
 """Further columns, values of a location."""
 
+CSV_COLUMNS = (*LUNA16_COLUMNS, *EXTRA_COLUMNS, *MEASURED_COLUMNS, *LOCATED_COLUMNS)
+"""All columns of nodules.csv."""
+
 
 def text_cell(text: str) -> str:
     """Text of a cell; a spreadsheet would run what begins as a formula, so an apostrophe goes before it."""
@@ -51,7 +54,7 @@ def write_nodules_csv(folder: Path, result: Result) -> None:
     """
     with (folder / "nodules.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow([*LUNA16_COLUMNS, *EXTRA_COLUMNS, *MEASURED_COLUMNS, *LOCATED_COLUMNS])
+        rows.writerow(CSV_COLUMNS)
         for finding in result.findings:
             entry = plain_values(finding.as_dict())
             values = entry | (entry["attributes"] or {})
