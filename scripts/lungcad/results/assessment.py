@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Category that a guideline would give to a result: proposed, with all that it takes for granted.
+
+Without a known indication it is Lung-RADS v2022, as if the scan were a baseline screening CT; Fleischner 2017 only for
+a scan with another indication than screening. Sources: :mod:`lungcad.guidelines`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lungcad.finding import Finding
+from lungcad.guidelines import fleischner, lung_rads, lung_rads_exam, mean_diameter_mm
+from lungcad.guidelines.inputs import needs
+from lungcad.guidelines.lung_rads_result import CATEGORIES, LungRads
+from lungcad.measurement import Measurement
+from lungcad.results.result import Result
+
+LUNG_RADS = "Lung-RADS v2022"
+FLEISCHNER = "Fleischner 2017"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Proposed category of a scan; a radiologist assigns it.
+
+    Attributes:
+        guideline: :data:`LUNG_RADS` or :data:`FLEISCHNER`.
+        category: category, or Fleischner's class of size; None where an input is missing.
+        finding: id of the finding that decided; None where none has a category.
+        reason: row of the guideline's table, with the sizes; begins with ``not computed`` where an input is missing.
+        recommendation: management that the guideline connects with the category.
+        assumptions: circumstances taken for granted.
+        not_computed: missing inputs that could change the category.
+    """
+
+    guideline: str
+    category: str | None
+    finding: int | None
+    reason: str
+    recommendation: str
+    assumptions: tuple[str, ...]
+    not_computed: tuple[str, ...] = ()
+
+
+def assess(result: Result) -> Assessment | None:
+    """Assessment by the findings at or above the operating point; None where none of them was measured."""
+    numbered = [(number, finding) for number, finding in enumerate(result.findings, start=1)
+                if finding.score is not None and finding.score >= result.threshold]  # fmt: skip
+    if not any(finding.measurement for _, finding in numbered):
+        return None
+    return _fleischner(numbered) if result.indication == "incidental" else _lung_rads(numbered, result.indication)
+
+
+def _lung_rads(numbered: Sequence[tuple[int, Finding]], indication: str | None) -> Assessment:
+    """Assessment by Lung-RADS v2022: the highest category of the findings."""
+    each = {number: _lung_rads_of(number, finding) for number, finding in numbered}
+    scored = [number for number, one in each.items() if one.category is not None]
+    exam = next(iter(each.values())) if len(each) == 1 else lung_rads_exam(list(each.values()))
+    sizes = {number: finding.measurement.mean_diameter_mm for number, finding in numbered if finding.measurement}
+    leading = max(scored, key=lambda n: (CATEGORIES.index(str(each[n].category)), sizes[n]), default=None)
+    assumed = [text for text in exam.assumed if text != "baseline screening CT"]
+    known = "a screening CT, as told" if indication == "screening" else "a screening CT"
+    calcified = [
+        f"calcification ({finding.measurement.calcification}) of finding {number} not taken into account"
+        for number, finding in numbered
+        if finding.measurement and finding.measurement.calcification not in (None, "none")
+    ]
+    assumptions = (known, "the first one (baseline), without a prior CT", *assumed, *calcified,
+                   "every mark is a nodule, and none was missed")  # fmt: skip
+    return Assessment(
+        LUNG_RADS, exam.category, leading, exam.reason, exam.management, assumptions, exam.not_computed
+    )  # fmt: skip
+
+
+def _lung_rads_of(number: int, finding: Finding) -> LungRads:
+    """Category of one finding, with its id in the reason."""
+    measured, missing = finding.measurement, _missing(number, finding.measurement)
+    if measured is None or measured.kind is None or missing:
+        return LungRads(None, missing)
+    try:
+        mean_mm = mean_diameter_mm(measured.long_axis_mm, measured.short_axis_mm)
+        touches = bool(finding.location and finding.location.juxtapleural)
+        found = lung_rads(measured.kind, mean_mm, measured.solid_mm, juxtapleural=touches)
+    except ValueError as error:
+        return LungRads(None, f"{needs(f'possible sizes of finding {number}')} ({error})")
+    return found if found.category is None else replace(found, reason=f"finding {number}, {found.reason}")
+
+
+def _missing(number: int, measured: Measurement | None) -> str:
+    """Reason why a finding has no category: it was not measured, or the measurement is in doubt; empty if it has."""
+    if measured is None:
+        return needs(f"a measurement of finding {number}")
+    if measured.doubts:
+        return f"{needs(f'a measurement of finding {number} without doubt')} ({'; '.join(measured.doubts)})"
+    return needs(f"the kind of finding {number}") if measured.kind is None else ""
+
+
+def _fleischner(numbered: Sequence[tuple[int, Finding]]) -> Assessment:
+    """Assessment by Fleischner 2017 of the largest finding, by its diameter, where the risk is not known."""
+    missing = {number: _missing(number, finding.measurement) for number, finding in numbered}
+    sizes = {number: finding.measurement.mean_diameter_mm for number, finding in numbered
+             if finding.measurement and not missing[number]}  # fmt: skip
+    left_out = tuple(filter(None, missing.values()))
+    if not sizes:
+        return Assessment(FLEISCHNER, None, None, "; ".join(left_out), needs("the category"), ())
+    leading = max(sizes, key=sizes.__getitem__)
+    measured = dict(numbered)[leading].measurement
+    assert measured is not None and measured.kind is not None  # _missing says so
+    found = fleischner(measured.kind, measured.mean_diameter_mm, None, len(numbered) > 1)
+    assumptions = (
+        "found by chance, as told", "35 years or older, no known cancer, no immunosuppression",
+        "the risk of cancer is not known", "the largest nodule is the most suspicious one",
+        "every mark is a nodule, and none was missed",
+    )  # fmt: skip
+    reason = f"finding {leading}, {found.reason}"
+    return Assessment(FLEISCHNER, found.category, leading, reason, found.recommendation, assumptions, left_out)
