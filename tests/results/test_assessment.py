@@ -80,6 +80,22 @@ def test_juxtapleural_nodule_says_what_it_takes_for_granted() -> None:
     assert found.category == "2" and any("smooth margin" in text for text in found.assumptions)
 
 
+@pytest.mark.parametrize(("doubt", "spacing", "allowed"), [
+    ("the nodule touches the pleura, where its border is uncertain", 2.5, True),
+    ("slices are 2.0 mm apart (volumes need 1.5 mm or less)", 2.0, True),
+    ("slices are 3.0 mm apart (volumes need 1.5 mm or less)", 3.0, False),
+    ("the nodule reaches the edge of the measured cube", 1.0, False),
+    ("a doubt that nobody has thought of", 1.0, False),
+])  # fmt: skip
+def test_doubts_forbid_a_category_unless_it_can_bear_them(doubt: str, spacing: float, allowed: bool) -> None:
+    volume = ball_volume()
+    volume.affine[2, 2] = spacing
+    found = assess(Result(volume, [_nodule(9.0, doubts=(doubt,))], **RUN))
+    assert found is not None and (found.category == "4A") == allowed
+    assert any(doubt in text for text in found.assumptions)  # named in either case
+    assert (doubt in found.reason) != allowed
+
+
 def test_calcification_does_not_lower_a_category_but_is_said() -> None:
     found = _assessed(_nodule(9.0, calcification="central"))
     assert found.category == "4A" and "calcification (central) of finding 1 not taken into account" in found.assumptions

@@ -5,7 +5,7 @@ Without a known indication it is Lung-RADS v2022, as if the scan were a baseline
 a scan with another indication than screening. Sources: :mod:`lungcad.guidelines`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lungcad.finding import Finding
@@ -14,6 +14,14 @@ from lungcad.guidelines.inputs import needs
 from lungcad.guidelines.lung_rads_result import CATEGORIES, LungRads
 from lungcad.measurement import Measurement
 from lungcad.results.result import Result
+
+ALLOWED_DOUBTS = ("the nodule touches the pleura", "the nodule fills only")
+"""Beginnings of doubts with which a category is still proposed, and which it then names.
+
+Lung-RADS has a rule for nodules at the pleura; what fills only few voxels stays below all limits of size.
+"""
+ALLOWED_IF_THIN, THIN_MM = "slices are", 2.5
+"""Beginning of a doubt about volumes, allowed up to a slice distance with which diameters can be compared."""
 
 LUNG_RADS = "Lung-RADS v2022"
 FLEISCHNER = "Fleischner 2017"
@@ -48,12 +56,17 @@ def assess(result: Result) -> Assessment | None:
                 if finding.score is not None and finding.score >= result.threshold]  # fmt: skip
     if not any(finding.measurement for _, finding in numbered):
         return None
-    return _fleischner(numbered) if result.indication == "incidental" else _lung_rads(numbered, result.indication)
+    missing = {number: _missing(number, one.measurement, result.volume.spacing_mm[2]) for number, one in numbered}
+    if result.indication == "incidental":
+        return _fleischner(numbered, missing)
+    return _lung_rads(numbered, missing, result.indication)
 
 
-def _lung_rads(numbered: Sequence[tuple[int, Finding]], indication: str | None) -> Assessment:
+def _lung_rads(
+    numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, str], indication: str | None
+) -> Assessment:
     """Assessment by Lung-RADS v2022: the highest category of the findings."""
-    each = {number: _lung_rads_of(number, finding) for number, finding in numbered}
+    each = {number: _lung_rads_of(number, finding, missing[number]) for number, finding in numbered}
     scored = [number for number, one in each.items() if one.category is not None]
     exam = next(iter(each.values())) if len(each) == 1 else lung_rads_exam(list(each.values()))
     sizes = {number: finding.measurement.mean_diameter_mm for number, finding in numbered if finding.measurement}
@@ -65,16 +78,16 @@ def _lung_rads(numbered: Sequence[tuple[int, Finding]], indication: str | None) 
         for number, finding in numbered
         if finding.measurement and finding.measurement.calcification not in (None, "none")
     ]
-    assumptions = (known, "the first one (baseline), without a prior CT", *assumed, *calcified,
+    assumptions = (known, "the first one (baseline), without a prior CT", *assumed, *calcified, *_although(numbered),
                    "every mark is a nodule, and none was missed")  # fmt: skip
     return Assessment(
         LUNG_RADS, exam.category, leading, exam.reason, exam.management, assumptions, exam.not_computed
     )  # fmt: skip
 
 
-def _lung_rads_of(number: int, finding: Finding) -> LungRads:
-    """Category of one finding, with its id in the reason."""
-    measured, missing = finding.measurement, _missing(number, finding.measurement)
+def _lung_rads_of(number: int, finding: Finding, missing: str) -> LungRads:
+    """Category of one finding, with its id in the reason; none where something is missing."""
+    measured = finding.measurement
     if measured is None or measured.kind is None or missing:
         return LungRads(None, missing)
     try:
@@ -86,18 +99,25 @@ def _lung_rads_of(number: int, finding: Finding) -> LungRads:
     return found if found.category is None else replace(found, reason=f"finding {number}, {found.reason}")
 
 
-def _missing(number: int, measured: Measurement | None) -> str:
+def _missing(number: int, measured: Measurement | None, slice_mm: float) -> str:
     """Reason why a finding has no category: it was not measured, or the measurement is in doubt; empty if it has."""
     if measured is None:
         return needs(f"a measurement of finding {number}")
-    if measured.doubts:
-        return f"{needs(f'a measurement of finding {number} without doubt')} ({'; '.join(measured.doubts)})"
+    allowed = (*ALLOWED_DOUBTS, *([ALLOWED_IF_THIN] if slice_mm <= THIN_MM else []))
+    if doubts := [doubt for doubt in measured.doubts if not doubt.startswith(allowed)]:
+        return f"{needs(f'a measurement of finding {number} without doubt')} ({'; '.join(doubts)})"
     return needs(f"the kind of finding {number}") if measured.kind is None else ""
 
 
-def _fleischner(numbered: Sequence[tuple[int, Finding]]) -> Assessment:
+def _although(numbered: Sequence[tuple[int, Finding]]) -> list[str]:
+    """Assumptions that findings are as measured although there are doubts."""
+    doubtful = [(number, finding.measurement) for number, finding in numbered]
+    return [f"finding {number} as measured, although {'; '.join(measured.doubts)}"
+            for number, measured in doubtful if measured and measured.doubts]  # fmt: skip
+
+
+def _fleischner(numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, str]) -> Assessment:
     """Assessment by Fleischner 2017 of the largest finding, by its diameter, where the risk is not known."""
-    missing = {number: _missing(number, finding.measurement) for number, finding in numbered}
     sizes = {number: finding.measurement.mean_diameter_mm for number, finding in numbered
              if finding.measurement and not missing[number]}  # fmt: skip
     left_out = tuple(filter(None, missing.values()))
@@ -109,7 +129,7 @@ def _fleischner(numbered: Sequence[tuple[int, Finding]]) -> Assessment:
     found = fleischner(measured.kind, measured.mean_diameter_mm, None, len(numbered) > 1)
     assumptions = (
         "found by chance, as told", "35 years or older, no known cancer, no immunosuppression",
-        "the risk of cancer is not known", "the largest nodule is the most suspicious one",
+        "the risk of cancer is not known", "the largest nodule is the most suspicious one", *_although(numbered),
         "every mark is a nodule, and none was missed",
     )  # fmt: skip
     reason = f"finding {leading}, {found.reason}"

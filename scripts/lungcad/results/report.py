@@ -57,7 +57,7 @@ def render_report(result: Result, prior: Mapping[int, str] | None = None) -> str
         measured=any(entry["measurement"] for entry in above), ris_text=ris_text(document, above),
         condition=document["assessment"] and condition(document["assessment"]),
         slices=_slices(result, above, below[:MAX_BELOW]),
-        viewer_entries=[{"id": entry["id"], "text": entry["place"] or "in the table"} for entry in above],
+        viewer_entries=[{"id": entry["id"], "text": _short(entry)} for entry in above],
     )  # fmt: skip
 
 
@@ -65,6 +65,13 @@ def _with_place(result: Result, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Entry with the ``side`` of the body and its ``place`` in words."""
     side = (entry["location"] or {}).get("side") or side_of_body(result.volume, entry["center_lps_mm"])
     return {**entry, "side": side, "place": place_text({**entry, "side": side})}
+
+
+def _short(entry: Mapping[str, Any]) -> str:
+    """Size and place of a finding for the viewer's list."""
+    measured = entry["measurement"]
+    size = shown_mean_mm(measured) if measured else entry["diameter_mm"]
+    return ", ".join(filter(None, ("size unknown" if size is None else f"{size:.1f} mm", entry["place"])))
 
 
 def _slices(result: Result, above: Sequence[Mapping[str, Any]], below: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
