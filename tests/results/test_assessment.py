@@ -106,7 +106,11 @@ def test_fleischner_only_when_asked_for() -> None:
     assert _assessed(*nodules).guideline == _assessed(*nodules, indication="screening").guideline == "Lung-RADS v2022"
     found = _assessed(*nodules, indication="incidental")
     assert (found.guideline, found.category, found.finding) == ("Fleischner 2017", ">8 mm", 1)
-    assert "multiple" in found.reason and "not computed: needs risk" in found.recommendation
+    assert "multiple" in found.reason and "risk not known" in found.reason
+    assert found.recommendation == (
+        "at low risk CT at 3-6 months, then consider CT at 18-24 months; at high risk CT at 3-6 months, then CT at "
+        "18-24 months"
+    )
     single = _assessed(nodules[0], indication="incidental")
     assert single.recommendation == "consider CT at 3 months, PET/CT or tissue sampling"
 

@@ -205,6 +205,7 @@ def test_slab_is_a_maximum_projection(browser: chromium.Browser) -> None:
                      "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
     browser.wait_for(f"{GREY.format(**BALL)} === 255")
     assert alone < 120
+    assert browser.evaluate(f"{ROOT}.querySelectorAll('svg .path').length") == 1  # not one outline over the other
     assert "MIP of 5 slices" in browser.evaluate(f"{ROOT}.querySelector('[data-part=setting]').textContent")
 
 

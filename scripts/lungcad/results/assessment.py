@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from lungcad.finding import Finding
 from lungcad.guidelines import fleischner, lung_rads, lung_rads_exam, mean_diameter_mm
+from lungcad.guidelines.fleischner import RISKS
 from lungcad.guidelines.inputs import needs
 from lungcad.guidelines.lung_rads_result import CATEGORIES, LungRads
 from lungcad.measurement import Measurement
@@ -117,7 +118,7 @@ def _although(numbered: Sequence[tuple[int, Finding]]) -> list[str]:
 
 
 def _fleischner(numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, str]) -> Assessment:
-    """Assessment by Fleischner 2017 of the largest finding, by its diameter, where the risk is not known."""
+    """Assessment by Fleischner 2017 of the largest finding, by its diameter; for both risks where they differ."""
     sizes = {number: finding.measurement.mean_diameter_mm for number, finding in numbered
              if finding.measurement and not missing[number]}  # fmt: skip
     left_out = tuple(filter(None, missing.values()))
@@ -126,11 +127,16 @@ def _fleischner(numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, s
     leading = max(sizes, key=sizes.__getitem__)
     measured = dict(numbered)[leading].measurement
     assert measured is not None and measured.kind is not None  # _missing says so
-    found = fleischner(measured.kind, measured.mean_diameter_mm, None, len(numbered) > 1)
+    size, multiple = (measured.kind, measured.mean_diameter_mm), len(numbered) > 1
+    found = fleischner(*size, None, multiple)
+    recommendation = found.recommendation
+    if recommendation == needs("risk"):
+        both = (f"at {risk} risk {fleischner(*size, risk, multiple).recommendation}" for risk in RISKS)
+        recommendation = "; ".join(both)
     assumptions = (
         "found by chance, as told", "35 years or older, no known cancer, no immunosuppression",
         "the risk of cancer is not known", "the largest nodule is the most suspicious one", *_although(numbered),
         "every mark is a nodule, and none was missed",
     )  # fmt: skip
     reason = f"finding {leading}, {found.reason}"
-    return Assessment(FLEISCHNER, found.category, leading, reason, found.recommendation, assumptions, left_out)
+    return Assessment(FLEISCHNER, found.category, leading, reason, recommendation, assumptions, left_out)

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.options import check_operating_point
 from lungcad.printable import printable
-from lungcad.scan.lungs import LungMask
 from lungcad.volume import Notice, Volume
+
+if TYPE_CHECKING:
+    from lungcad.scan.lungs import LungMask
 
 INDICATIONS = ("screening", "incidental")
 """Indications of a scan that a guideline asks for."""
@@ -45,7 +48,7 @@ class Result:
     device: str = "cpu"
     seconds: Mapping[str, float] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
-    lungs: LungMask | None = field(default=None, repr=False, compare=False)
+    lungs: "LungMask | None" = field(default=None, repr=False, compare=False)
     indication: str | None = None
 
     def __post_init__(self) -> None:

@@ -79,13 +79,13 @@ def assessment_sentences(assessment: Mapping[str, Any] | None) -> list[str]:
         return [f"{assessment['guideline']}: {assessment['reason']}."]
     if assessment["guideline"].startswith("Lung-RADS"):
         return [f"{condition(assessment)}: proposed Lung-RADS {assessment['category']} ({assessment['reason']})."]
-    return [f"{condition(assessment)}: proposed by {assessment['guideline']}: {assessment['recommendation']} "
+    return [f"{condition(assessment)}, {assessment['guideline']} proposes: {assessment['recommendation']} "
             f"({assessment['reason']})."]  # fmt: skip
 
 
 def condition(assessment: Mapping[str, Any]) -> str:
     """Condition under which the category holds, in the words of a sentence's beginning."""
     if not assessment["guideline"].startswith("Lung-RADS"):
-        return "As this CT was made for another reason than screening, with unknown risk"
+        return "For a nodule found by chance"
     told = "as told" in assessment["assumptions"][0]
     return "If this is the baseline screening CT" if told else "If this were a baseline screening CT"

@@ -11,12 +11,15 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lungcad.geometry import nearest_lps_order, patient_axes, to_index, to_world
-from lungcad.scan.lungs import LungMask
 from lungcad.volume import Volume
+
+if TYPE_CHECKING:
+    from lungcad.scan.lungs import LungMask
 
 HU_KNOTS = (-1024, -160, 240, 1040)
 GREY_KNOTS = (0, 135, 235, 255)
@@ -78,7 +81,7 @@ class SliceStack:
         return to_world(self.affine, self.first + np.array([-0.5, -0.5, number * self.every]))
 
 
-def slice_stack(volume: Volume, lungs: LungMask | None, points_lps_mm: Sequence[Sequence[float]] = ()) -> SliceStack:
+def slice_stack(volume: Volume, lungs: "LungMask | None", points_lps_mm: Sequence[Sequence[float]] = ()) -> SliceStack:
     """Slices over the lungs and over given points, encoded in threads; the whole slices where the lungs are unknown.
 
     Args:
@@ -131,7 +134,7 @@ def _jpeg(hu: np.ndarray, columns: int, rows: int) -> bytes:
 
 
 def _box(
-    shape: Sequence[int], affine: np.ndarray, lungs: LungMask | None, points_lps_mm: Sequence[Sequence[float]]
+    shape: Sequence[int], affine: np.ndarray, lungs: "LungMask | None", points_lps_mm: Sequence[Sequence[float]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """First index (3,) and the index behind the last of what is shown."""
     size = np.array(shape)

@@ -100,10 +100,10 @@ function startViewer(root) {
   function marksOf(mark, low, high) {
     if (!mark.reported && mark.id !== chosen) return [];
     const kind = mark.reported ? "" : " candidate", shapes = [];
-    for (let index = low; index <= high; index++) {
-      if (mark.paths[index]) shapes.push(svg("path", { class: "path", d: mark.paths[index] }));
-    }
     const nearest = Math.max(low, Math.min(high, Math.round(mark.level)));
+    const outlined = [...Array(high - low + 1).keys()].map((i) => low + i).filter((index) => mark.paths[index])
+      .sort((a, b) => Math.abs(a - nearest) - Math.abs(b - nearest)); // in a slab the one nearest to the centre
+    if (outlined.length) shapes.push(svg("path", { class: "path", d: mark.paths[outlined[0]] }));
     const away = (mark.level - nearest) * data.step, touches = Math.abs(mark.level - nearest) <= 0.5;
     if (!Object.keys(mark.paths).length || (!shapes.length && touches)) {
       const square = (mark.radius ?? 0) ** 2 - away ** 2;
