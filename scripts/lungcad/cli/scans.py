@@ -48,7 +48,9 @@ def run(
         overrides["debug"] = True
 
     from lungcad.bundle.launch import run_bundle
+    from lungcad.cli.start import start
 
+    start(root, read_config(root) | values | overrides)
     run_bundle(root, values | overrides)
 
 
