@@ -68,7 +68,7 @@ import sys, lungcad.cli
 try:
     lungcad.cli.main()
 finally:
-    assert not {"torch", "monai", "SimpleITK", "scipy", "highdicom", "itk", "matplotlib"} & set(sys.modules)
+    assert not {"torch", "monai", "SimpleITK", "scipy", "highdicom", "requests", "gdcm"} & set(sys.modules)
 """
     (tmp_path / "empty").mkdir()
     words = command.format(empty=tmp_path / "empty", out=tmp_path / "out").split()

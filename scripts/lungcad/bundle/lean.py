@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import of MONAI without its optional packages, where nothing that a run uses needs one.
+"""Import of MONAI and pydicom without their optional packages, where nothing that a run uses needs one.
 
 MONAI 1.6 imports each of its submodules, and with them whatever optional package is installed: ignite with all of
 torch.distributed, itk, matplotlib, scikit-learn. That is two thirds of its import. MONAI works without any of them, but
 those of its parts that need one fail; so they are withheld only from a process of the command line, and only for a
-chain whose stages are made of our own classes and the few of MONAI's in PLAIN.
+chain whose stages are made of our own classes and the few of MONAI's in PLAIN. pydicom imports requests for its test
+files and GDCM for a decoder; our decoders call GDCM themselves.
 """
 
 import contextlib
@@ -17,12 +18,12 @@ from types import ModuleType
 from typing import Any
 
 OPTIONAL = frozenset(
-    "clearml cucim cv2 einops gdown h5py huggingface_hub ignite imagecodecs itk jsonschema lmdb lpips matplotlib "
-    "mlflow nibabel ninja nni nrrd onnx onnxruntime onnxscript openslide optuna pandas polygraphy psutil pyamg pynvml "
-    "requests scipy.signal scipy.stats skimage sklearn tensorboard tensorboardX tensorrt tifffile torchaudio "
-    "torchvision transformers zarr".split()
+    "clearml cucim cv2 einops gdcm gdown h5py huggingface_hub ignite imagecodecs itk jsonschema lmdb lpips "
+    "matplotlib mlflow nibabel ninja nni nrrd onnx onnxruntime onnxscript openslide optuna pandas polygraphy psutil "
+    "pyamg pynvml requests scipy.signal scipy.stats skimage sklearn tensorboard tensorboardX tensorrt tifffile "
+    "torchaudio torchvision transformers zarr".split()
 )
-"""Packages that MONAI 1.6 imports if they are there, except those that a run imports anyway."""
+"""Packages that MONAI 1.6 or pydicom 3 imports if they are there, except those that a run imports anyway."""
 PLAIN = frozenset({"Compose", "Dataset", "LoadImaged", "ScaleIntensityRanged"})
 """MONAI's classes in our stages: none of them needs an optional package."""
 NOT_FOR_STAGES = frozenset({"dataset", "evaluator", "imports", "initialize", "run"})

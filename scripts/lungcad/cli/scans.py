@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.launch import check_override_values
+from lungcad.bundle.lean import optional_packages_withheld
 from lungcad.bundle.values import PLUMBING
 from lungcad.console import format_text, indented, print_json, series_remarks, spacing_text, text_table
 from lungcad.errors import InputError
@@ -48,8 +49,9 @@ def run(
         overrides["debug"] = True
 
     from lungcad.bundle.launch import run_bundle
-    from lungcad.cli.start import start
 
+    with optional_packages_withheld():
+        from lungcad.cli.start import start
     start(root, read_config(root) | values | overrides)
     run_bundle(root, values | overrides)
 
@@ -63,8 +65,8 @@ def inspect(folder: str, json: bool = False, leniency: Any = None, debug: bool =
         leniency: as for ``run``, such as "{'max_spacing_mm': 7}".
         debug: show tracebacks.
     """
-    from lungcad.dicom import list_series
-
+    with optional_packages_withheld():
+        from lungcad.dicom import list_series
     series = list_series(folder, **_leniency(leniency))
     if true_or_false("json", json):
         print_json([dataclasses.asdict(one) for one in series])
@@ -136,8 +138,8 @@ def _best_series(folder: str, choose: str, overrides: dict[str, Any]) -> str:
     """UID of the most suitable series; says which and why on stderr."""
     if choose != "best" or "series_uid" in overrides:
         raise InputError("E-USAGE", "--choose takes the word best, and no --series_uid beside it.")
-    from lungcad.dicom import choose_best
-
+    with optional_packages_withheld():
+        from lungcad.dicom import choose_best
     best = choose_best(folder, **_leniency(overrides.get("leniency")))
     print(f"{'chosen':<14}{best.uid}: {best.reason}", file=sys.stderr)
     return best.uid
