@@ -36,7 +36,11 @@ def start(root: Path, values: Mapping[str, Any]) -> None:
     if chain and plain:
         begin(values["dataset_dir"], values["series_uid"], values["acquisition"], values["leniency"])
     elif READER in json.dumps(read_config(root)):
-        begin_volume(values["dataset_dir"], values.get("series_uid"))
+        leniency = values.get("leniency")
+        if isinstance(leniency or {}, Mapping):  # else the run refuses it
+            begin_volume(
+                values["dataset_dir"], values.get("series_uid"), values.get("acquisition"), **dict(leniency or {})
+            )
     if configs and not needs_optional_packages(configs):
         gc.disable()  # imports leave no garbage; looking for it takes a sixth of their time
         with optional_packages_withheld():

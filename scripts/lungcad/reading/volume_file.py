@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.dicom import Leniency
+from lungcad.dicom import BEST, Leniency
 from lungcad.dicom.series import BegunSeries, begin_series
 from lungcad.errors import InputError
 from lungcad.printable import file_label
@@ -71,7 +71,8 @@ def read_volume(
 
     Args:
         path: folder or file.
-        series_uid: SeriesInstanceUID, where a folder holds several series; for a volume file the name of its results.
+        series_uid: SeriesInstanceUID, where a folder holds several series, or ``best``; for a volume file the name of
+            its results.
         acquisition: label of one acquisition, where a series holds several; no meaning for a volume file.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
@@ -86,20 +87,8 @@ def begin_volume(
 ) -> "BegunSeries | BegunFile":
     """Check the headers of a CT, and read no pixel; arguments and errors as for :func:`read_volume`."""
     if is_volume_file(path):
-        return begin_volume_file(path, series_uid, acquisition, **leniency)
-    try:
-        return begin_series(path, series_uid, acquisition, **leniency)
-    except InputError as error:
-        raise _with_advice(error, Path(path)) from error
-
-
-def _with_advice(error: InputError, path: Path) -> InputError:
-    """Refusal with the advice to give a volume file, where a folder without DICOM holds some."""
-    if error.code != "E-NO-DICOM" or not os.path.isdir(path):
-        return error
-    suffixes = sorted({suffix for name in os.listdir(path) if (suffix := volume_suffix(name))})
-    advice = f"It holds volume files ({', '.join(suffixes)}): give one of them." if suffixes else error.advice
-    return InputError(error.code, error.message, advice)
+        return begin_volume_file(path, None if series_uid == BEST else series_uid, acquisition, **leniency)
+    return begin_series(path, series_uid, acquisition, **leniency)
 
 
 def published_name(name: str) -> str:
