@@ -80,7 +80,7 @@ class Scan:
         """
         key = tuple(float(s) for s in spacing_mm)
         if key not in self._grids:
-            self._grids[key] = self._resample(np.array(key))
+            self._grids[key] = self.resampled(key)
         return self._grids[key]
 
     def crop(
@@ -147,10 +147,11 @@ class Scan:
         backwards = [axis for axis in (0, 1) if native.reverse[axis]]
         return hu.flip(backwards).permute(2, 1, 0), (row, column), (height, width)
 
-    def _resample(self, spacing: np.ndarray) -> Grid:
+    def resampled(self, spacing_mm: Sequence[float]) -> Grid:
+        """Make the grid of :meth:`grid` anew, for a caller that changes it."""
         import torch
 
-        mask, native = self.lungs, self._native
+        mask, native, spacing = self.lungs, self._native, np.array(spacing_mm, dtype=np.float64)
         low, high = self._lung_box_mm()
         first = np.floor((low - self.margin_mm) / spacing)
         size = (np.ceil((high + self.margin_mm) / spacing) - first + 1).astype(int)

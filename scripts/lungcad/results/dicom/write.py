@@ -37,9 +37,10 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
 
     The objects hold the findings at or above the operating point, or the statement that there are none. Unknown values
-    are left out. Patient and study are those of the series, whose headers are read again; series and instances are new,
-    with UIDs that follow from images, chain, weights and findings: a retry makes the same ones. A report of another
-    version names as predecessors the chain's reports of the series that it replaces or that lie beside the images.
+    are left out. Patient and study are those of the series; its headers are read again only where the volume does not
+    hold them, or files have changed since. Series and instances are new, with UIDs that follow from images, chain,
+    weights and findings: a retry makes the same ones. A report of another version names as predecessors the chain's
+    reports of the series that it replaces or that lie beside the images.
 
     Args:
         folder: folder for the files.
@@ -59,12 +60,16 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     from lungcad.results.dicom.equipment import Algorithm
     from lungcad.results.dicom.nodules import reported_nodules
     from lungcad.results.dicom.segmentation import make_segmentation, why_no_segmentation
-    from lungcad.results.dicom.source import read_source
+    from lungcad.results.dicom.source import read_source, source_of
     from lungcad.results.dicom.structured_report import make_report
     from lungcad.results.dicom.uids import object_key
 
+    known = volume.origin.series
     try:
-        source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
+        if known is not None and known.is_unchanged():
+            source = source_of(known)
+        else:
+            source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
     except InputError as error:
         return [f"no report and no segmentation: {error.message}"]
     instance_uids = tuple(str(instance.SOPInstanceUID) for instance, _ in source.slices)
