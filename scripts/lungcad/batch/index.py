@@ -105,7 +105,7 @@ def _series_entry(one: Surveyed, folder: str) -> Entry:
     uid = summary.uid if safe else f"{MADE_UP}{checksum(folder + summary.uid)}"
     entry = _entry(uid, folder, summary.code or ("" if safe else "E-TAG-VALUE"), summary.slices, one.study_uid)
     usable = one.usable if not entry["code"] else None
-    return entry | {"rank_by": usable and asdict(replace(usable, patient_id=""))}
+    return entry | {"rank_by": usable and asdict(replace(usable, patient_name="", patient_id=""))}
 
 
 def _volume_entry(path: Path, name: str) -> Entry:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.manifest import check_pack
-from lungcad.bundle.values import SEVERAL_NAMES, carries_code, check_kind
+from lungcad.bundle.values import PLUMBING, SEVERAL_NAMES, carries_code, check_kind
 from lungcad.console import one_line_errors
 from lungcad.errors import InputError
 
@@ -36,7 +36,7 @@ _NAMES = re.compile(rf"{SEVERAL_NAMES.pattern}|series_uid")
 """Keys that hold one name; and keys that may also hold a list of names, or None."""
 
 
-def check_command_line() -> None:
+def check_command_line(finished: bool = False) -> None:
     """Check a command line of ``python -m monai.bundle run``: no altered pack, no unknown override, none with code.
 
     The first line of a bundle's ``run``, or of a training's ``initialize``. From here on a failure ends the process
@@ -48,11 +48,17 @@ def check_command_line() -> None:
     users of a service choose values, never keys. It checks overrides only where the process is
     ``python -m monai.bundle``.
 
+    Args:
+        finished: whether it is called in ``finalize``, where it checks only a command line that changed what is
+            executed and so kept the first check from being called (``--run []``).
+
     Raises:
         InputError: E-CONFIG; E-WEIGHTS.
     """
     program = Path(sys.argv[0]).parts[-3:]
     flags = parse_flags(sys.argv[1:]) if program == MONAI_PROGRAM else {}
+    if finished and not flags.keys() & {*PLUMBING, "run_id", "init_id"}:
+        return
     if program == MONAI_PROGRAM:
         one_line_errors(flags.get("debug", False))
     silence_optional_decoder()

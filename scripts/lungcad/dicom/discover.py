@@ -17,6 +17,9 @@ from lungcad.volume import Notice
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
+VOLUME_FILES = (".mhd", ".mha", ".nrrd", ".nhdr", ".nii", ".nii.gz")
+"""Suffixes of volume files, which are read one at a time, not by the folder."""
+
 
 @dataclass
 class Found:
@@ -120,4 +123,9 @@ def _raise_no_dicom(files: list[Path], found: Found) -> None:
         raise DicomSeriesError("E-ARCHIVE", text, "Unpack the archive and give the folder with the DICOM files.")
     links = "".join(f" {notice}" for notice in found.notices if notice.code == "W-SYMLINK")
     text = f"No DICOM object among {len(files)} file(s).{links}"
-    raise DicomSeriesError("E-NO-DICOM", text, "Give the folder that holds one CT series.")
+    names = [file.name.lower() for file in files]
+    volumes = [suffix for suffix in VOLUME_FILES if any(name.endswith(suffix) for name in names)]
+    advice = "Give the folder that holds one CT series."
+    if volumes:
+        advice = f"Volume files ({', '.join(volumes)}) are read one at a time: give one of them to lungcad run."
+    raise DicomSeriesError("E-NO-DICOM", text, advice)

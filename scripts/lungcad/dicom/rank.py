@@ -18,7 +18,10 @@ from lungcad.dicom.pixels import check_duplicates
 from lungcad.dicom.plan import make_plan
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.select import check_damaged, group_by_series
+from lungcad.printable import names_person
 
+BEST = "best"
+"""Value of ``series_uid`` for the best of several series."""
 WHOLE_LUNGS_MM = 240.0
 """Length that holds the lungs of most adults."""
 WHOLE_WIDTH_MM = 250.0
@@ -32,7 +35,7 @@ SOFT_TO_LUNG = re.compile(
     r"STANDARD|STND|LUNG|CHEST|DETAIL|MEDIUM|SOFT|^[BIQH][A-Z]?(2|3|4|5|6)\d|^FC(0|1|5)\d|^[A-DL]$|^Y[ABC]$"
 )
 
-_TAGS = ("StudyInstanceUID", "PatientID", "ConvolutionKernel", "ContrastBolusAgent")
+_TAGS = ("StudyInstanceUID", "PatientName", "PatientID", "ConvolutionKernel", "ContrastBolusAgent")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Usable:
 
     uid: str
     study_uid: str
+    patient_name: str
     patient_id: str
     kernel: str
     contrast_agent: str
@@ -125,9 +129,8 @@ def find_usable(found: Found, leniency: Leniency) -> list[Usable]:
             x, y, z = (float((column @ column) ** 0.5) for column in stack.affine[:3, :3].T)
             first, slices = stack.groups[0][0], len(stack.groups)
             width = min(x * first.format.columns, y * first.format.rows)
-            study, patient, kernel, agent = map(first.header.text, _TAGS)
-            size = (z, z * slices, width, slices)
-            usable.append(Usable(series.uid, study, patient, kernel, agent, *size, not series.images))
+            tags, size = map(first.header.text, _TAGS), (z, z * slices, width, slices)
+            usable.append(Usable(series.uid, *tags, *size, not series.images))
     return usable
 
 
@@ -136,6 +139,8 @@ def _rank(series: Usable, length_mm: float, width_mm: float) -> Ranked:
     whole = series.length_mm >= length_mm and series.width_mm >= width_mm
     thickness = 0 if series.spacing_mm <= THIN_MM + 0.01 else 1 if series.spacing_mm <= MEDIUM_MM + 0.01 else 2
     kernel, words = kernel_class(series.kernel)
+    if names_person(words, [series.patient_name], [series.patient_id]):
+        words = "kernel not shown"
     agent = series.contrast_agent.upper()
     native = not agent or agent in ("NONE", "NO", "N")
     reason = [
