@@ -9,6 +9,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import scaled_affine, to_index, to_world
 from lungcad.papers.jnsc.inference import ClassifiedRegions, CropJNSCInferer, LungJNSCInferer, nearest_region
@@ -138,6 +139,22 @@ def test_regions_of_the_network_are_those_of_its_probability_and_classes_sum_to_
     nothing = inferer(threshold=1.0)(image, network, everywhere(image))
     assert nothing.regions == []
     assert nothing.classes.shape == (0, 3)
+
+
+@pytest.mark.parametrize("coverage", [4, 2])
+def test_fewer_windows_still_see_all_of_the_lungs(coverage: int) -> None:
+    lungs = torch.zeros(96, 80, 112, dtype=torch.bool)
+    lungs[9:70, 20:61, 30:100] = True
+    image = torch.ones(1, 1, *lungs.shape)
+    whole = inferer().probability(image, Bright(), lungs)
+    some = inferer(coverage=coverage).probability(image, Bright(), lungs)
+    torch.testing.assert_close(some[lungs], whole[lungs])
+    assert some[lungs].min() > 0.9
+
+
+def test_an_impossible_coverage_is_refused() -> None:
+    with pytest.raises(InputError, match="coverage is 3"):
+        inferer(coverage=3)
 
 
 def test_bfloat16_is_near_float32(network: JNSCNet) -> None:

@@ -35,13 +35,23 @@ def lungs_in(image: Tensor, low: int, high: int) -> Tensor:
     return lungs
 
 
-def test_slabs_change_nothing(network: AggregatedFasterRCNN) -> None:
+def test_tiles_change_nothing(network: AggregatedFasterRCNN) -> None:
     image = torch.rand(1, 1, 64, 48, 112)
     lungs = torch.ones(image.shape[2:], dtype=torch.bool)
-    whole = detect(image, network, lungs, slab=1000)
+    whole = detect(image, network, lungs, tile=10**9)
     assert len(whole) > 5
-    for slab in (4, 20, 48):
-        torch.testing.assert_close(detect(image, network, lungs, slab=slab), whole, atol=1e-4, rtol=1e-4)
+    for tile in (4000, 40000):
+        torch.testing.assert_close(detect(image, network, lungs, tile=tile), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_features_over_a_blank_surrounding_equal_those_of_the_whole_box(network: AggregatedFasterRCNN) -> None:
+    box = torch.full((1, 1, 96, 64, 80), 0.6)
+    box[:, :, 20:43, 24:40, 30:49] = torch.rand(23, 16, 19)
+    box[:, :, 70:76, 18:22, 0:9] = torch.rand(6, 4, 9)  # up to a face
+    with torch.inference_mode():
+        whole = network.backbone.front(box)
+        tiled = LungProposalInferer(ANCHORS, precision="float32", tile=30000)._front(box, network)
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-4)
 
 
 def test_detections_are_those_of_the_network_step_by_step(network: AggregatedFasterRCNN) -> None:
