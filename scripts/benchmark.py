@@ -54,7 +54,7 @@ def benchmark(
     figures["stages"] = stage_figures(chain, volume, machine["ceiling_gflops"])
     print_stages(figures["stages"], volume.hu.shape[2])
     if repeats:
-        figures["runs"] = run_versions(scan, against, repeats, str(chosen))
+        figures["runs"] = run_versions(scan, against, repeats, device)
     if chosen.type == "cuda":
         stock_windows = stock_windows or 40
     for name in WINDOWS if stock_windows else ():
@@ -75,13 +75,13 @@ def print_stages(stages: dict[str, dict[str, float]], slices: int) -> None:
               f"{one['gflop']:9.0f} GFLOP  {one['share']:.0%} of the ceiling")  # fmt: skip
 
 
-def run_versions(scan: str, against: str | None, repeats: int, device: str) -> dict[str, Any]:
+def run_versions(scan: str, against: str | None, repeats: int, device: str | None) -> dict[str, Any]:
     """Figures of runs as a user's by version; prints them."""
     with tempfile.TemporaryDirectory() as folder:
         roots = {"this": (bundle_root("lung_nodule_cad").resolve(), SCRIPTS)}
         if against:
             roots[str(against)] = checkout(str(against), Path(folder))
-        runs = paired(list(roots.values()), scan, repeats, device=device)
+        runs = paired(list(roots.values()), scan, repeats, **({"device": device} if device else {}))
     named = dict(zip(roots, runs, strict=True))
     for name, run in named.items():
         seconds = run["seconds"]
