@@ -131,8 +131,8 @@ def _make_ready(network: nn.Module, dtype: torch.dtype, method: str = "forward")
         parts = copy(network)
         parts._modules = {name: _make_ready(part, dtype) for name, part in network.named_children()}
         return parts if method == "forward" else _Part(parts, method)
-    graph = fuse(traced, no_trace=True)  # a copy, batch normalisations in the kernels
-    modules = dict(graph.named_modules())
+    graph: Any = fuse(traced, no_trace=True)  # a copy, batch normalisations in the kernels
+    modules: dict[str, nn.Module] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         layer = modules.get(node.target) if node.op == "call_module" else None
         if isinstance(layer, _WEIGHTED):
@@ -148,7 +148,8 @@ def _make_ready(network: nn.Module, dtype: torch.dtype, method: str = "forward")
             node.target = _average
     graph.recompile()
     graph.delete_all_unused_submodules()
-    return graph.eval()
+    made: nn.Module = graph.eval()
+    return made
 
 
 def _fast_layer(layer: nn.Module, relu: bool, dtype: torch.dtype) -> nn.Module:
@@ -170,7 +171,7 @@ def _average(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return F.avg_pool3d(x.float(), *args, **kwargs).to(x.dtype)
 
 
-def _set(graph: fx.GraphModule, name: Any, layer: nn.Module) -> None:
+def _set(graph: Any, name: Any, layer: nn.Module) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(graph.get_submodule(parent), leaf, layer)
 

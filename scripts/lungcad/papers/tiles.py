@@ -7,6 +7,7 @@ corners included. So only boxes around the rest are computed (:func:`boxes_aroun
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,12 +42,12 @@ def tiled_output(
     output = spread(background, needed.shape)
     boxes = boxes_around(needed.cpu().numpy(), radius // stride, most // stride**3)
     for box in bar(boxes, "detect", "tile"):
-        seen = [
+        seen: list[Any] = [
             slice(max(0, side.start * stride - radius), min(n, side.stop * stride + radius))
             for side, n in zip(box, image.shape[2:], strict=True)
         ]
         part = network(image[(..., *seen)])
-        own = [
+        own: list[Any] = [
             slice(side.start - wide.start // stride, side.stop - wide.start // stride)
             for side, wide in zip(box, seen, strict=True)
         ]
