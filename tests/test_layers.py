@@ -12,7 +12,7 @@ import lungcad
 
 PACKAGE = Path(lungcad.__file__).parent
 LAYERS = (
-    ("cli", "__main__", "checks"), ("chain",), ("papers/<paper>",), ("papers",), ("training",), ("datalists",),
+    ("cli", "__main__", "checks"), ("node",), ("chain",), ("papers/<paper>",), ("papers",), ("training",), ("datalists",),
     ("scores",), ("results",), ("reading", "phantom"), ("scan", "dicom", "lidc", "bundle", "guidelines"), ("<root>",),
 )  # fmt: skip
 """Rooms from the top down; those in one row import nothing of each other."""
