@@ -18,6 +18,7 @@ from lungcad.errors import InputError
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
+       lungcad index | batch | submit | status --help   an archive: list it, analyse it, on a cluster, sum it up
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
        lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
@@ -31,6 +32,10 @@ Research use only. Not a medical device."""
 VERBS = {
     "run": "scans:run",
     "inspect": "scans:inspect",
+    "index": "batch:index",
+    "batch": "batch:batch",
+    "submit": "batch:submit",
+    "status": "batch:status",
     "list": "scans:list_bundles",
     "describe": "scans:describe",
     "score": "scores:score",
