@@ -12,7 +12,7 @@ import lungcad
 
 PACKAGE = Path(lungcad.__file__).parent
 LAYERS = (
-    ("cli", "__main__", "checks"), ("batch",), ("chain",), ("papers/<paper>",), ("papers",), ("training",),
+    ("cli", "__main__", "checks"), ("node", "batch"), ("chain",), ("papers/<paper>",), ("papers",), ("training",),
     ("datalists",), ("scores",), ("results",), ("measure", "reading", "phantom"),
     ("scan", "dicom", "lidc", "bundle", "guidelines"), ("<root>",),
 )  # fmt: skip

@@ -22,6 +22,7 @@ usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
        lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
+       lungcad node | pull --help          from and to a hospital's archive: DICOM (C-STORE), DICOMweb
        lungcad COMMAND --help | lungcad --version
 
 IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
@@ -40,6 +41,8 @@ VERBS = {
     "score": "scores:score",
     "score_malignancy": "scores:score_malignancy",
     "relate_attributes": "scores:relate_attributes",
+    "node": "node:node",
+    "pull": "node:pull",
 }
 """Module of this package and function, by verb."""
 
