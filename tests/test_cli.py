@@ -61,7 +61,7 @@ finally:
 def test_usage_is_short_and_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main([])
     usage = capsys.readouterr().out
-    assert len(usage.splitlines()) <= 10 and "example: lungcad run" in usage and "Research use only" in usage
+    assert len(usage.splitlines()) <= 14 and "example: lungcad run" in usage and "Research use only" in usage
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

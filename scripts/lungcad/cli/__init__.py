@@ -17,6 +17,7 @@ from lungcad.errors import InputError
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
+       lungcad compare PRIOR CURRENT OUT [--days N]   growing, new and resolved nodules of two scans of one patient
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
@@ -30,6 +31,7 @@ Research use only. Not a medical device."""
 VERBS = {
     "run": "scans:run",
     "inspect": "scans:inspect",
+    "compare": "compare:compare",
     "list": "scans:list_bundles",
     "describe": "scans:describe",
     "score": "scores:score",

@@ -63,7 +63,7 @@ def inspect(folder: str, json: bool = False, leniency: Any = None, debug: bool =
     """
     from lungcad.dicom import list_series
 
-    series = list_series(folder, **_leniency(leniency))
+    series = list_series(folder, **as_leniency(leniency))
     if true_or_false("json", json):
         print_json([dataclasses.asdict(one) for one in series])
         return
@@ -123,7 +123,8 @@ def describe(bundle: str, json: bool = False, debug: bool = False) -> None:
         print(f"\nnetwork {side}\n{indented({name: format_text(one) for name, one in entries.items()})}")
 
 
-def _leniency(value: Any) -> dict[str, Any]:
+def as_leniency(value: Any) -> dict[str, Any]:
+    """Options of ``--leniency``; raises InputError E-CONFIG for anything else."""
     if value is not None and not isinstance(value, dict):
         text = "--leniency is no list of options (expected such as \"{'max_spacing_mm': 7}\")."
         raise InputError("E-CONFIG", text)
@@ -136,6 +137,6 @@ def _best_series(folder: str, choose: str, overrides: dict[str, Any]) -> str:
         raise InputError("E-USAGE", "--choose takes the word best, and no --series_uid beside it.")
     from lungcad.dicom import choose_best
 
-    best = choose_best(folder, **_leniency(overrides.get("leniency")))
+    best = choose_best(folder, **as_leniency(overrides.get("leniency")))
     print(f"{'chosen':<14}{best.uid}: {best.reason}", file=sys.stderr)
     return best.uid

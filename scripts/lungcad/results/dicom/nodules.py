@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.sr.coding import Code
+
 from lungcad.results.dicom.equipment import Algorithm
 from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
@@ -26,6 +28,8 @@ class Nodule:
         segment: number of its segment in the segmentation; None without a mask.
         axes_mm: long and short axis of the mask in mm; None without a mask.
         key: text that is the same for the same finding.
+        evaluations: further evaluations, each a concept and its value.
+        comments: further remarks.
     """
 
     entry: Mapping[str, Any]
@@ -36,6 +40,8 @@ class Nodule:
     segment: int | None
     axes_mm: tuple[float, float] | None
     key: str
+    evaluations: tuple[tuple[Code, Code], ...] = ()
+    comments: tuple[str, ...] = ()
 
 
 def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> list[Nodule]:
