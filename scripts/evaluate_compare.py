@@ -168,7 +168,7 @@ def score(comparison: Comparison, truths: Sequence[Truth]) -> list[dict[str, Any
         error = float(np.linalg.norm(np.array(other.place) - (truth.current, truth.prior)[side]))
         rows.append({
             "growth": truth.growth, "diameter_mm": truth.diameters[side], "status": lesion.status,
-            "matched": not other.looked_for, "error_mm": error, "likeness": other.likeness,
+            "matched": not other.looked_for, "error_mm": error, "likeness": other.likeness, "density": other.density,
             "change": lesion.change.volume_percent if lesion.change else None,
         })  # fmt: skip
     return rows

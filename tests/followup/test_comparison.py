@@ -78,11 +78,12 @@ def test_other_kernels_forbid_growth_but_not_the_match() -> None:
 
 
 def test_a_nodule_beyond_the_prior_scan_is_not_new() -> None:
-    prior, current = make_pair(((None, 9.0),))
-    cut = replace(prior, volume=replace(prior.volume, hu=prior.volume.hu[:, :, :18].copy()))
-    far = replace(current, nodules=[(np.array([-150.0, -20.0, -75.0]), 9.0)])
-    lesions = compare(exam_of(cut), exam_of(far), 365, measure_balls).lesions
-    assert [one.status for one in lesions] == ["not comparable"]
+    prior, current = make_pair(((None, 9.0),))  # 22 mm above the middle
+    cut = replace(prior, volume=replace(prior.volume, hu=prior.volume.hu[:, :, :30].copy()))
+    comparison = compare(exam_of(cut), exam_of(current), 365, measure_balls)
+    assert [(one.status, one.reason) for one in comparison.lesions] == [
+        ("not comparable", "the prior scan does not cover its place")
+    ]
 
 
 def test_tracking_uids_of_the_prior_go_on() -> None:

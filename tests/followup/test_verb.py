@@ -51,7 +51,7 @@ def test_compare_reuses_results_and_carries_the_tracking_uid_on(
     assert lesion["tracking_uid"] == known[1]
     report = pydicom.dcmread(folder / "comparison.sr.dcm")
     assert report.StudyInstanceUID == read_volume(series / "current").study_uid
-    text = str(report)
+    text = report.to_json()
     assert known[1] in text and "Increase in size" in text and "Compared with series" in text
 
 

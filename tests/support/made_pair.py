@@ -72,7 +72,7 @@ def make_pair(
 ) -> tuple[Made, Made]:
     """Prior and current scan with a nodule at each place, of these diameters in mm before and after."""
     hu, affine, _ = base()
-    places = np.array(PLACES[: len(diameters)]) + middle()
+    places = np.reshape(PLACES[: len(diameters)], (-1, 3)) + middle()
     made = []
     for number, (background, centers) in enumerate(((hu, places), (_breathed(), to_current(places)))):
         painted = background + np.random.default_rng(number).normal(0, noise_hu, hu.shape)

@@ -11,8 +11,12 @@ import numpy as np
 
 from lungcad.scan.scan import Scan
 
-REACH_MM = 8
+REACH_MM = 6
 """Distance in mm from the mapped place that is searched along each axis; the registration's error stays below it."""
+NEARNESS = 0.02
+"""Likeness that a place must have more for each mm that it is farther from the mapped place."""
+CORE = 0.3
+"""Radius of a nodule's core as a share of its diameter."""
 AROUND_MM = 5.0
 """Width in mm of the surroundings that belong to the pattern."""
 LARGEST_MM = 36.0
@@ -28,10 +32,12 @@ class Place:
     Attributes:
         center_lps_mm: (x, y, z) of the place.
         likeness: weighted normalised cross-correlation there, -1 to 1.
+        density: contrast of the place's core with the lung, as a share of that of the nodule's core.
     """
 
     center_lps_mm: tuple[float, float, float]
     likeness: float
+    density: float
 
 
 def look_again(scan: Scan, center: np.ndarray, diameter_mm: float, other: Scan, place: np.ndarray) -> Place:
@@ -47,12 +53,20 @@ def look_again(scan: Scan, center: np.ndarray, diameter_mm: float, other: Scan, 
     radius = int(np.ceil(min(diameter_mm / 2 + AROUND_MM, LARGEST_MM)))
     pattern = _shown(scan.crop(center.tolist(), [2 * radius + 1] * 3, STEP_MM).numpy())
     area = _shown(other.crop(place.tolist(), [2 * (radius + REACH_MM) + 1] * 3, STEP_MM).numpy())
-    line = np.arange(-radius, radius + 1) / radius
-    distance = np.sqrt(line[:, None, None] ** 2 + line[:, None] ** 2 + line**2)
-    likeness = correlation(area, pattern, np.clip(2 - 2 * distance, 0, 1))
-    best = np.unravel_index(int(likeness.argmax()), likeness.shape)
+    distance = _distances(radius)
+    likeness = correlation(area, pattern, np.clip(2 - 2 * distance / radius, 0, 1))
+    best = np.unravel_index(int((likeness - NEARNESS * _distances(REACH_MM)).argmax()), likeness.shape)
     x, y, z = (place + np.array(best) - REACH_MM).tolist()
-    return Place((x, y, z), float(likeness[best]))
+    there = area[tuple(slice(first, first + 2 * radius + 1) for first in best)]
+    core, lung = distance <= max(1.5, CORE * diameter_mm), np.percentile(pattern, 20)
+    contrast = max(float(pattern[core].mean() - lung), 0.05)
+    return Place((x, y, z), float(likeness[best]), float(there[core].mean() - lung) / contrast)
+
+
+def _distances(radius: int) -> np.ndarray:
+    """Distance in voxels from the middle of a cube of (2 radius + 1) voxels an edge."""
+    line = np.arange(-radius, radius + 1)
+    return np.sqrt(line[:, None, None] ** 2 + line[:, None] ** 2 + line**2)
 
 
 def correlation(area: np.ndarray, pattern: np.ndarray, weight: np.ndarray) -> np.ndarray:

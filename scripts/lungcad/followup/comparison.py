@@ -21,6 +21,8 @@ Measure = Callable[[Scan, Sequence[Finding]], list[Finding]]
 
 LEAST_LIKENESS = 0.6
 """Least likeness of a place with the nodule from which what is measured there counts as the nodule."""
+LEAST_DENSITY = 0.5
+"""Least contrast of that place's core with the lung, as a share of the nodule's."""
 SAME_MM = 3.0
 """Distance in mm, or half the diameter where that is more, within which a weak finding is the nodule looked for."""
 
@@ -34,7 +36,8 @@ class Side:
         number: number of the finding in nodules.json; None where the chain did not find it.
         looked_for: whether the place comes from the other exam.
         place: (x, y, z) in LPS mm: the finding's centre, or where it was looked for.
-        likeness: likeness of the place with the nodule of the other exam; None where it was not looked for.
+        likeness, density: likeness of the place with the nodule of the other exam, and contrast of its core, see
+            :class:`lungcad.followup.again.Place`; None where it was not looked for.
         scanned: whether the scan covers the place.
     """
 
@@ -43,7 +46,13 @@ class Side:
     looked_for: bool
     place: tuple[float, float, float]
     likeness: float | None = None
+    density: float | None = None
     scanned: bool = True
+
+    @property
+    def alike(self) -> bool:
+        """Whether the place that was looked for looks like the nodule."""
+        return (self.likeness or 0.0) >= LEAST_LIKENESS and (self.density or 0.0) >= LEAST_DENSITY
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ def _looked_for(exam: Exam, finding: Finding, other: Exam, place: np.ndarray, re
     number = int(near.argmin()) + 1 if len(near) and near.min() <= max(SAME_MM, size / 2) else None
     weak = other.findings[number - 1] if number else None
     at = replace(weak or Finding(seen.center_lps_mm), center_lps_mm=seen.center_lps_mm)
-    return Side(replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness)
+    return Side(replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness, seen.density)
 
 
 def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> list[Side]:
@@ -184,8 +193,7 @@ def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> lis
         if finding is not None and finding.measurement is None:
             finding = next(results)
         if finding is not None and side.looked_for:
-            unlike = side.likeness is None or side.likeness < LEAST_LIKENESS
-            finding = None if unlike or finding.measurement is None else finding
+            finding = finding if side.alike and finding.measurement is not None else None
         done.append(replace(side, finding=finding, number=side.number if finding is not None else None))
     return done
 
@@ -230,7 +238,8 @@ class _Judge:
         if not side.scanned:
             return "not comparable", f"the {name} scan does not cover its place"
         place = ", ".join(f"{value:.0f}" for value in side.place)
-        text = f"looked for in the {name} scan at ({place}) mm: no such nodule there (likeness {side.likeness:.2f})"
+        seen = f"likeness {side.likeness or 0:.2f}, density {side.density or 0:.2f}"
+        text = f"looked for in the {name} scan at ({place}) mm: no such nodule there ({seen})"
         return ("new" if name == "prior" else "resolved"), text
 
     def _tracking(self, before: Side, now: Side) -> str:

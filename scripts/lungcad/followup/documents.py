@@ -98,6 +98,7 @@ def _side(exam: Exam, side: Side) -> dict[str, Any]:
     return {
         "present": finding is not None, "number": side.number, "looked_for": side.looked_for, "scanned": side.scanned,
         "place_lps_mm": list(side.place), "slice": centre_slice(exam.volume, side.place), "likeness": side.likeness,
+        "density": side.density,
         "score": finding.score if finding else None, "diameter_mm": finding.diameter_mm if finding else None,
         "measurement": finding.as_dict()["measurement"] if finding else None,
     }  # fmt: skip
