@@ -78,8 +78,16 @@ def compare(
 
 
 def measurer() -> Callable[[Any, Sequence[Finding]], list[Finding]] | None:
-    """Function that measures findings of a scan; None where no bundle measures."""
-    return None
+    """Function that measures findings of a scan with the chain's measuring stage; None where the chain has none."""
+    from lungcad.chain.chain import Chain
+    from lungcad.chain.stage import BundleStage
+    from lungcad.measure import measure_findings
+
+    chain = Chain()
+    if "measure" not in chain.bundles:
+        return None
+    stage = BundleStage(chain.bundles["measure"], chain.device, stage="measure")
+    return lambda scan, findings: measure_findings(scan, findings, stage)
 
 
 def _results(volume: Any, path: str, given: str | None, output_dir: str, leniency: Any) -> Path:

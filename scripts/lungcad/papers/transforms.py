@@ -23,6 +23,21 @@ Data = dict[Hashable, Any]
 """Data of one case, by key."""
 
 
+class LoadedScand(MapTransform):
+    """Make the ``scan`` of a loaded image; a scan that a chain shares stays.
+
+    Args:
+        keys: key of the loaded image.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Apply the transform to one case."""
+        d = dict(data)
+        for key in self.keys:
+            d["scan"] = d.get("scan") or Scan(to_volume(d[key]))
+        return d
+
+
 class LungGridd(MapTransform):
     """Resample the image to the working grid and find the lungs.
 

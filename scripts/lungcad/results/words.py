@@ -17,6 +17,12 @@ LIMITATIONS = (
     "size categories or growth.",
 )
 
+MEASURED_LIMITATION = (
+    "Axes, volume and kind are measured on an outline drawn by a network. Check the outline before a size is used, "
+    "above all at the pleura and at vessels; the documentation states the errors."
+)
+"""Limitation for reports with measurements, in place of the last of :data:`LIMITATIONS`."""
+
 MALIGNANCY_LIMITATION = (
     "Malignancy probability and attributes imitate the readers of LIDC-IDRI, who saw the images alone, often disagreed "
     "and rated malignancy as if every patient were a male smoker of 60 years. They were not learnt from pathology."
@@ -50,7 +56,18 @@ def mentions_malignancy(entries: Sequence[Mapping[str, Any]], bundles: Mapping[s
 def limitations(shown: Sequence[Mapping[str, Any]]) -> list[str]:
     """Limitations that a reader must know, for the findings that the page shows."""
     graded = any(entry["malignancy_probability"] is not None or entry["attributes"] for entry in shown)
-    return [*LIMITATIONS, *([MALIGNANCY_LIMITATION] if graded else [])]
+    measured = any(entry.get("measurement") for entry in shown)
+    size = [MEASURED_LIMITATION] if measured else [LIMITATIONS[-1]]
+    return [*LIMITATIONS[:-1], *size, *([MALIGNANCY_LIMITATION] if graded else [])]
+
+
+def measurement_words(measurement: Mapping[str, Any]) -> str:
+    """Measurement of nodules.json in words: kind, mean diameter, doubts and what made the mask."""
+    kind, solid = measurement["kind"], measurement["solid_mm"]
+    parts = [f"Mean diameter {measurement['mean_diameter_mm']:.1f} mm", *([kind] if kind else [])]
+    parts += [f"solid part {solid:.1f} mm"] if solid is not None else []
+    doubts = f" Doubtful: {'; '.join(measurement['doubts'])}." if measurement["doubts"] else ""
+    return f"{', '.join(parts)}. Outlined by {measurement['method']}.{doubts}"
 
 
 def _scale(name: str, score: float) -> dict[str, Any]:

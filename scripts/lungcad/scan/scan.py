@@ -111,6 +111,19 @@ class Scan:
             return torch.empty((0, *size.tolist()))
         return torch.stack([_sample(self._native, center - (size - 1) / 2 * step, step, size) for center in centers])
 
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Size (3,) of the volume's own voxels along X, Y, Z: to the left, back and head."""
+        return self._native.spacing_mm
+
+    def crop_affine(
+        self, center_lps_mm: Sequence[float], size_vox: Sequence[int], spacing_mm: Sequence[float]
+    ) -> np.ndarray:
+        """Affine (4, 4) of the crop that :meth:`crop` makes, index to LPS mm."""
+        step = np.asarray(spacing_mm, dtype=np.float64) / self._native.spacing_mm
+        first = to_index(self._native.affine, center_lps_mm) - (np.asarray(size_vox) - 1) / 2 * step
+        return scaled_affine(self._native.affine, first.tolist(), step.tolist())
+
     def axial_slices(
         self, center_lps_mm: Sequence[float], diameter_mm: float, max_slices: int
     ) -> tuple["torch.Tensor", tuple[float, float], tuple[float, float]]:

@@ -112,7 +112,7 @@ def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nod
     def findings(**thresholds: float) -> list[dict[str, Any]]:
         some = {"candidates": 0.0} | thresholds
         chain = Chain("jnsc", None, "jnsc", CPU, "candidates", thresholds=some, bundles_dir=bundles,
-                      root=ROOT / "bundles" / CHAIN)  # fmt: skip
+                      root=ROOT / "bundles" / CHAIN, measurer=None)  # fmt: skip
         folder = NoduleCAD(chain, str(ct), str(tmp_path)).run()
         found: list[dict[str, Any]] = json.loads((folder / "nodules.json").read_text())["findings"]
         return found

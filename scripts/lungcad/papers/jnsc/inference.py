@@ -16,7 +16,7 @@ from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.jnsc.network import JNSCNet
-from lungcad.papers.jnsc.regions import Region, find_regions
+from lungcad.papers.jnsc.regions import Region, find_regions, trimmed
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,15 @@ class LungJNSCInferer(Inferer):
         classify: True to run the classification path.
         batch_size: number of windows at a time.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
+        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed`; regions are
+            classified as they are.
     """
 
     def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core_threshold: float = 1.0,
                  least_diameter: float = 3.0, max_regions: int = 300, classify: bool = True, batch_size: int = 4,
-                 precision: str = "auto"):  # fmt: skip
+                 precision: str = "auto", mask_weight: float = 0.5, peak_share: float = 0.0):  # fmt: skip
         super().__init__()
+        self.mask_weight, self.peak_share = mask_weight, peak_share
         self.window, self.stride, self.threshold, self.core_threshold = window, stride, threshold, core_threshold
         self.least_diameter, self.max_regions, self.classify = least_diameter, max_regions, classify
         self.batch_size, self.precision = batch_size, precision
@@ -78,7 +81,8 @@ class LungJNSCInferer(Inferer):
             for region in find_regions(probability, self.threshold, self.core_threshold, self.least_diameter)
             if region.diameter >= self.least_diameter and inside[region.slices][region.mask].any()
         ][: self.max_regions]
-        return ClassifiedRegions(list(regions), self.classes(inputs, network, regions))
+        masks = [trimmed(region, probability, self.mask_weight, self.peak_share) for region in regions]
+        return ClassifiedRegions(list(masks), self.classes(inputs, network, regions))
 
     @torch.inference_mode()
     def probability(self, inputs: Tensor, network: JNSCNet, lungs: Tensor) -> Tensor:
@@ -148,11 +152,15 @@ class CropJNSCInferer(Inferer):
         max_distance: distance in voxels within which a region must come to a finding of unknown diameter to be its own.
         classify: True to run the classification path.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
+        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed`; regions are
+            classified as they are.
     """
 
     def __init__(self, threshold: float = 0.4, core_threshold: float = 1.0, least_core_diameter: float = 3.0,
-                 max_distance: float = 3.0, classify: bool = True, precision: str = "auto"):  # fmt: skip
+                 max_distance: float = 3.0, classify: bool = True, precision: str = "auto",
+                 mask_weight: float = 0.5, peak_share: float = 0.0):  # fmt: skip
         super().__init__()
+        self.mask_weight, self.peak_share = mask_weight, peak_share
         self.threshold, self.core_threshold, self.least_core_diameter = threshold, core_threshold, least_core_diameter
         self.max_distance, self.classify = max_distance, classify
         self.precision = precision
@@ -185,7 +193,8 @@ class CropJNSCInferer(Inferer):
                     counts = torch.tensor([voxels], device=inputs.device)
                     image = torch.zeros(1, dtype=torch.long, device=inputs.device)
                     classes[number] = network.classify(maps, image, boxes, counts)[0].float().softmax(dim=0).cpu()
-            regions.append(region)
+            mask = None if region is None else trimmed(region, probability, self.mask_weight, self.peak_share)
+            regions.append(mask)
         return ClassifiedRegions(regions, classes)
 
 
