@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,10 @@ def make_pair(
         if vessel is not None and not _near(vessel, taken):
             there = new_half + BREATH * tilt @ (vessel - half)
             truths.append(Truth(vessel, there, (None, 6.0), "vessel"))
-    volumes = [
-        Volume(np.clip(one + rng.normal(0, NOISE_HU, one.shape).astype(np.float32), -1024, 3000).round(), np.eye(4), uid)
-        for one, uid in ((hu, "1.2.826.0.1.1"), (later, "1.2.826.0.1.2"))
-    ]
+    volumes = []
+    for one, uid in ((hu, "1.2.826.0.1.1"), (later, "1.2.826.0.1.2")):
+        noisy = one + NOISE_HU * rng.standard_normal(one.shape, dtype=np.float32)
+        volumes.append(Volume(np.clip(noisy, -1024, 3000).round(), np.eye(4), uid))
     return volumes[0], volumes[1], truths
 
 
@@ -195,8 +195,6 @@ def totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def half_contrast(scan: Scan, findings: Sequence[Finding]) -> list[Finding]:
     """Measure by the voxels above half of the contrast with the lung, connected, within 0.75 diameters and 2 mm."""
-    from dataclasses import replace
-
     return [replace(one, measurement=_half_contrast(scan, one)) for one in findings]
 
 

@@ -102,7 +102,8 @@ def test_results_are_those_of_the_very_scan(tmp_path: Path) -> None:
 
 
 def test_an_earlier_comparison_carries_tracking_uids_on(tmp_path: Path) -> None:
-    lesions = [{"current": {"number": 2}, "tracking_uid": "1.2.3"}, {"current": {"number": None}, "tracking_uid": "1.9"}]
+    numbers = {"1.2.3": 2, "1.9": None}
+    lesions = [{"current": {"number": number}, "tracking_uid": uid} for uid, number in numbers.items()]
     path = tmp_path / "comparison.json"
     path.write_text(json.dumps({"current": {"series_uid": "1.5"}, "lesions": lesions}))
     assert tracking_uids(tmp_path, "1.5", [path]) == {2: "1.2.3"}

@@ -3,7 +3,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -18,8 +18,6 @@ from lungcad.scan.scan import Scan
 
 TILT_DEGREES, BREATH = 5.0, 1.1
 LUNG_HU, NODULE_HU = -850.0, 38.0
-OWN = 6
-"""Number of nodules that the phantom has itself; they do not change in size."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +106,15 @@ def sphere(diameter: float) -> Measurement:
 
 
 def measure_balls(scan: Scan, findings: Sequence[Finding]) -> list[Finding]:
-    """Measure by the HU above lung within 3 mm around the connected dense voxels at a place; None without any."""
-    from dataclasses import replace
-
+    """Measure by the HU above lung of the connected dense voxels at a place and next to them; None without any."""
     return [replace(one, measurement=_ball_at(scan.volume, one)) for one in findings]
 
 
 def _ball_at(volume: Volume, finding: Finding) -> Measurement | None:
     index = np.rint(to_index(volume.affine, finding.center_lps_mm)).astype(int)
     low = np.maximum(index - (9, 9, 6), 0)
-    part = volume.hu[tuple(slice(a, b) for a, b in zip(low, index + (10, 10, 7), strict=True))]
+    high = index + np.array([10, 10, 7])
+    part = volume.hu[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     labels, _ = ndimage.label(part > -450)
     near = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     seed = near[(slice(None), *(index - low))]

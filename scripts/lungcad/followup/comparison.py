@@ -180,7 +180,9 @@ def _looked_for(exam: Exam, finding: Finding, other: Exam, place: np.ndarray, re
     number = int(near.argmin()) + 1 if len(near) and near.min() <= max(SAME_MM, size / 2) else None
     weak = other.findings[number - 1] if number else None
     at = replace(weak or Finding(seen.center_lps_mm), center_lps_mm=seen.center_lps_mm)
-    return Side(replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness, seen.density)
+    return Side(
+        replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness, seen.density
+    )
 
 
 def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> list[Side]:
