@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from made_pair import exam_of, make_pair, measure_balls
+from made_pair import exam_of, make_pair, measure_balls, true_registration
 
 import lungcad
 from lungcad.followup import Comparison, compare, write_comparison
@@ -27,6 +27,11 @@ DIAMETERS = (*((9.0, 9.0 * float(np.cbrt(1 + growth / 100))) for growth in GROWT
 def compared() -> Comparison:
     prior, current = make_pair(DIAMETERS)
     return compare(exam_of(prior), exam_of(current), 365, measure_balls)
+
+
+@pytest.fixture
+def known_registration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lungcad.followup.comparison.register", true_registration)
 
 
 def by_place() -> list[str]:
@@ -59,6 +64,7 @@ def test_new_and_resolved_say_where_was_looked() -> None:
             assert "looked for in the" in lesion.reason
 
 
+@pytest.mark.usefixtures("known_registration")
 def test_a_nodule_that_the_prior_run_missed_is_measured_there_and_not_new() -> None:
     prior, current = make_pair(((9.0, 9.0),))
     before = exam_of(prior)
@@ -68,6 +74,7 @@ def test_a_nodule_that_the_prior_run_missed_is_measured_there_and_not_new() -> N
     assert abs(lesion.change.volume_percent) < 15
 
 
+@pytest.mark.usefixtures("known_registration")
 def test_other_kernels_forbid_growth_but_not_the_match() -> None:
     prior, current = make_pair(((9.0, 12.0),))
     pair = exam_of(prior, Header(kernel="A"), measured=True), exam_of(current, Header(kernel="B"), measured=True)
@@ -77,6 +84,7 @@ def test_other_kernels_forbid_growth_but_not_the_match() -> None:
     assert "kernel A in the prior and B" in lesion.reason and comparison.refusals
 
 
+@pytest.mark.usefixtures("known_registration")
 def test_a_nodule_beyond_the_prior_scan_is_not_new() -> None:
     prior, current = make_pair(((None, 9.0),))  # 22 mm above the middle
     cut = replace(prior, volume=replace(prior.volume, hu=prior.volume.hu[:, :, :30].copy()))
@@ -86,6 +94,7 @@ def test_a_nodule_beyond_the_prior_scan_is_not_new() -> None:
     ]
 
 
+@pytest.mark.usefixtures("known_registration")
 def test_tracking_uids_of_the_prior_go_on() -> None:
     prior, current = make_pair(((9.0, 9.0), (None, 8.0)))
     before = replace(exam_of(prior, measured=True), tracking={1: "1.2.3"})

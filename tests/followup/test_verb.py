@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from made_pair import exam_of, make_pair, measure_balls
+from made_pair import exam_of, make_pair, measure_balls, true_registration
 
 from lungcad import cli
 from lungcad.followup.tracking import tracking_uids
@@ -40,6 +40,7 @@ def test_compare_reuses_results_and_carries_the_tracking_uid_on(
     series: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lungcad.cli.compare.measurer", lambda: measure_balls)
+    monkeypatch.setattr("lungcad.followup.comparison.register", true_registration)
     cli.main(["compare", str(series / "prior"), str(series / "current"), str(series / "out")])
     assert "growing" in capsys.readouterr().out
     (folder,) = (series / "out").glob("compare_*")

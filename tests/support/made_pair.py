@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from lungcad import Finding, Volume
 from lungcad.followup.exam import Exam, Header
+from lungcad.followup.registration import Registration
 from lungcad.geometry import to_index, to_world
 from lungcad.measurement import Measurement
 from lungcad.phantom import SIZES, make_phantom
@@ -58,6 +59,14 @@ def _breathed() -> np.ndarray:
     inner = np.linalg.inv(affine[:3, :3]) @ np.linalg.inv(turn()) @ affine[:3, :3]
     half = (np.array(hu.shape) - 1) / 2
     return ndimage.affine_transform(hu, inner, half - inner @ half, order=1, mode="nearest")
+
+
+def true_registration(current: Scan, prior: Scan) -> Registration:
+    """Registration of the made pair as it is known, for tests of what comes after it."""
+    import SimpleITK as sitk
+
+    transform = sitk.AffineTransform(np.linalg.inv(turn()).ravel().tolist(), [0.0, 0.0, 0.0], middle().tolist())
+    return Registration(transform, transform.GetInverse(), 1.0)
 
 
 PLACES = ((57.0, -3.0, 22.0), (53.0, 32.0, -18.0), (-62.0, 17.0, 8.0), (-57.0, 3.0, 28.0), (60.0, -30.0, 8.0),
