@@ -79,9 +79,9 @@ def evaluate(data_dir: str, output: str, lungs: Any, folds: Any = 4, seed: int =
         rows += [row | {"lung": name} for row in score(comparison, truths)]
         spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - cpu:.0f} CPU s"
         print(f"{name}: {comparison.summary}; {spent}", file=sys.stderr)
-    figures = totals(rows)
-    Path(output).write_text(json.dumps({"figures": figures, "nodules": rows}, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(figures, indent=1))
+        written = {"figures": totals(rows), "nodules": rows}
+        Path(output).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(totals(rows), indent=1))
 
 
 def _listed(value: Any) -> list[str]:

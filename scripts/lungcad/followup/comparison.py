@@ -21,6 +21,8 @@ Measure = Callable[[Scan, Sequence[Finding]], list[Finding]]
 
 LEAST_LIKENESS = 0.6
 """Least likeness of a place with the nodule from which what is measured there counts as the nodule."""
+SAME_LIKENESS = 0.8
+"""Least likeness from which the same structure is there, though no nodule could be outlined: it is not new."""
 LEAST_DENSITY = 0.5
 """Least contrast of that place's core with the lung, as a share of the nodule's."""
 SAME_MM = 3.0
@@ -49,10 +51,10 @@ class Side:
     density: float | None = None
     scanned: bool = True
 
-    @property
-    def alike(self) -> bool:
-        """Whether the place that was looked for looks like the nodule."""
-        return (self.likeness or 0.0) >= LEAST_LIKENESS and (self.density or 0.0) >= LEAST_DENSITY
+    def shows(self, outlined: bool) -> bool:
+        """Whether the place that was looked for shows the nodule; what could not be outlined must be more alike."""
+        least = LEAST_LIKENESS if outlined else SAME_LIKENESS
+        return (self.likeness or 0.0) >= least and (self.density or 0.0) >= LEAST_DENSITY
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> lis
         if finding is not None and finding.measurement is None:
             finding = next(results)
         if finding is not None and side.looked_for:
-            finding = finding if side.alike and finding.measurement is not None else None
+            finding = finding if side.shows(finding.measurement is not None) else None
         done.append(replace(side, finding=finding, number=side.number if finding is not None else None))
     return done
 
