@@ -9,7 +9,7 @@ from made_pair import sphere
 
 from lungcad import Volume
 from lungcad.followup.exam import Header
-from lungcad.followup.growth import change_between, judge, refusals
+from lungcad.followup.growth import change_between, judge, own_variation, refusals
 
 
 def scan(slice_mm: float) -> Volume:
@@ -69,3 +69,9 @@ def test_thick_or_different_slices_and_kernels_forbid_growth() -> None:
     assert refusals(scan(1.0), scan(1.0), same, replace(same, kernel="B70f")) == [
         "kernel B30f in the prior and B70f in the current scan"
     ]
+
+
+def test_our_own_variation_is_known_for_thin_slices_alone() -> None:
+    variation = own_variation(scan(1.0), scan(1.25))
+    assert variation is not None and 0 < variation(10.0) < variation(4.0) < 0.2
+    assert own_variation(scan(1.0), scan(2.0)) is None

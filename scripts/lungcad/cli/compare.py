@@ -44,6 +44,7 @@ def compare(
     from lungcad.followup import compare as compare_exams
     from lungcad.followup import read_exam, write_comparison
     from lungcad.followup.exam import read_header
+    from lungcad.followup.growth import own_variation
     from lungcad.followup.pair import check_patient, days_between
     from lungcad.followup.tracking import tracking_uids
     from lungcad.followup.write import MARK, comparison_folder, earlier_comparisons
@@ -67,7 +68,8 @@ def compare(
         known = tracking_uids(folder, volume.public_uid, earlier_comparisons(output_dir, volume))
         exams.append(read_exam(Scan(volume), folder, header, known))
     with clock("compare") as line:
-        comparison = compare_exams(exams[0], exams[1], span, measurer(), notices=notices)
+        variation = own_variation(volumes[0], volumes[1])
+        comparison = compare_exams(exams[0], exams[1], span, measurer(), variation, notices)
         line.note = f"{100 * comparison.overlap:.0f} % of the lungs overlap"
     for notice in comparison.notices:
         print(f"{'warning':<14}{notice}", file=sys.stderr)

@@ -17,6 +17,7 @@ from lungcad.guidelines import (
     volume_repeatability,
 )
 from lungcad.guidelines.growth import BTS_PERCENT
+from lungcad.guidelines.measurement_error import own_volume_cv
 from lungcad.measurement import Measurement
 from lungcad.volume import Volume
 
@@ -25,6 +26,8 @@ STATUSES: tuple[Status, ...] = ("growing", "new", "stable", "shrinking", "resolv
 """Statuses in the order in which they are listed."""
 THICK_MM = 2.5
 """Distance of slices in mm above which a volume is too coarse for growth."""
+THIN_MM = 1.25
+"""Largest distance of slices in mm for which our own coefficient of variation holds."""
 SLICE_DIFFERENCE_MM = 0.5
 """Difference of slice distance or thickness in mm above which two scans are of different protocols."""
 DAYS_A_MONTH = 30.4375
@@ -72,6 +75,12 @@ def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> lis
     if before.kernel and now.kernel and before.kernel != now.kernel:
         reasons.append(f"kernel {before.kernel} in the prior and {now.kernel} in the current scan")
     return reasons
+
+
+def own_variation(prior: Volume, current: Volume) -> Variation | None:
+    """Our own coefficient of variation; None for slices more than :data:`THIN_MM` apart, where it was not measured."""
+    thin = max(prior.spacing_mm[2], current.spacing_mm[2]) <= THIN_MM + 1e-3
+    return own_volume_cv if thin else None
 
 
 def change_between(
