@@ -42,14 +42,12 @@ def compare(
     """
     from lungcad.atomic import check_output, check_replaceable
     from lungcad.followup import compare as compare_exams
-    from lungcad.followup import read_exam, write_comparison
+    from lungcad.followup import write_comparison
     from lungcad.followup.exam import read_header
     from lungcad.followup.growth import own_variation
     from lungcad.followup.pair import check_patient, days_between
-    from lungcad.followup.tracking import tracking_uids
-    from lungcad.followup.write import MARK, comparison_folder, earlier_comparisons
+    from lungcad.followup.write import MARK, comparison_folder
     from lungcad.reading.volume_file import read_volume
-    from lungcad.scan.scan import Scan
 
     clock, told = StageClock(), true_or_false("same_patient", same_patient)
     check_output(output_dir)
@@ -60,13 +58,12 @@ def compare(
     notices = check_patient(before, now, volumes[0], volumes[1], told)
     span = days_between(before, now, days, prior_date, current_date, told)
     check_replaceable(comparison_folder(output_dir, volumes[0], volumes[1]), ours=MARK)
-    exams = []
-    for volume, path, given, header in zip(
-        volumes, (prior, current), (prior_results, current_results), (before, now), strict=True
-    ):
-        folder = _results(volume, path, given, output_dir, leniency)
-        known = tracking_uids(folder, volume.public_uid, earlier_comparisons(output_dir, volume))
-        exams.append(read_exam(Scan(volume), folder, header, known))
+    exams = [
+        _exam(volume, path, given, header, output_dir, leniency)
+        for volume, path, given, header in zip(
+            volumes, (prior, current), (prior_results, current_results), (before, now), strict=True
+        )
+    ]
     with clock("compare") as line:
         variation = own_variation(volumes[0], volumes[1])
         comparison = compare_exams(exams[0], exams[1], span, measurer(), variation, notices)
@@ -90,6 +87,18 @@ def measurer() -> Callable[[Any, Sequence[Finding]], list[Finding]] | None:
         return None
     stage = BundleStage(chain.bundles["measure"], chain.device, stage="measure")
     return lambda scan, findings: measure_findings(scan, findings, stage)
+
+
+def _exam(volume: Any, path: str, given: str | None, header: Any, output_dir: str, leniency: Any) -> Any:
+    """Exam of a scan with the findings of its run, which is made now where there is none."""
+    from lungcad.followup import read_exam
+    from lungcad.followup.tracking import tracking_uids
+    from lungcad.followup.write import earlier_comparisons
+    from lungcad.scan.scan import Scan
+
+    folder = _results(volume, path, given, output_dir, leniency)
+    known = tracking_uids(folder, volume.public_uid, earlier_comparisons(output_dir, volume))
+    return read_exam(Scan(volume), folder, header, known)
 
 
 def _results(volume: Any, path: str, given: str | None, output_dir: str, leniency: Any) -> Path:
