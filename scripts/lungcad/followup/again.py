@@ -12,7 +12,7 @@ import numpy as np
 from lungcad.scan.scan import Scan
 
 REACH_MM = 6
-"""Distance in mm from the mapped place that is searched along each axis: the registration errs by less at 95 % of points."""
+"""Distance in mm from the mapped place that is searched along each axis: 95 % of points are mapped better."""
 NEARNESS = 0.02
 """Likeness that a place must have more for each mm that it is farther from the mapped place."""
 CORE = 0.3
