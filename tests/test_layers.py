@@ -12,10 +12,9 @@ import lungcad
 
 PACKAGE = Path(lungcad.__file__).parent
 LAYERS = (
-    ("cli", "__main__", "checks"), ("chain", "followup"), ("papers/<paper>",), ("papers",), ("training",),
+    ("cli", "__main__", "checks"), ("batch",), ("chain", "followup"), ("papers/<paper>",), ("papers",), ("training",),
     ("datalists",), ("scores",), ("results",), ("measure", "reading", "phantom"),
-    ("scan", "dicom", "lidc", "bundle", "guidelines"),
-    ("<root>",),
+    ("scan", "dicom", "lidc", "bundle", "guidelines"), ("<root>",),
 )  # fmt: skip
 """Rooms from the top down; those in one row import nothing of each other."""
 PAPERS = sorted(path.name for path in (PACKAGE / "papers").iterdir() if (path / "__init__.py").is_file())

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from lungcad.errors import InputError
@@ -111,7 +111,7 @@ def check_replaceable(target: Path, *, ours: str) -> None:
         )  # fmt: skip
 
 
-def remove_left_overs(folder: str | Path, names: Collection[str]) -> None:
+def remove_left_overs(folder: str | Path, names: Collection[str], of: Callable[[str], bool] | None = None) -> None:
     """Remove the hidden folders that killed processes left in an output folder: incomplete results with patient data.
 
     A folder that another process is filling is locked and stays. An earlier result that was moved aside and not
@@ -120,10 +120,11 @@ def remove_left_overs(folder: str | Path, names: Collection[str]) -> None:
     Args:
         folder: output folder, the parent of the targets of :func:`replaced_folder`.
         names: names of the files of a result.
+        of: which targets, by name; None for all.
     """
     for path in sorted(Path(folder).glob(".*.*")):
         match = _LEFT_OVER.fullmatch(path.name)
-        if match is None or path.is_symlink() or not path.is_dir():
+        if match is None or path.is_symlink() or not path.is_dir() or not (of is None or of(match["target"])):
             continue
         with contextlib.suppress(OSError), _locked(path):
             target = path.with_name(match["target"])

@@ -5,6 +5,7 @@ Escape sequences would steer the terminal, line breaks forge lines of a log, and
 reader sees. Every refusal, notice and tag that the intake hands on passes through here.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -50,6 +51,28 @@ def names_person(text: str, names: Iterable[str], ids: Iterable[str]) -> bool:
         if (len(flat) > 2 and flat in joined) or any(run in text for run in runs):
             return True
     return False
+
+
+def short_label(text: str, names: Iterable[str], ids: Iterable[str]) -> str:
+    """Value of a tag as a label: numbers, times, UIDs and short words as they are, other texts as a checksum.
+
+    A tag that should hold a number or a kernel can hold a person's name, or any text.
+
+    Args:
+        text: value of the tag.
+        names: values of PatientName.
+        ids: identifiers such as PatientID.
+
+    Example:
+        >>> short_label("B30f", ["Doe^Jane"], []), short_label("Doe, Jane", ["Doe^Jane"], [])
+        ('B30f', 'value-17a6fb0c')
+    """
+    plain = re.sub(r"[\[\]' ]", "", text).replace(",", "\\") if text.startswith("['") else text
+    if not re.search(r"[^\W\d_]", plain) and re.fullmatch(r"[0-9+_.:\\-]{0,64}", plain):
+        return plain
+    if re.fullmatch(r"[A-Za-z0-9+_.\\-]{1,16}", plain) and not names_person(plain, names, ids):
+        return plain
+    return f"value-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def _words(text: str) -> list[str]:

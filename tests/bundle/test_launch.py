@@ -220,3 +220,23 @@ def test_a_missing_bundle_root_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
         check_command_line()
     monkeypatch.setattr(sys, "argv", [*argv, "--bundle_root", str(config.parents[1])])
     check_command_line()
+
+
+@pytest.mark.parametrize("emptied", [["--run", "[]"], ["--run", "[]", "--initialize", "[]"], ["--run=[]"]])
+def test_an_emptied_run_is_refused_at_its_end(monkeypatch: pytest.MonkeyPatch, emptied: list[str]) -> None:
+    from monai.bundle import ConfigWorkflow
+
+    root = ROOT / "bundles" / "lung_nodule_detection_dou2017"
+    config = str(root / "configs" / "inference.json")
+    argv = ["/site-packages/monai/bundle/__main__.py", "run", "--config_file", config, "--bundle_root", str(root)]
+    monkeypatch.setattr(sys, "argv", [*argv, *emptied])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    workflow = ConfigWorkflow(config, workflow_type="inference", logging_file=False, bundle_root=str(root), run=[])
+    workflow.initialize()
+    workflow.run()
+    with pytest.raises(RuntimeError) as caught:
+        workflow.finalize()
+    refusal = find_input_error(caught.value)
+    assert refusal is not None and "--run would change what is executed" in refusal.message
+    monkeypatch.setattr(sys, "argv", argv)
+    workflow.finalize()

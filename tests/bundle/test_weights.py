@@ -127,9 +127,9 @@ def test_a_training_starts_from_weights_but_for_what_is_to_be_fresh(weights: Pat
     assert initialised(new, str(weights), CPU, reset_prefix="1.") is new
     torch.testing.assert_close(new[0].weight, stored["0.weight"])
     assert torch.equal(new[1].weight, before)  # five channels, where the stored ones are three
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match=r"E-WEIGHTS.*do not fit"):
         initialised(new, str(weights), CPU)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match=r"E-WEIGHTS.*do not fit"):
         initialised(new, str(weights), CPU, partial=True)  # the file lacks nothing, it has other shapes
 
 

@@ -9,7 +9,9 @@ from pydicom.dataset import FileDataset
 
 from lungcad import cli
 from lungcad.dicom import DicomSeriesError, choose_best, rank_series
+from lungcad.dicom.discover import VOLUME_FILES
 from lungcad.dicom.rank import kernel_class
+from lungcad.reading.volume_file import SUFFIXES, read_volume
 
 
 def put(folder: Path, number: int, series: list[FileDataset], **tags: object) -> None:
@@ -93,3 +95,25 @@ def test_choose_takes_the_word_best_only(study: Path, tmp_path: Path, capsys: py
         with pytest.raises(SystemExit) as end:
             cli.main(["run", str(study), str(tmp_path / "out"), *extra])
         assert end.value.code == 2 and "E-USAGE" in capsys.readouterr().err
+
+
+def test_best_is_a_series_uid_and_its_reason_stays_with_the_volume(tmp_path: Path) -> None:
+    put(tmp_path, 1, make_series(), ConvolutionKernel="B70f")
+    put(tmp_path, 2, make_series(), ConvolutionKernel="B30f")
+    volume = read_volume(tmp_path, "best")
+    assert volume.series_uid == f"{SERIES_UID}.2"
+    (told,) = [notice for notice in volume.warnings if notice.code == "N-CHOSEN"]
+    assert "soft to lung kernel B30F" in told and f"not chosen: {SERIES_UID}.1" in told
+
+
+def test_a_folder_of_volume_files_is_told_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(VOLUME_FILES) == set(SUFFIXES)
+    for folder in ("subset0", "seg-lungs-LUNA16"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.2.mhd").write_text("ObjectType = Image")
+        (tmp_path / folder / "1.2.raw").write_bytes(bytes(100))
+    for argv in (["inspect", str(tmp_path)], ["inspect", str(tmp_path / "subset0" / "1.2.mhd")]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(argv)
+        printed = capsys.readouterr().err
+        assert end.value.code == 2 and "E-NO-DICOM" in printed and "(.mhd)" in printed and "lungcad run" in printed

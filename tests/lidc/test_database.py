@@ -73,6 +73,8 @@ def test_refuses_what_is_not_the_database_and_tells_how_to_get_it(tmp_path: Path
         ("UPDATE annotations SET malignancy = NULL WHERE id = 13", "annotation 13"),
         ("DELETE FROM contours WHERE annotation_id = 13", "annotation 13"),
         ("DELETE FROM zvals WHERE scan_id = 2", "scan 2"),
+        ("UPDATE annotations SET malignancy = 6 WHERE id = 13", "annotation 13: malignancy is 6"),
+        ("UPDATE annotations SET texture = 0 WHERE id = 13", "annotation 13: texture is 0"),
     ],
 )
 def test_refuses_damaged_rows(damage: str, what: str, database: Path) -> None:
@@ -82,3 +84,13 @@ def test_refuses_damaged_rows(damage: str, what: str, database: Path) -> None:
     connection.close()
     with pytest.raises(InputError, match=what):
         read_database(database)
+
+
+def test_the_one_known_value_beyond_its_scale_is_logged(database: Path, caplog: pytest.LogCaptureFixture) -> None:
+    connection = sqlite3.connect(database)
+    connection.execute('UPDATE annotations SET "internalStructure" = 5 WHERE id = 13')  # as in LIDC-IDRI-0510
+    connection.commit()
+    connection.close()
+    first, _ = read_database(database)
+    assert first.readings[1].ratings["internalStructure"] == 4
+    assert "annotation 13: internalStructure is 5 (expected 1 to 4), taken as 4" in caplog.text

@@ -23,6 +23,13 @@ def test_finds_mhd_files_and_dicom_folders_of_ct(tmp_path: Path) -> None:
     }
 
 
+def test_luna16s_lung_masks_are_no_second_copy_of_the_scans(tmp_path: Path) -> None:
+    for folder in ("subset0", "seg-lungs-LUNA16"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "4.5.mhd").touch()
+    assert [image.path.parent.name for image in find_images(tmp_path).values()] == ["subset0"]
+
+
 def test_refuses_a_series_that_is_there_twice_and_folders_without_any(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="E-IMAGES"):

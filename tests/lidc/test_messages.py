@@ -108,6 +108,7 @@ def test_copies_count_once_a_correction_counts_and_contradictions_are_left_out(t
     [
         ("<LidcReadMessage>", "no element found"),
         (two_readers().replace("<malignancy>4</malignancy>", ""), "characteristics lacks malignancy"),
+        (two_readers().replace("<malignancy>4</malignancy>", "<malignancy>0</malignancy>"), "malignancy is 0"),
         (two_readers().replace("<xCoord>7</xCoord>", "<xCoord>left</xCoord>"), "left"),
         (two_readers().replace("<SeriesInstanceUid>1.2.3</SeriesInstanceUid>", ""), "lacks SeriesInstanceUid"),
         (message_xml(["<unblindedReadNodule><noduleID>1</noduleID></unblindedReadNodule>"]), "lacks roi"),

@@ -93,3 +93,16 @@ def test_read_volume_takes_folders_and_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.hu, volume.hu)
     np.testing.assert_allclose(again.affine, volume.affine, atol=1e-6)
     assert again.series_uid == "case"
+
+
+def test_a_config_gives_acquisition_and_leniency_as_keys(tmp_path: Path) -> None:
+    folder = save(make_series(step_mm=7.0), tmp_path / "s")
+    load = LoadImaged("image", reader=NAME, series_uid=None, acquisition=None, leniency={"max_spacing_mm": 7})
+    assert load({"image": str(folder)})["image"].meta["origin"]["leniency"] == {"max_spacing_mm": 7}
+    with pytest.raises(InputError, match="E-SPACING-THICK"):
+        LoadImaged("image", reader=NAME, leniency={})({"image": str(folder)})
+    with pytest.raises(InputError, match="acquisition"):
+        LoadImaged("image", reader=NAME, acquisition="9", leniency={"max_spacing_mm": 7})({"image": str(folder)})
+    for wrong in ({"leniency": "thick"}, {"leniency": {"nonsense": 1}}, {"series_uid": 7}):
+        with pytest.raises(InputError, match="E-CONFIG"):
+            CTSeriesReader(**wrong)

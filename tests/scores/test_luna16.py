@@ -42,16 +42,16 @@ def test_refuses_diameters_that_are_none(diameter: str, tmp_path: Path) -> None:
 def test_marks_by_series_also_from_our_own_table_with_more_columns(tmp_path: Path) -> None:
     header = "probability,seriesuid,coordX,coordY,coordZ,diameter_mm\n"
     path = written(tmp_path, header + "0.9,1.3,1,2,3,\n0.2,1.3,4,5,6,7\n")
-    found = read_marks(path, ["1.2", "1.3"])
+    found, _ = read_marks(path, ["1.2", "1.3"])
     assert list(found) == ["1.3"]
     assert found["1.3"].centers_mm.tolist() == [[1, 2, 3], [4, 5, 6]]
     assert found["1.3"].scores.tolist() == [0.9, 0.2]
-    assert read_marks(written(tmp_path, HEADER), ["1.2"]) == {}
+    assert read_marks(written(tmp_path, HEADER), ["1.2"]) == ({}, 0)
 
 
 def test_short_ids_go_through_the_map(tmp_path: Path) -> None:
     table = written(tmp_path, "short_id,seriesuid,fold\n007,1.2,0\n8,1.3,1\n", "map.csv")
-    found = read_marks(written(tmp_path, HEADER + "8,1,2,3,0.5\n007,1,2,3,0.4\n"), ["1.2", "1.3"], table)
+    found, _ = read_marks(written(tmp_path, HEADER + "8,1,2,3,0.5\n007,1,2,3,0.4\n"), ["1.2", "1.3"], table)
     assert {uid: own.scores.tolist() for uid, own in found.items()} == {"1.3": [0.5], "1.2": [0.4]}
 
 

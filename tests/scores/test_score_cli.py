@@ -202,3 +202,21 @@ assert not {"torch", "monai", "matplotlib.pyplot"} & set(sys.modules)
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_marks_of_other_scans_are_left_out_on_request(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(flags(tables, tmp_path / "out", "--json"))
+    alone = json.loads(capsys.readouterr().out)
+    with tables["submission"].open("a") as stream:
+        stream.write("1.3.6.1.4.1.14519.5.2.1.9,1,2,3,0.99\n")
+    with pytest.raises(SystemExit) as end:
+        cli.main(flags(tables, tmp_path / "out"))
+    assert end.value.code == 2 and "--ignore_other_scans" in capsys.readouterr().err
+    more = ["--ignore_other_scans", "--baseline", str(tables["submission"])]
+    cli.main(flags(tables, tmp_path / "out", "--json", *more))
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["marks_left_out"] == 1 and figures["cpm"] == alone["cpm"] == figures["baseline"]["cpm"]
+    cli.main(flags(tables, tmp_path / "out", *more))
+    assert "1 marks of scans outside the list of series were left out" in capsys.readouterr().out

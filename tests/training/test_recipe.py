@@ -218,6 +218,16 @@ def split_noisy_case(bundle: str, folder: Path) -> None:
     train.split(bundle, str(folder / "cases"), str(folder / "runs"), recipe="recipe_small", **SMALL)
 
 
+def _validate_on_test_cases(step: dict[str, Any], folder: Path) -> None:
+    """Let a step validate during its training on two samples of the test's case."""
+    step["set"] |= {"validation_dir": str(folder / "cases" / "test"), "train#validation_samples#length": 2}
+
+
+def validation_losses(run: Path) -> list[float]:
+    lines = (run / "validation.csv").read_text().splitlines()
+    return [float(line.split(",")[1]) for line in lines[1:]]
+
+
 @pytest.mark.slow
 def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pre-training, mining, fine-tuning, candidates with diameters, classifier: as the bundle's recipe says."""
@@ -228,6 +238,7 @@ def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch
         if step["bundle"] != name and step["config"] != "train":
             step["set"] |= {"score_threshold": 0.0, "max_candidates": 20}
     small = [step for step in recipe if step["cases"] != "validation"]
+    _validate_on_test_cases(small[0], tmp_path)
     write_recipe(configs / name / "configs" / "recipe_small.json", *small)
     split_noisy_case(name, tmp_path)
     assert "reduction test" in (tmp_path / "runs" / "results_small.md").read_text()
@@ -241,6 +252,7 @@ def test_yaos_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatch
     assert all(0 <= finding["nodule_probability"] <= 1 for finding in judged)
     tuned, start = (torch.load(tmp_path / "runs" / step / "model.pt") for step in ("detection", "pretrained"))
     assert 0 < max((tuned[key] - start[key]).abs().max() for key in tuned if key.endswith("weight")) < 0.05
+    assert len(validation_losses(tmp_path / "runs" / "pretrained")) == SMALL["epochs"]
 
 
 @pytest.mark.slow
@@ -253,6 +265,7 @@ def test_3dags_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatc
     merged = {"data": "test cases", "second_weights": "{joint_magnify}/model.pt", "keep": "union"}
     union = {"name": "union", "bundle": name, "config": "merge", "cases": "test", "weights": "joint", "set": merged}
     steps.append(union)
+    _validate_on_test_cases(steps[2], tmp_path)
     for step in steps:
         step["set"] |= {"cube_size": [64, 64, 64]} if step["config"] == "train" else {"score_threshold": 0.3}
     steps[-1]["set"] |= {f"second_network_def#{key}": value for key, value in SLIM.items()}
@@ -267,6 +280,8 @@ def test_3dags_stages_hand_on_what_the_next_one_needs(tmp_path: Path, monkeypatc
     assert any("magnify" in key for key in joint.keys() - start.keys())
     kept = torch.load(tmp_path / "runs" / "joint" / "checkpoint.pt", weights_only=True)["loss"]
     assert int(kept["proposals.steps"]) == SMALL["epochs"] * SMALL["batches_per_epoch"]
+    losses = validation_losses(tmp_path / "runs" / "joint")
+    assert len(losses) == SMALL["epochs"] and np.isfinite(losses).all()
 
 
 @pytest.mark.slow
@@ -292,6 +307,7 @@ def test_two_processes_one_killed_and_started_again_end_with_the_same_weights(
     assert subprocess.run(killed).returncode == 0
     one, other = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in folders)
     assert one["epoch"] == other["epoch"] == 12
+    assert {int(state["step"]) for state in one["optimizer"]["state"].values()} == {12 * 4}  # as of one process
     for name, value in one["network"].items():
         assert torch.equal(value, other["network"][name]), name
 

@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,9 @@ from lungcad.papers.dou2017.training import NodulePatches
 from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere, load_case, load_cases, save_case
-from lungcad.training.sampling import CLEARANCE_MM, clear_of_lesions, within_radius
+from lungcad.training.evaluation import read_candidates
+from lungcad.training.parallel import batch_share
+from lungcad.training.sampling import CLEARANCE_MM, RandomSamples, clear_of_lesions, within_radius
 from lungcad.training.trainer import make_trainer, moving_average
 
 WINDOW = (-1000.0, 400.0)
@@ -252,6 +258,8 @@ def test_weights_that_are_not_finite_end_a_training_and_are_not_kept(tmp_path: P
 def test_a_finished_training_is_not_taken_for_one_with_other_settings(tmp_path: Path) -> None:
     train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})
     train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})  # the same: done before
+    later = {"seed": 1, "objective": "dice", "part": None}  # a key that the checkpoint did not know, at its default
+    train(tmp_path, 1, fresh_network(seed=1), settings=later)
     with pytest.raises(InputError, match=r"E-CONFIG.*other settings: learning_rate, objective\."):
         train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "focal", "learning_rate": 0.1})
 
@@ -292,3 +300,108 @@ def test_validation_leaves_the_training_as_it_was(tmp_path: Path) -> None:
     train(tmp_path / "with", 2, watched := fresh_network(seed=1), validation=rows)
     train(tmp_path / "without", 2, alone := fresh_network(seed=1))
     torch.testing.assert_close(watched.state_dict(), alone.state_dict(), rtol=0, atol=0)
+
+
+def memory_of_its_own() -> int:
+    """Bytes of this process that no file backs."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_cases_stay_in_their_files(tmp_path: Path) -> None:
+    hu = np.random.default_rng(0).integers(-1000, 400, (160, 160, 160), dtype=np.int16)
+    nodule = Sphere(np.array([80.0, 80.0, 80.0]), 9.0)
+    masks = np.zeros(hu.shape, np.uint8)
+    masks[78:83, 78:83, 78:83] = 1
+    for number in range(8):
+        save_case(tmp_path, Case(f"{number}", hu + np.int16(number), hu > -300, (1.0, 1.0, 1.0), [nodule], masks=masks))
+    before = memory_of_its_own()
+    cases = load_cases(tmp_path)
+    places = [np.full((3, 3), 40.0)] * len(cases)
+    samples = NodulePatches(cases, (20, 20, 10), WINDOW, 40, negatives=places, warp_share=0.5)
+    for item in range(40):
+        assert samples[item]["image"].shape == (1, 20, 20, 10)
+    assert memory_of_its_own() - before < 0.3 * sum(path.stat().st_size for path in tmp_path.iterdir())
+    for number, case in enumerate(cases):
+        np.testing.assert_array_equal(case.hu, hu + np.int16(number))
+        np.testing.assert_array_equal(case.lungs, hu > -300)
+        np.testing.assert_array_equal(case.masks, masks)
+    assert not any(name.endswith(".npz") for name in map(os.path.realpath, Path("/proc/self/fd").iterdir()))
+
+
+def test_a_case_crosses_to_a_worker_and_its_arrays_can_be_changed_here_only(tmp_path: Path) -> None:
+    save_case(tmp_path, dark_case("a", [NODULE]))
+    (case,) = load_cases(tmp_path)
+    again = pickle.loads(pickle.dumps(case))
+    assert len(pickle.dumps(case)) < 10_000  # the arrays stay in the file
+    np.testing.assert_array_equal(again.hu, case.hu)
+    hu = again.hu
+    hu[:] = 7
+    assert not (case.hu == 7).any()
+    other = replace(case, name="b", hu=hu)
+    assert other.name == "b" and (other.hu == 7).all() and (other.lungs == case.lungs).all()
+
+
+def test_a_case_that_is_replaced_in_use_is_refused(tmp_path: Path) -> None:
+    save_case(tmp_path, dark_case("a"))
+    (case,) = load_cases(tmp_path)
+    save_case(tmp_path, dark_case("a", [NODULE]))
+    with pytest.raises(InputError, match=r"E-CONFIG.*case a was changed"):
+        _ = case.hu
+
+
+def test_a_batch_is_divided_among_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batch_share(12) == 12
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    assert batch_share(12) == 3
+    with pytest.raises(InputError, match="batch_size 6 for 4 processes"):
+        batch_share(6)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_workers_cut_the_samples_of_the_epoch(workers: int, tmp_path: Path) -> None:
+    class Epochs(RandomSamples):
+        def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+            return {"image": torch.tensor([float(self.epoch)]), "label": torch.tensor([1.0])}
+
+    seen: list[float] = []
+
+    class Record(torch.nn.Module):
+        def forward(self, output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            return ((output - label) ** 2).mean()
+
+    network = torch.nn.Linear(1, 1)
+    network.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0][:, 0].tolist()))
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
+    make_trainer(
+        device=torch.device("cpu"), network=network, loss=Record(), optimizer=optimizer, epochs=2,
+        run_dir=str(tmp_path), schedule=torch.optim.lr_scheduler.StepLR(optimizer, 1),
+        dataloader=torch.utils.data.DataLoader(Epochs(4, 0), batch_size=2, num_workers=workers),
+    ).run()  # fmt: skip
+    assert seen == [1.0] * 4 + [2.0] * 4
+
+
+def test_cases_are_divided_by_lung(tmp_path: Path) -> None:
+    names = ["B-1-000", "A-1-001", "LIDC-IDRI-0001-4-004", "B-1-002", "1.2.3-1", "1.2.3"]
+    for name in names:
+        save_case(tmp_path, dark_case(name))
+    part, rest = (load_cases(tmp_path, part=text) for text in ("1 of 2", "all but 1 of 2"))  # lungs: 1.2.3 A B LIDC
+    assert {case.name for case in part} == {"1.2.3", "1.2.3-1", "B-1-000", "B-1-002"}
+    assert {case.name for case in rest} == {"A-1-001", "LIDC-IDRI-0001-4-004"}
+    with pytest.raises(InputError, match=r"case 1\.2\.3 is among the training's cases"):
+        load_cases(tmp_path, apart_from=part)
+    for wrong in ("half", "3 of 2", "0 of 2", "9 of 9"):
+        with pytest.raises(InputError, match="E-CONFIG"):
+            load_cases(tmp_path, part=wrong)
+
+
+def test_candidates_of_several_files_are_joined(tmp_path: Path) -> None:
+    finding = {"center_lps_mm": [1.0, 2.0, 3.0], "diameter_mm": 5.0, "detection_score": 0.5}
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({name: [finding]}))
+    paths = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
+    assert list(read_candidates(paths)) == ["a", "b"] and list(read_candidates(paths[0])) == ["a"]
+    with pytest.raises(InputError, match="case a is in two files"):
+        read_candidates([paths[0], paths[0]])

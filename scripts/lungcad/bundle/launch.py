@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.manifest import check_pack
-from lungcad.bundle.values import SEVERAL_NAMES, carries_code, check_kind
+from lungcad.bundle.values import PLUMBING, SEVERAL_NAMES, carries_code, check_kind
 from lungcad.console import one_line_errors
 from lungcad.errors import InputError
 
@@ -36,7 +36,7 @@ _NAMES = re.compile(rf"{SEVERAL_NAMES.pattern}|series_uid")
 """Keys that hold one name; and keys that may also hold a list of names, or None."""
 
 
-def check_command_line() -> None:
+def check_command_line(finished: bool = False) -> None:
     """Check a command line of ``python -m monai.bundle run``: no altered pack, no unknown override, none with code.
 
     The first line of a bundle's ``run``, or of a training's ``initialize``. From here on a failure ends the process
@@ -48,14 +48,20 @@ def check_command_line() -> None:
     users of a service choose values, never keys. It checks overrides only where the process is
     ``python -m monai.bundle``.
 
+    Args:
+        finished: whether it is called in ``finalize``, where it checks only a command line that changed what is
+            executed and so kept the first check from being called (``--run []``).
+
     Raises:
         InputError: E-CONFIG; E-WEIGHTS.
     """
     program = Path(sys.argv[0]).parts[-3:]
     flags = parse_flags(sys.argv[1:]) if program == MONAI_PROGRAM else {}
+    if finished and not flags.keys() & {*PLUMBING, "run_id", "init_id"}:
+        return
     if program == MONAI_PROGRAM:
         one_line_errors(flags.get("debug", False))
-    _silence_optional_decoder()
+    silence_optional_decoder()
     files = config_files(flags.get("config_file", "[]"))
     check_pack(bundle_of(file) for file in files)
     if files:
@@ -151,7 +157,7 @@ def parse_flags(argv: Sequence[str]) -> dict[str, str]:
     return flags
 
 
-def _silence_optional_decoder() -> None:
+def silence_optional_decoder() -> None:
     """Keep MONAI from warning that a GPU decoder for DICOM is not installed: our own reader needs none."""
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
@@ -201,7 +207,7 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     from monai.bundle import ConfigWorkflow
 
     check_pack([Path(bundle_root)])
-    _silence_optional_decoder()
+    silence_optional_decoder()
     for key, value in {**overrides, "bundle_root": bundle_root}.items():
         check_hash(key, value)
     configs = Path(bundle_root) / "configs"

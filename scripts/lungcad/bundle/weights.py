@@ -72,13 +72,18 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
     Raises:
         InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network.
     """
-    state = load_state(path, sha256)
+    _fill(network, load_state(path, sha256))
+    return network.to(device).eval()
+
+
+def _fill(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load a state dict; raises InputError E-WEIGHTS where names or shapes are not those of the network."""
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         text = " ".join(str(error).split())[:200]
-        raise InputError("E-WEIGHTS", f"weights do not fit the network: {text}.", _ADVICE) from error
-    return network.to(device).eval()
+        advice = "Leave network_def as it was when the weights were trained, or train new ones for it."
+        raise InputError("E-WEIGHTS", f"weights do not fit the network: {text}.", advice) from error
 
 
 def initialised(
@@ -95,8 +100,7 @@ def initialised(
         reset_prefix: parameters with names that begin so keep their initialisation even if the file has them.
 
     Raises:
-        InputError: E-WEIGHTS, see :func:`load_state`.
-        RuntimeError: names or shapes do not fit the network.
+        InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network.
     """
     if path is not None:
         initial, state = network.state_dict(), load_state(path)
@@ -104,5 +108,5 @@ def initialised(
             state = {name: value for name, value in state.items() if not name.startswith(reset_prefix)}
         reset = [name for name in initial if reset_prefix is not None and name.startswith(reset_prefix)]
         kept = {name: value for name, value in initial.items() if partial or name in reset}
-        network.load_state_dict(kept | state)
+        _fill(network, kept | state)
     return network.to(device)

@@ -27,7 +27,8 @@ def check_properties(bundle: Bundle) -> str:
 def check_overlays(bundle: Bundle) -> str:
     """Check that configs parse with their overlays; references, expressions, classes and their arguments exist."""
     overlays = (
-        ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"), ("characterise",),
+        ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"), ("magnify",),
+        ("characterise",),
         ("train", "multi_gpu_train"), ("train", "deeplesion"), ("evaluate", "deeplesion"),
     )  # fmt: skip
     stacks: list[tuple[str, ...]] = [(), *overlays]

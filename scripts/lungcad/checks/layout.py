@@ -22,12 +22,14 @@ STAGE_FILES = ("configs/train.json", "configs/evaluate.json", "models/model.pt")
 SKELETON = (
     "imports", "bundle_root", "dataset_dir", "output_dir", "series_uid", "device", "precision", "debug", "network_def",
     "network", "preprocessing", "dataset", "inferer", "decode", "postprocessing", "evaluator", "initialize", "run",
+    "finalize",
 )  # fmt: skip
 """Top-level keys of inference.json, in this order; a bundle's own parameters stand before ``network_def``."""
 
 CHAIN_SKELETON = (
     "imports", "bundle_root", "dataset_dir", "output_dir", "series_uid", "device", "debug", "detector", "reducer",
     "characteriser", "measurer", "network_def", "dataset", "inferer", "chain", "evaluator", "initialize", "run",
+    "finalize",
 )  # fmt: skip
 """Top-level keys of a chain's inference.json, in this order."""
 
@@ -72,6 +74,7 @@ def check_skeleton(bundle: Bundle) -> str:
     assert (config["initialize"], config["run"][0]) == ([], "$check_command_line()"), (
         "run does not start with $check_command_line()"
     )
+    assert config["finalize"] == ["$check_command_line(finished=True)"], "finalize does not check the command line"
     for path in sorted((bundle.root / "configs").glob("*.json")):
         for key, value in _walk(json.loads(path.read_text())):
             target = value.get("_target_", "") if isinstance(value, dict) else ""

@@ -19,6 +19,7 @@ USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
        lungcad compare PRIOR CURRENT OUT [--days N]   growing, new and resolved nodules of two scans of one patient
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
+       lungcad index | batch | submit | status --help   an archive: list it, analyse it, on a cluster, sum it up
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
        lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
@@ -32,6 +33,10 @@ VERBS = {
     "run": "scans:run",
     "inspect": "scans:inspect",
     "compare": "compare:compare",
+    "index": "batch:index",
+    "batch": "batch:batch",
+    "submit": "batch:submit",
+    "status": "batch:status",
     "list": "scans:list_bundles",
     "describe": "scans:describe",
     "score": "scores:score",

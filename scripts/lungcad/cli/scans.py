@@ -2,7 +2,6 @@
 """Verbs on scans and bundles: run, inspect, list, describe."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ def run(
         overrides: further keys of the bundle's configs/inference.json.
     """
     from lungcad.bundle.registry import bundle_root, read_config
+    from lungcad.dicom import BEST
 
     root = bundle_root(bundle)
     values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
@@ -43,7 +43,9 @@ def run(
         overrides["acquisition"] = acquisition
     check_override_values(overrides, known)
     if choose is not None:
-        overrides["series_uid"] = _best_series(input_path, choose, overrides)
+        if choose != BEST or series_uid is not None:
+            raise InputError("E-USAGE", f"--choose takes the word {BEST}, and no --series_uid beside it.")
+        overrides["series_uid"] = BEST
     if true_or_false("debug", debug) and "debug" in known:
         overrides["debug"] = True
 
@@ -129,14 +131,3 @@ def as_leniency(value: Any) -> dict[str, Any]:
         text = "--leniency is no list of options (expected such as \"{'max_spacing_mm': 7}\")."
         raise InputError("E-CONFIG", text)
     return dict(value or {})
-
-
-def _best_series(folder: str, choose: str, overrides: dict[str, Any]) -> str:
-    """UID of the most suitable series; says which and why on stderr."""
-    if choose != "best" or "series_uid" in overrides:
-        raise InputError("E-USAGE", "--choose takes the word best, and no --series_uid beside it.")
-    from lungcad.dicom import choose_best
-
-    best = choose_best(folder, **as_leniency(overrides.get("leniency")))
-    print(f"{'chosen':<14}{best.uid}: {best.reason}", file=sys.stderr)
-    return best.uid

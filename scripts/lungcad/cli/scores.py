@@ -8,7 +8,8 @@ from lungcad.options import true_or_false
 def score(
     *, submission: str, annotations: str, excluded: str, seriesuids: str, output_dir: str,
     series_map: str | None = None, score_column: str = "probability", baseline: str | None = None,
-    fp_per_scan: str = "", max_marks: int = 100, bootstraps: int = 1000, json: bool = False, debug: bool = False,
+    fp_per_scan: str = "", max_marks: int = 100, bootstraps: int = 1000, ignore_other_scans: bool = False,
+    json: bool = False, debug: bool = False,
 ) -> None:  # fmt: skip
     """Score a table of findings by LUNA16's rules: sensitivities, CPM with interval, operating points.
 
@@ -24,6 +25,7 @@ def score(
         fp_per_scan: further operating points whose threshold is shown, such as 0.5,3.
         max_marks: per scan; LUNA16's limit is 100, 0 lifts it.
         bootstraps: rounds over scans for the intervals.
+        ignore_other_scans: leave out marks of scans that are not in seriesuids, as annotations of such scans are.
         json: print JSON.
         debug: show tracebacks.
     """
@@ -34,6 +36,7 @@ def score(
         submission, annotations, excluded, seriesuids, series_map=series_map, score_column=score_column,
         baseline=baseline, more_fp_per_scan=positive_numbers("fp_per_scan", fp_per_scan),
         max_marks=whole_number("max_marks", max_marks, 0), bootstraps=whole_number("bootstraps", bootstraps, 1),
+        ignore_other_scans=true_or_false("ignore_other_scans", ignore_other_scans),
     )  # fmt: skip
     write_scores(output_dir, figures, curve)
     if true_or_false("json", json):

@@ -14,6 +14,7 @@ import numpy as np
 from lungcad.dicom.advice import choose_acquisition
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
+from lungcad.printable import short_label
 from lungcad.volume import Notice
 
 SAME_PLACE_MM = 0.01
@@ -26,9 +27,16 @@ BLOCK = 8
 """Smallest number of images with the same AcquisitionNumber that may be a separate scan."""
 
 
+def _value(piece: Slice, keyword: str) -> str:
+    """Value of a tag that distinguishes acquisitions, as a label without names; empty where absent."""
+    text = piece.labels.get(keyword, "") or (piece.header.text(keyword) if keyword == "FrameOfReferenceUID" else "")
+    header = piece.header
+    return short_label(text, [header.text("PatientName")], [header.text("PatientID")]) if text else ""
+
+
 def _label(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
     """Function that returns the label ``keyword`` of each slice, empty where absent."""
-    return lambda slices: [piece.labels.get(keyword, "") for piece in slices]
+    return lambda slices: [_value(piece, keyword) for piece in slices]
 
 
 def _scan_starts(slices: Sequence[Slice]) -> list[str]:
@@ -74,7 +82,7 @@ KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
     "ConvolutionKernel": _label("ConvolutionKernel"),
     "KVP": _label("KVP"),
     "ContrastBolusAgent": _label("ContrastBolusAgent"),
-    "FrameOfReferenceUID": lambda slices: [piece.header.text("FrameOfReferenceUID") for piece in slices],
+    "FrameOfReferenceUID": _label("FrameOfReferenceUID"),
 }
 """Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""
 
@@ -131,10 +139,10 @@ def take_acquisition(slices: list[Slice], acquisition: str) -> list[Slice]:
         DicomSeriesError: E-ACQUISITION, no acquisition has that label.
     """
     found = find_acquisitions(slices)
-    numbered = [piece for piece in slices if (piece.labels.get("AcquisitionNumber") or "none") == acquisition]
+    numbered = [piece for piece in slices if (_value(piece, "AcquisitionNumber") or "none") == acquisition]
     if acquisition in found or numbered:
         return found.get(acquisition) or numbered
-    labels = sorted(found or {piece.labels.get("AcquisitionNumber") or "none" for piece in slices})
+    labels = sorted(found or {_value(piece, "AcquisitionNumber") or "none" for piece in slices})
     text = f"No acquisition {acquisition} in the series; there are: {', '.join(labels[:12])}."
     raise DicomSeriesError("E-ACQUISITION", text, "Give one of these, or none.")
 
@@ -198,7 +206,7 @@ def _count_returns(values: Sequence[str]) -> int:
 
 def _successive_scans(along: Sequence[Slice]) -> list[Notice]:
     """Notice W-ACQUISITION where several scans follow each other along the stack."""
-    sizes = Counter(piece.labels.get("AcquisitionNumber", "") for piece in along)
+    sizes = Counter(_value(piece, "AcquisitionNumber") for piece in along)
     if len(sizes) < 2 or min(sizes.values()) < BLOCK:
         return []
     parts = ", ".join(f"{value or 'none'}: {count} images" for value, count in list(sizes.items())[:6])

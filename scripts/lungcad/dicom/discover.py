@@ -17,6 +17,9 @@ from lungcad.volume import Notice
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
+VOLUME_FILES = (".mhd", ".mha", ".nrrd", ".nhdr", ".nii", ".nii.gz")
+"""Suffixes of volume files, which are read one at a time, not by the folder."""
+
 
 @dataclass
 class Found:
@@ -35,19 +38,20 @@ class Found:
     links: list[Path] = field(default_factory=list)
 
 
-def find_objects(path: str | os.PathLike[str]) -> Found:
+def find_objects(path: str | os.PathLike[str], subfolders: bool = True) -> Found:
     """Read every DICOM header at or under a path.
 
     Args:
         path: a folder (searched with all its sub-folders), a DICOMDIR, or one DICOM file. Links that lead out of
             the folder are not followed.
+        subfolders: search the sub-folders too.
 
     Raises:
         DicomSeriesError: E-NO-DICOM (nothing there, nothing readable, no DICOM), E-ARCHIVE (only archives).
     """
     root = Path(path)
     found = Found()
-    files = _list_files(root, found)
+    files = _list_files(root, found, subfolders)
     with quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         results = list(pool.map(read_header, files))
     found.damaged = [result for result in results if isinstance(result, Damaged)]
@@ -65,7 +69,7 @@ def find_objects(path: str | os.PathLike[str]) -> Found:
     return found
 
 
-def _list_files(root: Path, found: Found) -> list[Path]:
+def _list_files(root: Path, found: Found, subfolders: bool) -> list[Path]:
     """Regular files under a path, in a stable order; adds the links that are not followed to ``found``."""
     try:
         root.stat()
@@ -83,7 +87,7 @@ def _list_files(root: Path, found: Found) -> list[Path]:
         raise DicomSeriesError("E-NO-DICOM", "The path is no folder and no file.", "Give the folder of one CT series.")
     real = root.resolve()
     outside: list[Path] = []
-    files = sorted(_walk(real, real, outside))
+    files = sorted(_walk(real, real, outside, subfolders))
     if outside:
         text = f"{len(outside)} symbolic link(s) out of the folder or to nothing not followed."
         found.notices.append(Notice("W-SYMLINK", text))
@@ -91,7 +95,7 @@ def _list_files(root: Path, found: Found) -> list[Path]:
     return files
 
 
-def _walk(folder: Path, root: Path, outside: list[Path]) -> Iterator[Path]:
+def _walk(folder: Path, root: Path, outside: list[Path], subfolders: bool) -> Iterator[Path]:
     """Yield the regular files under a folder; append links that lead out of ``root`` to ``outside``."""
     try:
         entries = list(os.scandir(folder))
@@ -105,7 +109,8 @@ def _walk(folder: Path, root: Path, outside: list[Path]) -> Iterator[Path]:
             if not target.is_relative_to(root) or not os.path.exists(target):
                 outside.append(Path(entry.path))
         elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), root, outside)
+            if subfolders:
+                yield from _walk(Path(entry.path), root, outside, subfolders)
         elif entry.is_file(follow_symlinks=False):  # never opens pipes, sockets or devices
             yield Path(entry.path)
 
@@ -118,4 +123,9 @@ def _raise_no_dicom(files: list[Path], found: Found) -> None:
         raise DicomSeriesError("E-ARCHIVE", text, "Unpack the archive and give the folder with the DICOM files.")
     links = "".join(f" {notice}" for notice in found.notices if notice.code == "W-SYMLINK")
     text = f"No DICOM object among {len(files)} file(s).{links}"
-    raise DicomSeriesError("E-NO-DICOM", text, "Give the folder that holds one CT series.")
+    names = [file.name.lower() for file in files]
+    volumes = [suffix for suffix in VOLUME_FILES if any(name.endswith(suffix) for name in names)]
+    advice = "Give the folder that holds one CT series."
+    if volumes:
+        advice = f"Volume files ({', '.join(volumes)}) are read one at a time: give one of them to lungcad run."
+    raise DicomSeriesError("E-NO-DICOM", text, advice)

@@ -7,18 +7,21 @@ kernels add noise; contrast agent changes vessels and nodules alike.
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lungcad.dicom.discover import find_objects
+from lungcad.dicom.discover import Found, find_objects
 from lungcad.dicom.errors import DicomSeriesError
-from lungcad.dicom.header import Header
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.pixels import check_duplicates
 from lungcad.dicom.plan import make_plan
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.select import check_damaged, group_by_series
+from lungcad.printable import names_person
 
+BEST = "best"
+"""Value of ``series_uid`` for the best of several series."""
 WHOLE_LUNGS_MM = 240.0
 """Length that holds the lungs of most adults."""
 WHOLE_WIDTH_MM = 250.0
@@ -31,6 +34,8 @@ SHARP = re.compile(r"BONE|EDGE|INNER|SHARP|UHR|^[YJ][DE]|^FC(3\d|8\d)|^[BIQH][A-
 SOFT_TO_LUNG = re.compile(
     r"STANDARD|STND|LUNG|CHEST|DETAIL|MEDIUM|SOFT|^[BIQH][A-Z]?(2|3|4|5|6)\d|^FC(0|1|5)\d|^[A-DL]$|^Y[ABC]$"
 )
+
+_TAGS = ("StudyInstanceUID", "PatientName", "PatientID", "ConvolutionKernel", "ContrastBolusAgent")
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,15 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class _Usable:
-    """Usable series: header of its first slice, and the size of its stack."""
+class Usable:
+    """Usable series: tags of its first slice, and the size of its stack."""
 
     uid: str
-    header: Header
+    study_uid: str
+    patient_name: str
+    patient_id: str
+    kernel: str
+    contrast_agent: str
     spacing_mm: float
     length_mm: float
     width_mm: float
@@ -72,11 +81,19 @@ def rank_series(path: str | os.PathLike[str], **leniency: Any) -> list[Ranked]:
         DicomSeriesError: E-NO-DICOM, E-ARCHIVE; E-IDENTITY (series of several patients); E-MULTI-SERIES (series of
             several studies).
     """
-    usable = _find_usable(path, Leniency.of(leniency))
-    for keyword, code in (("PatientID", "E-IDENTITY"), ("StudyInstanceUID", "E-MULTI-SERIES")):
-        if len(kinds := {series.header.text(keyword) for series in usable}) > 1:
+    usable = find_usable(find_objects(path), Leniency.of(leniency))
+    patients, studies = {series.patient_id for series in usable}, {series.study_uid for series in usable}
+    for keyword, kinds, code in (
+        ("PatientID", patients, "E-IDENTITY"), ("StudyInstanceUID", studies, "E-MULTI-SERIES"),
+    ):  # fmt: skip
+        if len(kinds) > 1:
             text = f"The folder holds usable series of {len(kinds)} different {keyword}s: none is the best."
             raise DicomSeriesError(code, text, "Choose one with series_uid (on the command line --series_uid UID).")
+    return rank_usable(usable)
+
+
+def rank_usable(usable: Sequence[Usable]) -> list[Ranked]:
+    """Rank the usable series of one study, the best first."""
     length = min(WHOLE_LUNGS_MM, SAME_SHARE * max((series.length_mm for series in usable), default=0.0))
     width = min(WHOLE_WIDTH_MM, SAME_SHARE * max((series.width_mm for series in usable), default=0.0))
     return sorted((_rank(series, length, width) for series in usable), key=lambda series: (series.key, series.uid))
@@ -98,9 +115,8 @@ def choose_best(path: str | os.PathLike[str], **leniency: Any) -> Ranked:
     return Ranked(best.uid, best.key, f"{best.reason} ({others_text})")
 
 
-def _find_usable(path: str | os.PathLike[str], leniency: Leniency) -> list[_Usable]:
-    """Find the series under a path that pass every check of their headers."""
-    found = find_objects(path)
+def find_usable(found: Found, leniency: Leniency) -> list[Usable]:
+    """Find the series among objects that pass every check of their headers."""
     usable = []
     with quiet():
         for series in group_by_series(found):
@@ -113,16 +129,19 @@ def _find_usable(path: str | os.PathLike[str], leniency: Leniency) -> list[_Usab
             x, y, z = (float((column @ column) ** 0.5) for column in stack.affine[:3, :3].T)
             first, slices = stack.groups[0][0], len(stack.groups)
             width = min(x * first.format.columns, y * first.format.rows)
-            usable.append(_Usable(series.uid, first.header, z, z * slices, width, slices, not series.images))
+            tags, size = map(first.header.text, _TAGS), (z, z * slices, width, slices)
+            usable.append(Usable(series.uid, *tags, *size, not series.images))
     return usable
 
 
-def _rank(series: _Usable, length_mm: float, width_mm: float) -> Ranked:
+def _rank(series: Usable, length_mm: float, width_mm: float) -> Ranked:
     """Rank one series; from ``length_mm`` and ``width_mm`` on it counts as whole lungs."""
     whole = series.length_mm >= length_mm and series.width_mm >= width_mm
     thickness = 0 if series.spacing_mm <= THIN_MM + 0.01 else 1 if series.spacing_mm <= MEDIUM_MM + 0.01 else 2
-    kernel, words = kernel_class(series.header.text("ConvolutionKernel"))
-    agent = series.header.text("ContrastBolusAgent").upper()
+    kernel, words = kernel_class(series.kernel)
+    if names_person(words, [series.patient_name], [series.patient_id]):
+        words = "kernel not shown"
+    agent = series.contrast_agent.upper()
     native = not agent or agent in ("NONE", "NO", "N")
     reason = [
         f"{series.spacing_mm:.2f} mm apart",

@@ -170,18 +170,36 @@ def printable_description(header: Header) -> str:
     return "" if private else text
 
 
+def shown_modality(header: Header) -> str:
+    """Modality; empty where it is none of DICOM's form, or names the patient."""
+    text = header.text("Modality").upper()
+    names, ids = [header.text("PatientName")], [header.text("PatientID")]
+    return text if re.fullmatch(r"[A-Z]{2,8}", text) and not names_person(text, names, ids) else ""
+
+
+def shown_uid(series: Series) -> str:
+    """SeriesInstanceUID; empty where it is missing, no UID, which could be any text, or names the patient."""
+    header = series.all[0]
+    private = re.search(r"[A-Za-z]", series.uid) and names_person(
+        series.uid, [header.text("PatientName")], [header.text("PatientID")]
+    )
+    return series.uid if SAFE_UID.fullmatch(series.uid) and not private else ""
+
+
 def _series_list(grouped: list[Series]) -> str:
     """Uid, description and number of objects of each series, in one line; ten series at most."""
-    shown = [f"{s.uid} ({printable_description(s.all[0]) or kind_of(s.all[0])}, {len(s.all)} objects)" for s in grouped]
+    shown = [
+        f"{shown_uid(s) or 'no UID'} ({printable_description(s.all[0]) or kind_of(s.all[0])}, {len(s.all)} objects)"
+        for s in grouped
+    ]
     return "; ".join(shown[:10]) + (f"; and {len(shown) - 10} more" if len(shown) > 10 else "")
 
 
 def _kind_text(header: Header) -> str:
     """Modality, class and kind of an object in words of the standard only, since other values could hold any text."""
-    modality = header.text("Modality").upper()
-    modality = modality if modality.isalpha() and len(modality) < 9 else "without Modality"
-    name = uid.UID(header.text("SOPClassUID")).name
-    name = "unknown object" if not name or name[0].isdigit() else name
+    modality = shown_modality(header) or "without Modality"
+    kind_uid = uid.UID(header.text("SOPClassUID"))
+    name = kind_uid.name if kind_uid.is_valid and not kind_uid.name[:1].isdigit() else "unknown object"
     kind = kind_of(header)
     return f"{modality} {name}" + (f" [{name_if_processed(header) or kind}]" if kind != "other" else "")
 

@@ -16,6 +16,7 @@ from lungcad.dicom.pixels import check_duplicates, decode_stack
 from lungcad.dicom.plan import Plan, make_plan, read_slices
 from lungcad.dicom.plausible import check_hu
 from lungcad.dicom.quiet import quiet
+from lungcad.dicom.rank import BEST, choose_best
 from lungcad.dicom.regrid import straighten, to_axial_order
 from lungcad.dicom.select import (
     Series,
@@ -24,6 +25,8 @@ from lungcad.dicom.select import (
     dropped_notices,
     group_by_series,
     printable_description,
+    shown_modality,
+    shown_uid,
 )
 from lungcad.volume import Notice, Volume
 
@@ -38,7 +41,8 @@ def read_series(
 
     Args:
         path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
-        series_uid: SeriesInstanceUID; needed where the folder holds several CT series.
+        series_uid: SeriesInstanceUID; needed where the folder holds several CT series. ``best`` takes the most suitable
+            one (:func:`lungcad.dicom.choose_best`) and says why in a notice N-CHOSEN.
         acquisition: label from :func:`list_series`, mostly the AcquisitionNumber; needed where the series holds several
             acquisitions that overlap.
         **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``assume_hu``, ``correct_tilt``,
@@ -53,12 +57,17 @@ def read_series(
     """
     options = Leniency.of(leniency)
     before = folder_state(path)
+    chosen = []
+    if series_uid == BEST:
+        best = choose_best(path, **leniency)
+        series_uid = best.uid
+        chosen = [Notice("N-CHOSEN", f"the most suitable series: {best.reason}.")]
     found = find_objects(path)
     with quiet():
         series = choose_series(found, series_uid, options)
         plan = make_plan(series, options, acquisition)
         hu, statistics = decode_stack(plan.stack.groups)
-        notices = found.notices + dropped_notices(found, series, options) + plan.notices
+        notices = chosen + found.notices + dropped_notices(found, series, options) + plan.notices
         notices += check_hu(hu, statistics, plan.stack.groups) + changes(before, path)
         volume = _make_volume(series, plan, hu.transpose(2, 1, 0), notices)
     return volume
@@ -104,8 +113,8 @@ class SeriesSummary:
     """Series of a folder, for a user to choose from; never with a patient's name or id.
 
     Attributes:
-        uid: SeriesInstanceUID, empty where missing.
-        description, modality: as in the header, empty where missing.
+        uid: SeriesInstanceUID, empty where missing or no UID.
+        description, modality: as in the header, empty where missing or where they could name the patient.
         slices: number of slices, or of objects where the series is not usable.
         spacing_mm: between columns, rows, slices; None where the series is no regular stack.
         matrix: columns, rows; None where unknown.
@@ -143,10 +152,10 @@ def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSum
     if not found.headers:
         check_damaged(found, "")
     with quiet():
-        return [_summarise(series, found, options) for series in group_by_series(found)]
+        return [summarise(series, found, options) for series in group_by_series(found)]
 
 
-def _summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary:
+def summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary:
     """Check one series by its headers and summarise it."""
     header = (series.images or series.all)[0]
     spacing: tuple[float, float, float] | None = None
@@ -163,9 +172,9 @@ def _summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary
         code, reason = error.code, f"{error.message} {error.advice}".strip()
     columns, rows = header.text("Columns"), header.text("Rows")
     return SeriesSummary(
-        uid=series.uid,
+        uid=shown_uid(series),
         description=printable_description(header) or (kind_of(header) if not series.images else ""),
-        modality=header.text("Modality"),
+        modality=shown_modality(header),
         slices=count,
         spacing_mm=spacing,
         matrix=(int(columns), int(rows)) if columns.isdecimal() and rows.isdecimal() else None,

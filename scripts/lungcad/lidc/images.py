@@ -21,6 +21,9 @@ _TAGS = [
     "ImageOrientationPatient",
 ]  # fmt: skip
 
+LUNG_MASKS = "seg-lungs"
+"""Beginning of the name of LUNA16's folder with lung masks, whose files have the names of the scans."""
+
 
 @dataclass(frozen=True)
 class SeriesImage:
@@ -81,7 +84,7 @@ def find_images(folder: str | Path) -> dict[str, SeriesImage]:
 def _images(root: Path) -> Iterable[SeriesImage]:
     """CT series in a folder and its sub-folders."""
     for folder, folders, names in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(LUNG_MASKS))
         for name in sorted(names):
             if name.endswith(".mhd"):
                 yield SeriesImage(Path(folder, name), name.removesuffix(".mhd"))

@@ -16,7 +16,7 @@ import numpy as np
 
 from lungcad.errors import InputError
 from lungcad.lidc.images import SeriesImage, read_grid
-from lungcad.lidc.readings import RATINGS, Contour, LidcScan, Mark, Reading
+from lungcad.lidc.readings import RATINGS, Contour, LidcScan, Mark, Reading, checked_ratings
 
 CORRECTED = "correction"
 """Word in the name of a file with which TCIA replaced a faulty one (LIDC-IDRI-0101)."""
@@ -111,8 +111,9 @@ def _nodule(element: ET.Element, session: int) -> Reading | Mark:
     points = np.concatenate([contour.points for contour in contours])
     characteristics = next(_children(element, "characteristics"), None)
     if characteristics is not None and len(characteristics) and len(points) > 1:  # some are there, but empty
+        number = f"{session}/{_text(element, 'noduleID')}"
         ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
-        return Reading(f"{session}/{_text(element, 'noduleID')}", contours, ratings, session)
+        return Reading(number, contours, checked_ratings(ratings, f"nodule {number}"), session)
     kind = "small nodule" if len(points) == 1 else "unrated outline"
     column, row = points.mean(axis=0)
     return Mark(kind, (float(column), float(row), contours[0].z_mm), session)

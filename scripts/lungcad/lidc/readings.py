@@ -5,17 +5,52 @@ LIDC's outlines run through the first pixels outside the nodule, its exclusions 
 Med. Phys. 38:915, 2011). Columns and rows are pixels counted from 0, z is the DICOM patient coordinate.
 """
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from lungcad.finding import ATTRIBUTES
+from lungcad.lidc.scale import SCALE_ENDS
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T", int, float)
 
 RATINGS = (*ATTRIBUTES, "malignancy")
 """Ratings of a reading, nine in number: 1 to 5, internalStructure 1 to 4, calcification 1 to 6."""
 
 CATEGORIES = ("internalStructure", "calcification")
 """Ratings that are categories, not degrees; their most frequent value says more than their mean."""
+
+HIGHEST = {name: SCALE_ENDS.get(name, 5) for name in RATINGS}
+"""Highest value by name of the rating; all begin at 1."""
+
+
+def checked_ratings(ratings: Mapping[str, T], where: str) -> dict[str, T]:
+    """Ratings that are steps of their scales.
+
+    LIDC-IDRI-0510 has an internalStructure of 5, one beyond its scale: it is taken as 4, air, and logged.
+
+    Args:
+        ratings: values by name.
+        where: place of the ratings, for the message.
+
+    Raises:
+        ValueError: any other value is beyond its scale.
+    """
+    checked = dict(ratings)
+    for name, value in ratings.items():
+        if value in range(1, HIGHEST[name] + 1):
+            continue
+        text = f"{name} is {value} (expected 1 to {HIGHEST[name]})"
+        if (name, value) != ("internalStructure", 5):
+            raise ValueError(text)
+        logger.warning("%s: %s, taken as 4", where, text)
+        checked[name] = type(value)(4)
+    return checked
 
 
 @dataclass(frozen=True)

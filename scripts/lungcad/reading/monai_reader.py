@@ -6,7 +6,7 @@ return a refused series, wrong. So ``read`` never raises: it hands the refusal o
 ``LoadImage`` calls outside its retry loop, raises it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from monai.data import ImageReader, MetaTensor
 from lungcad.dicom import Leniency
 from lungcad.errors import InputError
 from lungcad.geometry import swap_lps_ras
+from lungcad.options import options_by_name, text_or_none
 from lungcad.reading.volume_file import read_volume
 from lungcad.volume import Origin, Volume
 
@@ -27,21 +28,25 @@ class CTSeriesReader(ImageReader):
     Args:
         series_uid: SeriesInstanceUID, where a folder holds several series.
         acquisition: label of the acquisition to read, where a series holds several.
-        **leniency: see :class:`lungcad.dicom.Leniency`.
+        leniency: options of :class:`lungcad.dicom.Leniency` by name, as a config gives them.
+        **options: the same options, one by one.
 
     Raises:
-        InputError: E-CONFIG, an unknown option.
+        InputError: E-CONFIG, an unknown option, or a value of another kind.
 
     Example:
         ``{"_target_": "LoadImaged", "keys": "image",
         "reader": "lungcad.reading.monai_reader.CTSeriesReader", "series_uid": null}``
     """
 
-    def __init__(self, series_uid: str | None = None, acquisition: str | None = None, **leniency: Any) -> None:
+    def __init__(self, series_uid: str | None = None, acquisition: str | None = None,
+                 leniency: Mapping[str, Any] | None = None, **options: Any) -> None:  # fmt: skip
         super().__init__()
-        Leniency.of(leniency)
-        self.series_uid = series_uid
-        self.leniency = leniency if acquisition is None else leniency | {"acquisition": str(acquisition)}
+        self.series_uid = text_or_none("series_uid", series_uid)
+        self.leniency = {**options_by_name("leniency", leniency), **options}
+        Leniency.of(self.leniency)
+        if acquisition is not None:
+            self.leniency["acquisition"] = str(acquisition)
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Accept every path, so that no other reader gets an input that this one refuses."""

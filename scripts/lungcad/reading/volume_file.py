@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from lungcad.dicom import Leniency, read_series
+from lungcad.dicom import BEST, Leniency, read_series
 from lungcad.errors import InputError
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader
@@ -65,7 +65,8 @@ def read_volume(
 
     Args:
         path: folder or file.
-        series_uid: SeriesInstanceUID, where a folder holds several series; for a volume file the name of its results.
+        series_uid: SeriesInstanceUID, where a folder holds several series, or ``best``; for a volume file the name of
+            its results.
         acquisition: label of one acquisition, where a series holds several; no meaning for a volume file.
         **leniency: as for :func:`lungcad.dicom.read_series`.
 
@@ -73,24 +74,12 @@ def read_volume(
         InputError: the input is refused; ``code`` says why.
     """
     if is_volume_file(path):
-        volume = read_volume_file(path, series_uid, **leniency)
+        volume = read_volume_file(path, None if series_uid == BEST else series_uid, **leniency)
     else:
-        try:
-            volume = read_series(path, series_uid, acquisition, **leniency)
-        except InputError as error:
-            raise _with_advice(error, Path(path)) from error
+        volume = read_series(path, series_uid, acquisition, **leniency)
     chosen = {} if acquisition is None else {"acquisition": acquisition}
     volume.origin = Origin(Path(path), {**chosen, **leniency})
     return volume
-
-
-def _with_advice(error: InputError, path: Path) -> InputError:
-    """Refusal with the advice to give a volume file, where a folder without DICOM holds some."""
-    if error.code != "E-NO-DICOM" or not os.path.isdir(path):
-        return error
-    suffixes = sorted({suffix for name in os.listdir(path) if (suffix := volume_suffix(name))})
-    advice = f"It holds volume files ({', '.join(suffixes)}): give one of them." if suffixes else error.advice
-    return InputError(error.code, error.message, advice)
 
 
 def published_name(name: str) -> str:

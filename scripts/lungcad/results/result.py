@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,9 @@ class Result:
         device: device of the networks, such as ``cpu`` or ``cuda:0 (NVIDIA H200)``.
         seconds: duration by stage.
         weights_sha256: SHA-256 of the weights by name of the bundle.
+        earlier: folder of an earlier result of the scan, which this one replaces; None without one.
+        fingerprint: SHA-256 of input, settings, weights and version, by which a batch knows its own results; empty
+            outside a batch.
 
     Raises:
         InputError: E-CONFIG, there is no such operating point.
@@ -37,6 +41,8 @@ class Result:
     device: str = "cpu"
     seconds: Mapping[str, float] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
+    earlier: Path | None = None
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         check_operating_point(self.operating_point, self.thresholds)

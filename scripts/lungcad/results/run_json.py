@@ -23,7 +23,8 @@ def run_document(result: Result) -> dict[str, Any]:
     Of the input's path only the kind of file is kept, since folders are often named after patients.
 
     Returns:
-        ``inputs``, ``versions``, ``bundles``, ``device``, ``seconds`` by stage, ``weights_sha256`` by bundle.
+        ``inputs``, ``versions``, ``bundles``, ``device``, ``seconds`` by stage, ``weights_sha256`` by bundle; of a
+        batch ``fingerprint``.
     """
     volume = result.volume
     return {
@@ -36,6 +37,7 @@ def run_document(result: Result) -> dict[str, Any]:
         "device": result.device,
         "seconds": {stage: round(float(seconds), 3) for stage, seconds in result.seconds.items()},
         "weights_sha256": dict(result.weights_sha256),
+        **({"fingerprint": result.fingerprint} if result.fingerprint else {}),
     }
 
 

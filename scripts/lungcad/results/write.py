@@ -79,6 +79,7 @@ def write(result: Result, output_dir: str | Path, writers: Sequence[Writer] = WR
     start = time.perf_counter()
     target = result_folder(output_dir, result.volume)
     with replaced_folder(target, ours=MARK, names=RESULT_FILES) as folder:
+        result = replace(result, earlier=target if target.is_dir() else None)
         for writer in writers:
             writer(folder, result)
         seconds = {**result.seconds, "report": time.perf_counter() - start}

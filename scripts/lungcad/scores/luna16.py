@@ -77,8 +77,9 @@ def read_spheres(path: str | Path, series: Sequence[str]) -> tuple[dict[str, np.
 
 
 def read_marks(
-    path: str | Path, series: Sequence[str], series_map: str | Path | None = None, score: str = LUNA16_COLUMNS[-1]
-) -> dict[str, Marks]:
+    path: str | Path, series: Sequence[str], series_map: str | Path | None = None, score: str = LUNA16_COLUMNS[-1],
+    ignore_others: bool = False,
+) -> tuple[dict[str, Marks], int]:  # fmt: skip
     """Read a submission: ``seriesuid, coordX, coordY, coordZ, probability``, LPS mm; more columns are fine.
 
     Args:
@@ -86,25 +87,30 @@ def read_marks(
         series: UIDs of the series to score.
         series_map: table with the columns ``short_id, seriesuid``, where the submission holds short ids.
         score: column that ranks the marks.
+        ignore_others: leave out marks of series that are not in ``series``.
 
     Returns:
-        Marks by series; series without marks are absent.
+        Marks by series, without series that have none, and the number of marks that were left out.
 
     Raises:
-        InputError: E-TABLE, a table cannot be read, a number is not finite or a series is not in ``series``.
+        InputError: E-TABLE, a table cannot be read, a number is not finite or, without ``ignore_others``, a series is
+            not in ``series``.
     """
     scored = set(series)
     uid_of = read_series_map(series_map) if series_map else None
-    rows = defaultdict(list)
+    rows, left_out = defaultdict(list), 0
     columns = (*LUNA16_COLUMNS[:-1], score)
     for row in read_table(path, columns).rows:
         name = row.text("seriesuid")
         uid = name if uid_of is None else uid_of.get(name, "")
+        if uid not in scored and ignore_others:
+            left_out += 1
+            continue
         if uid not in scored:
             raise _unknown_series(row, name, mapped=uid_of is not None, listed=bool(uid))
         rows[uid].append([row.number(column) for column in columns[1:]])
     tables = {uid: np.array(numbers) for uid, numbers in rows.items()}
-    return {uid: Marks(table[:, :3], table[:, 3]) for uid, table in tables.items()}
+    return {uid: Marks(table[:, :3], table[:, 3]) for uid, table in tables.items()}, left_out
 
 
 def read_series_map(path: str | Path) -> dict[str, str]:
@@ -151,7 +157,7 @@ def score_scans(
 def _unknown_series(row: Row, name: str, mapped: bool, listed: bool) -> InputError:
     """Error for a mark of a series that is not scored, or whose short id is unknown."""
     place = "the list of series" if not mapped or listed else "the series map"
-    advice = "Score the scans that the submission is about: the list of series names them all."
+    advice = "Score the scans that the submission is about, or leave the others out with --ignore_other_scans."
     if not mapped and len(name) < 20:
         advice = "Short ids need --series_map with the columns short_id,seriesuid."
     return row.refusal(f"series {name} is not in {place}", advice)

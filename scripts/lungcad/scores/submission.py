@@ -27,6 +27,7 @@ def score_submission(
     more_fp_per_scan: Sequence[float] = (),
     max_marks: int = MAX_MARKS,
     bootstraps: int = 1000,
+    ignore_other_scans: bool = False,
 ) -> tuple[dict[str, Any], Curve]:
     """Score a submission by LUNA16's rules (:mod:`lungcad.scores.luna16`).
 
@@ -41,6 +42,7 @@ def score_submission(
         more_fp_per_scan: false positive rates of operating points besides LUNA16's seven.
         max_marks: largest number of marks per scan that count; 0 lets all count.
         bootstraps: number of bootstrap draws of scans.
+        ignore_other_scans: leave out marks of scans that are not in the list, as annotations of such scans always are.
 
     Returns:
         Figures and curve of :func:`lungcad.scores.detection.score_detection`. The figures also have ``marks``, the
@@ -61,16 +63,16 @@ def score_submission(
         counted = {uid: best_marks(marks, max_marks) for uid, marks in table.items()}
         return counted, score_scans(series, nodules, irrelevant, counted)
 
-    submitted = read_marks(submission, series, series_map, score_column)
+    submitted, marks_left_out = read_marks(submission, series, series_map, score_column, ignore_other_scans)
     counted, scans = match(submitted)
     figures, curve = score_detection(scans, more_fp_per_scan, bootstraps)
     if baseline is not None:
-        other = match(read_marks(baseline, series, series_map))[1]
+        other = match(read_marks(baseline, series, series_map, ignore_others=ignore_other_scans)[0])[1]
         figures["baseline"] = compare_detection(scans, other, bootstraps)
     total, kept = (sum(len(marks.scores) for marks in table.values()) for table in (submitted, counted))
     counts = {
         "marks": total, "marks_over_limit": total - kept, "marks_per_scan": kept / len(series),
-        "annotations_left_out": left_out,
+        "annotations_left_out": left_out, "marks_left_out": marks_left_out,
     }  # fmt: skip
     return figures | counts, curve
 
@@ -99,8 +101,9 @@ def as_text(figures: Mapping[str, Any]) -> str:
     ]
     if "baseline" in figures:
         lines.append(_baseline_line(figures["baseline"]))
-    if figures["annotations_left_out"]:
-        lines.append(f"{figures['annotations_left_out']} annotations of scans outside the list of series were left out")
+    for kind in ("annotations", "marks"):
+        if figures[f"{kind}_left_out"]:
+            lines.append(f"{figures[f'{kind}_left_out']} {kind} of scans outside the list of series were left out")
     return "\n".join(lines)
 
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases and their files: a lung on the working grid with its known nodules, of a real scan or of a composite.
 
-A composite is a real lung with real nodules of other patients set in (:mod:`lungcad.training.composites`).
+A composite is a real lung with real nodules of other patients set in (:mod:`lungcad.training.composites`). A case that
+was read keeps its arrays in its file, so that LUNA16's 888 scans, 50 GB at 1 mm, take a few hundred MB per process.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from lungcad.atomic import whole_file
 from lungcad.errors import InputError
+from lungcad.training.mapped import MappedArray, map_arrays
 
 LEFT_OUT = "left_out.txt"
 """File with the scans that were refused, one per line; they are in no figure."""
@@ -76,6 +80,27 @@ class Case:
         return np.linalg.norm((np.reshape(index, (-1, 1, 3)) - centres) * np.array(self.spacing_mm), axis=-1)
 
 
+def _on_demand(name: str) -> Any:
+    """Property that holds an array, or a function that gives the array at each access."""
+
+    def get(case: Case) -> np.ndarray | None:
+        held: np.ndarray | Callable[[], np.ndarray] | None = case.__dict__[f"_{name}"]
+        return held() if callable(held) else held
+
+    def put(case: Case, held: np.ndarray | Callable[[], np.ndarray] | None) -> None:
+        case.__dict__[f"_{name}"] = held
+
+    return property(get, put)
+
+
+class StoredCase(Case):
+    """Case in a file: ``hu`` is mapped, ``lungs`` and ``masks`` are unpacked at each access (some 10 ms), not kept."""
+
+    hu = _on_demand("hu")
+    lungs = _on_demand("lungs")
+    masks = _on_demand("masks")
+
+
 def save_case(folder: str | Path, case: Case) -> Path:
     """Write ``<folder>/<name>.npz`` atomically."""
     path = Path(folder) / f"{case.name}.npz"
@@ -98,11 +123,11 @@ def save_case(folder: str | Path, case: Case) -> Path:
     return path
 
 
-def load_case(path: str | Path) -> Case:
-    """Read a case that :func:`save_case` wrote; older files have no masks and ratings."""
+def load_case(path: str | Path) -> StoredCase:
+    """Open a case that :func:`save_case` wrote, without reading its arrays; older files have no masks and ratings."""
+    arrays = map_arrays(Path(path))
+    hu = arrays["hu"]
     with np.load(path) as store:
-        hu = store["hu"]
-        lungs = np.unpackbits(store["lungs"], count=hu.size).reshape(hu.shape).astype(bool)
         x, y, z = map(float, store["spacing_mm"])
         spheres = {
             kind: [Sphere(row[:3], float(row[3]), str(name)) for row, name in zip(store[kind], names, strict=True)]
@@ -113,31 +138,81 @@ def load_case(path: str | Path) -> Case:
             nodule.malignancy = tuple(row[np.isfinite(row)].tolist())
         affine, masks = store.get("affine", None), None
         if "mask_voxels" in store:
-            masks = np.zeros(hu.shape, np.uint8)
-            masks.ravel()[store["mask_voxels"]] = store["mask_labels"]
-    return Case(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)
+            masks = partial(_scattered, store["mask_voxels"], store["mask_labels"], hu.shape)
+    lungs = partial(_unpacked, arrays["lungs"], hu.shape)
+    return StoredCase(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)  # type: ignore[arg-type]
+
+
+def _unpacked(packed: MappedArray, shape: tuple[int, ...]) -> np.ndarray:
+    """Mask (X, Y, Z) bool of its packed bits."""
+    return np.unpackbits(packed(), count=int(np.prod(shape))).view(bool).reshape(shape)
+
+
+def _scattered(voxels: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Volume (X, Y, Z) uint8 of the labels at flat indices, 0 elsewhere."""
+    volume = np.zeros(shape, np.uint8)
+    volume.ravel()[voxels] = labels
+    return volume
+
+
+def lung_of(name: str) -> str:
+    """Lung of a case, by the case's name: its series or, of a composite, the scan that nodules were set into.
+
+    Example:
+        >>> lung_of("LIDC-IDRI-0001-4-004"), lung_of("1.3.6.1-2"), lung_of("LIDC-IDRI-0001")
+        ('LIDC-IDRI-0001', '1.3.6.1', 'LIDC-IDRI-0001')
+    """
+    return name.split("-")[0] if re.match(r"[\d.]+-", name) else re.sub(r"-\d-\d{3}$", "", name)
+
+
+def select_part(cases: Sequence[Case], part: str) -> list[Case]:
+    """Cases of a part of the lungs, for cross-fitting: a detector's candidates in lungs that it was not trained on.
+
+    Args:
+        cases: cases; their lungs, ordered by name, are dealt to the parts in turn.
+        part: ``1 of 2`` for the first of two parts, ``all but 1 of 2`` for the rest.
+
+    Raises:
+        InputError: E-CONFIG, another word, or a part without a case.
+    """
+    match = re.fullmatch(r"(all but )?(\d+) of (\d+)", part)
+    if match is None or not 1 <= int(match[2]) <= int(match[3]):
+        raise InputError("E-CONFIG", f"part is {part} (expected such as 1 of 2, or all but 1 of 2).")
+    lungs = sorted({lung_of(case.name) for case in cases})
+    inside = set(lungs[int(match[2]) - 1 :: int(match[3])])
+    kept = [case for case in cases if (lung_of(case.name) in inside) != bool(match[1])]
+    if not kept:
+        raise InputError("E-CONFIG", f"no case in part {part} of {len(lungs)} lungs.", "Make fewer parts.")
+    return kept
 
 
 def load_cases(
-    folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None
-) -> list[Case]:
+    folder: str | Path | Sequence[str | Path], spacing_mm: tuple[float, float, float] | None = None,
+    part: str | None = None, apart_from: Sequence[Case] = (),
+) -> list[Case]:  # fmt: skip
     """Read all cases of a folder, or of several, ordered by name.
 
     Args:
         folder: folder or folders of cases.
         spacing_mm: voxel size that the cases must have, x, y, z; None for any.
+        part: part of the lungs to read, see :func:`select_part`; None for all.
+        apart_from: cases of which none may be among them, such as those of the training for a validation.
 
     Raises:
-        InputError: E-CONFIG, there is no case, or one has another grid; the advice names the command that makes them.
+        InputError: E-CONFIG, there is no case, one has another grid (the advice names the command that makes them), or
+            one is in ``apart_from``.
     """
     folders = [folder] if isinstance(folder, str | Path) else folder
     paths = [path for parent in folders for path in sorted(Path(parent).glob("*.npz"))]
     if not paths:
         raise InputError("E-CONFIG", f"no case in {folder} (expected *.npz).", "Make them with scripts/make_cases.py.")
-    cases = [load_case(path) for path in paths]
+    cases: list[Case] = [load_case(path) for path in paths]
     for case in cases:
         if spacing_mm is not None and not np.allclose(case.spacing_mm, spacing_mm, atol=1e-3):
             x, y, z = spacing_mm
             text = f"case {case.name} has voxels of {case.spacing_mm} mm (expected {x:g} x {y:g} x {z:g})."
             raise InputError("E-CONFIG", text, f"Make others with scripts/make_cases.py --slice_mm {z:g}.")
-    return cases
+    if shared := {case.name for case in cases} & {case.name for case in apart_from}:
+        text = f"case {min(shared)} is among the training's cases (expected others to validate on)."
+        raise InputError("E-CONFIG", text, "Give another --validation_dir.")
+    return cases if part is None else select_part(cases, part)

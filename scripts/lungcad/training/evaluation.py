@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import scaled_affine, to_index
 from lungcad.scan.blanking import BLANK_HU
@@ -51,18 +52,27 @@ class CaseDataset(Dataset):
         return self.transform(data) if self.transform else data
 
 
-def read_candidates(path: str | Path) -> dict[str, list[Finding]]:
-    """Read the findings in a file candidates.json, by case name."""
-    table = json.loads(Path(path).read_text())
-    return {name: [Finding.from_dict(entry) for entry in entries] for name, entries in table.items()}
+def read_candidates(path: str | Path | Sequence[str | Path]) -> dict[str, list[Finding]]:
+    """Read the findings in a file candidates.json, or in several of other cases each, by case name.
+
+    Raises:
+        InputError: E-CONFIG, a case is in two files.
+    """
+    found: dict[str, list[Finding]] = {}
+    for file in [path] if isinstance(path, str | Path) else path:
+        for name, entries in json.loads(Path(file).read_text()).items():
+            if name in found:
+                raise InputError("E-CONFIG", f"case {name} is in two files of candidates (expected in one).")
+            found[name] = [Finding.from_dict(entry) for entry in entries]
+    return found
 
 
-def negatives_of(cases: Sequence[Case], candidates: str | None) -> list[np.ndarray] | None:
+def negatives_of(cases: Sequence[Case], candidates: str | Sequence[str] | None) -> list[np.ndarray] | None:
     """Places (N, 3) of false candidates for each case, as continuous voxel indices.
 
     Args:
         cases: cases to train on.
-        candidates: file with the findings in them; None gives None.
+        candidates: file or files with the findings in them; None gives None.
     """
     if candidates is None:
         return None

@@ -10,6 +10,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lungcad.cpu import channels_last_network
+from lungcad.errors import InputError
 
 MULTI_GPU_OVERLAY = Path(__file__).with_name("multi_gpu_train.json")
 """Config laid over inference.json and train.json of any bundle, to train it under torchrun."""
@@ -46,6 +47,22 @@ def process_device() -> torch.device:
 def is_main_process() -> bool:
     """True for the one process that writes, also if there is only one process."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def batch_share(batch_size: int) -> int:
+    """Number of samples of a batch that this process takes: the number of steps does not depend on that of processes.
+
+    Args:
+        batch_size: number of samples in a batch of all processes.
+
+    Raises:
+        InputError: E-CONFIG, the batch cannot be divided.
+    """
+    processes = distributed.get_world_size() if distributed.is_initialized() else 1
+    if batch_size % processes:
+        text = f"batch_size {batch_size} for {processes} processes (expected a multiple)."
+        raise InputError("E-CONFIG", text, "Give another --batch_size, or another number of processes.")
+    return batch_size // processes
 
 
 def share_gradients(network: nn.Module, device: torch.device) -> DistributedDataParallel:

@@ -85,11 +85,15 @@ def load_recipe(path: str | Path) -> list[Step]:
 
 
 def _filled(step: Step, folders: Mapping[str, str]) -> dict[str, Any]:
-    """Values of a step with the folders of other steps filled in."""
+    """Values of a step with the folders of other steps filled in, also in lists."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(part) for part in value]
+        return value.format_map(folders) if isinstance(value, str) else value
+
     try:
-        return {
-            key: value.format_map(folders) if isinstance(value, str) else value for key, value in step.set.items()
-        }
+        return {key: filled(value) for key, value in step.set.items()}
     except (KeyError, ValueError) as error:
         raise InputError("E-CONFIG", f"step {step.name} refers to {error}, which is no step before it.") from error
 

@@ -153,7 +153,8 @@ class Resume:
             text = f"{self.folder.name} holds a training begun for {state['epochs']} epochs, not {self.epochs}."
             raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
         before = state.get("settings", self.settings)
-        other = sorted(name for name in before.keys() | self.settings if before.get(name) != self.settings.get(name))
+        now, names = self.settings, before.keys() | self.settings
+        other = sorted(name for name in names if before.get(name, "None") != now.get(name, "None"))  # None: a newer key
         if other or not self.parts.keys() <= state.keys():
             text = f"{self.folder.name} holds a training with other settings: {', '.join(other) or 'an older version'}."
             raise InputError("E-CONFIG", text, "Go on with the same, or give another --run_dir.")

@@ -54,6 +54,7 @@ class Validation:
         trained = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(unwrapped(self.average).state_dict())
         with torch.random.fork_rng():
+            torch.manual_seed(0)  # some networks draw their samples in training
             self.evaluator.run()
         self.losses.append(float(self.evaluator.state.metrics["loss"]))
         if self.losses[-1] < self.best:

@@ -2,6 +2,7 @@
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from lungcad.errors import InputError
 from lungcad.papers.inferers import CropInferer
 from lungcad.papers.mtmrnet.inference import DecodeMalignancyd, SliceCropper
+from lungcad.papers.mtmrnet.loss import MTMRLoss
 from lungcad.papers.mtmrnet.nodules import RatedNodule
 from lungcad.papers.mtmrnet.scoring import NoduleScorer
 from lungcad.papers.mtmrnet.training import SliceSamples, WholeNodules
@@ -234,3 +236,18 @@ def test_one_class_alone_is_refused() -> None:
     assert benign
     with pytest.raises(InputError, match=r"E-CONFIG.*0 malignant"):
         SliceSamples(benign, cropper(16, 12), 4)
+
+
+def test_nodules_of_mean_3_are_drawn_on_request_and_have_no_class() -> None:
+    uncertain = replace(FOUR[0], name="uncertain", readings=np.full((2, 9), 3.0))
+    samples = SliceSamples([*FOUR, uncertain], cropper(), 200, indeterminate_share=0.3)
+    labels = torch.stack([samples[item]["label"] for item in range(200)])
+    assert 0.2 < (labels[:, 0] == 0.5).float().mean() < 0.4
+    without = SliceSamples(FOUR, cropper(), 20, indeterminate_share=0.3)
+    again = SliceSamples([*FOUR, uncertain], cropper(), 20)
+    for item in range(20):  # none to draw, or none wanted: the paper's samples
+        torch.testing.assert_close(without[item]["label"], again[item]["label"])
+    output = torch.zeros(4, 9, requires_grad=True)
+    MTMRLoss(regression=0.0, ranking=0.0)(output, torch.tensor([[0.5] * 9, [1.0] * 9, [0.0] * 9, [0.5] * 9])).backward()
+    assert output.grad is not None and output.grad[:, 0].tolist() == [0.0, -0.25, 0.25, 0.0]
+    assert MTMRLoss(regression=0.0, ranking=0.0)(output, torch.full((4, 9), 0.5)).item() == 0.0

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 3D Aggregated Faster R-CNN over the lungs of a scan, and what becomes of its detections."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from small_cases import ROOT
 from torch import Tensor
 
+from lungcad.checks.bundle import Bundle
 from lungcad.errors import InputError
 from lungcad.papers.threedag.anchors import anchor_cubes
 from lungcad.papers.threedag.inference import LungProposalInferer, ProposalsToFindingsd, TwoModelInferer
@@ -127,3 +131,10 @@ def test_two_models_are_merged(network: AggregatedFasterRCNN) -> None:
     other = AggregatedFasterRCNN(stem=4, growth=4, channels=8).eval()
     union, both = (TwoModelInferer(inferer, other, keep)(image, network, lungs) for keep in ("union", "intersection"))
     assert len(union) == len(alone) + len(inferer(image, other, lungs)) - len(both)
+
+
+def test_the_overlay_of_local_magnification_takes_its_weights() -> None:
+    bundle = Bundle(ROOT / "bundles" / "lung_nodule_detection_3dag", None, Path())
+    network = bundle.parser("magnify").get_parsed_content("network")  # its hash is checked
+    assert any("magnify" in name for name in network.state_dict())
+    assert not any("magnify" in name for name in bundle.parser().get_parsed_content("network").state_dict())

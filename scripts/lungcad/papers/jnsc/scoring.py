@@ -84,8 +84,9 @@ def nodule_rows(case: Case, findings: Sequence[Finding]) -> list[dict[str, Any]]
     rows = []
     places = to_index(case.to_mm, centers_of(findings))
     scores = np.array([f.score for f in findings], dtype=float)
+    masks = case.masks
     for number, nodule in enumerate(case.nodules, start=1):
-        true = np.zeros(0) if case.masks is None else case.masks == number
+        true = np.zeros(0) if masks is None else masks == number
         if not true.any():
             continue
         volume = float(true.sum() * abs(np.linalg.det(case.to_mm[:3, :3])))

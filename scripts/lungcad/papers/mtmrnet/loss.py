@@ -28,7 +28,7 @@ class MTMRLoss(nn.Module):
 
     Shape:
         - output: (B, 9); logits of malignancy and of eight attributes
-        - target: (B, 9); mean malignancy, malignant above 0.5, and attributes, all in [0, 1]
+        - target: (B, 9); mean malignancy, malignant above 0.5 and without a class at 0.5, and attributes, all in [0, 1]
         - out: scalar
     """
 
@@ -39,7 +39,10 @@ class MTMRLoss(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Weighted sum of the three losses."""
         logit, malignancy = output[:, 0], target[:, 0]
-        classification = F.binary_cross_entropy_with_logits(logit, (malignancy > 0.5).float())
+        labelled = malignancy != 0.5  # a mean malignancy of 3 is neither benign nor malignant
+        malignant = (malignancy[labelled] > 0.5).float()
+        entropy = F.binary_cross_entropy_with_logits(logit[labelled], malignant, reduction="sum")
+        classification = entropy / labelled.sum().clamp(min=1)
         distance = (output[:, 1:].sigmoid() - target[:, 1:]).square().sum(dim=1).mean()
         return classification + self.regression * distance + self.ranking * self._rank(logit.sigmoid(), malignancy)
 

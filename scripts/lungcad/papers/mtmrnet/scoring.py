@@ -114,8 +114,8 @@ class ScoredNodules:
 def scored_nodules(scored: Mapping[str, Sequence[str | Path]]) -> Iterator[ScoredNodules]:
     """Group steps by the nodules that they have scored.
 
-    A group is followed by its nodules of :data:`SEVERAL_READERS` or more, unless all have as many or they are of one
-    class.
+    A group is followed by its nodules of :data:`SEVERAL_READERS` or more, unless all have as many. Nodules of one class
+    alone are no group: there is no figure of them.
 
     Args:
         scored: folders with a predictions.csv, one per fold, by step.
@@ -132,11 +132,16 @@ def scored_nodules(scored: Mapping[str, Sequence[str | Path]]) -> Iterator[Score
     for steps in groups.values():
         everything = next(iter(steps.values()))
         fewest = int(column_values(everything, "n_readers").min())
-        yield ScoredNodules(fewest, steps)
-        malignant = column_values(with_readers(everything, SEVERAL_READERS), "mean_malignancy") > INDETERMINATE
-        if fewest < SEVERAL_READERS and len(np.unique(malignant)) == 2:
+        if _has_both_classes(everything):
+            yield ScoredNodules(fewest, steps)
+        if fewest < SEVERAL_READERS and _has_both_classes(with_readers(everything, SEVERAL_READERS)):
             well_read = {step: with_readers(table, SEVERAL_READERS) for step, table in steps.items()}
             yield ScoredNodules(SEVERAL_READERS, well_read)
+
+
+def _has_both_classes(nodules: Table) -> bool:
+    """Whether there are benign and malignant nodules."""
+    return len(np.unique(column_values(nodules, "mean_malignancy") > INDETERMINATE)) == 2
 
 
 def with_readers(nodules: Table, least_readers: int) -> Table:

@@ -18,7 +18,7 @@ from lungcad.geometry import enclosing_slices
 from lungcad.lidc.clustering import cluster_readings
 from lungcad.lidc.images import find_images
 from lungcad.lidc.nodules import LidcNodule, consensus
-from lungcad.lidc.readings import LidcScan, Reading
+from lungcad.lidc.readings import LidcScan, Reading, checked_ratings
 from lungcad.lidc.sources import read_scans
 from lungcad.papers.mtmrnet.nodules import SCORES, RatedNodule
 from lungcad.reading.volume_file import read_volume
@@ -155,9 +155,14 @@ def _usable(table: Path) -> Sequence[Row]:
 
 
 def _readings(row: Row) -> np.ndarray:
-    """Scores (readers, 9) of a row."""
-    return np.array([
-        [row.number(f"r{reader}_{score}") for score in SCORES]
+    """Scores (readers, 9) of a row; raises InputError E-TABLE for a score beyond its scale."""
+    readers = [
+        {score: row.number(f"r{reader}_{score}") for score in SCORES}
         for reader in range(1, READERS + 1)
         if row.cells[f"r{reader}_malignancy"]
-    ])  # fmt: skip
+    ]
+    try:
+        checked = [checked_ratings(reading, f"{row.table}, line {row.line}") for reading in readers]
+    except ValueError as error:
+        raise row.refusal(str(error)) from error
+    return np.array([[*reading.values()] for reading in checked])

@@ -55,7 +55,7 @@ def malignancy_results(scored: Mapping[str, Sequence[str | Path]]) -> str:
 
     Args:
         scored: folders with a predictions.csv, one per fold, by name. Names that scored the same nodules are compared
-            with the first of them.
+            with the first of them; nodules of one class alone have no row.
 
     Raises:
         InputError: E-TABLE, a table is refused or a nodule is in two folds of a step.

@@ -28,6 +28,8 @@ class SliceSamples(RandomSamples):
         cropper: cropper of the slices, used with random crops and flips.
         length: number of slices per epoch.
         malignant_share: share of the slices that are of malignant nodules.
+        indeterminate_share: share of the slices that are of nodules of mean malignancy 3, before the others are
+            divided; they serve regression and ranking, not classification. 0 without such nodules. The paper has none.
         diameter_jitter: largest change of the diameter, as a share of it.
         center_jitter_mm: largest shift of the centre along rows and along columns.
         seed: seed of all random choices.
@@ -37,8 +39,8 @@ class SliceSamples(RandomSamples):
     """
 
     def __init__(self, nodules: Sequence[RatedNodule], cropper: SliceCropper, length: int, *,
-                 malignant_share: float = 0.5, diameter_jitter: float = 0.0, center_jitter_mm: float = 0.0,
-                 seed: int = 0):  # fmt: skip
+                 malignant_share: float = 0.5, indeterminate_share: float = 0.0, diameter_jitter: float = 0.0,
+                 center_jitter_mm: float = 0.0, seed: int = 0):  # fmt: skip
         super().__init__(length, seed)
         self.cropper, self.malignant_share = cropper, malignant_share
         self.diameter_jitter, self.center_jitter_mm = diameter_jitter, center_jitter_mm
@@ -48,11 +50,16 @@ class SliceSamples(RandomSamples):
             text = f"{len(benign)} benign, {len(malignant)} malignant nodules (expected some of both)."
             raise InputError("E-CONFIG", text, "Give more folders of nodules.")
         self.classes = benign, malignant
+        self.indeterminate = [nodule for nodule in nodules if nodule.mean[0] == INDETERMINATE]
+        self.indeterminate_share = indeterminate_share if self.indeterminate else 0.0
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """Sample with ``image`` (3, H, W) and ``label`` (9,): malignancy and attributes, scaled to [0, 1]."""
         rng = self.rng(item)
-        pool = self.classes[int(rng.random() < self.malignant_share)]
+        if self.indeterminate_share and rng.random() < self.indeterminate_share:
+            pool = self.indeterminate
+        else:
+            pool = self.classes[int(rng.random() < self.malignant_share)]
         nodule = pool[rng.integers(len(pool))]
         number = rng.integers(len(nodule.slices))
         scale = np.exp(rng.uniform(-1, 1) * np.log1p(self.diameter_jitter))

@@ -101,8 +101,9 @@ class RPNLoss(nn.Module):
 
     @property
     def factor(self) -> float:
-        """Factor T of the next step."""
-        return self.start + (self.end - self.start) * min(int(self.steps) / self.total_steps, 1.0)
+        """Factor T of the next step; the last one without gradients, so that validations can be compared."""
+        share = min(int(self.steps) / self.total_steps, 1.0) if torch.is_grad_enabled() else 1.0
+        return self.start + (self.end - self.start) * share
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar loss; counts a step if gradients are enabled."""

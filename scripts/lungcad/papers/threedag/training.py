@@ -97,9 +97,10 @@ class NoduleCubes(RandomSamples):
         if rng.random() < self.nodule_share:
             return self.nodules[rng.integers(len(self.nodules))]
         case = self.cases[rng.integers(len(self.cases))]
+        lungs = case.lungs
         while True:
-            place = rng.integers(case.lungs.shape)
-            if case.lungs[tuple(place)]:
+            place = rng.integers(lungs.shape)
+            if lungs[tuple(place)]:
                 return case, place
 
     def _reaching_in(self, cubes: np.ndarray) -> np.ndarray:

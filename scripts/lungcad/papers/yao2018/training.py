@@ -152,8 +152,9 @@ class HardBlockMiner(Collector):
         cells = self.index_map.to_voxel(above.nonzero().numpy())
         places = to_index(case.to_mm, to_world(batch["grid_affine"], cells))
         inside = np.rint(places).astype(int)
-        within = ((inside >= 0) & (inside < case.lungs.shape)).all(axis=1)
-        places = places[within][case.lungs[tuple(inside[within].T)]]
+        lungs = case.lungs
+        within = ((inside >= 0) & (inside < lungs.shape)).all(axis=1)
+        places = places[within][lungs[tuple(inside[within].T)]]
         hard = []
         for first in nodule_free_blocks(case, self.size, self.step):
             self.all += 1

@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,23 @@ PER_INSTANCE = (
     "ImagePositionPatient", "ImageOrientationPatient",
 )  # fmt: skip
 """Attributes with a value of their own in each instance, which are not copied from the first."""
-KEPT_AS_IS = (*TYPE_2, "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SpecificCharacterSet")
+KEPT_AS_IS = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",
+    "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SpecificCharacterSet",
+)  # fmt: skip
 """Attributes that identify patient and study: copied unchanged, whatever their form, so that archives file the results
 with the series."""
-TEXT_KINDS = ("AE", "AS", "CS", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "UI")
+ENUMERATED = {
+    "PregnancyStatus": (1, 2, 3, 4), "SmokingStatus": ("YES", "NO", "UNKNOWN"),
+    "PatientSexNeutered": ("ALTERED", "UNALTERED"), "PatientIdentityRemoved": ("YES", "NO"),
+}  # fmt: skip
+"""Values that DICOM allows, by optional attribute of patient and study."""
+CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+"""Attributes of a complete code."""
+ONLY_TOGETHER = ("ClinicalTrial", "PatientSpecies", "PatientBreed", "BreedRegistration", "ResponsiblePerson",
+                 "ResponsibleOrganization")  # fmt: skip
+"""Beginnings of the names of optional attributes that DICOM allows only together with others: trials and animals."""
+TEXT_KINDS = ("AE", "AS", "CS", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "UI")
 """Value representations of text with a prescribed form or length."""
 _TIMES = {"DA": DA, "TM": TM}
 """Types that check a date and a time, by value representation."""
@@ -64,6 +78,7 @@ class Source:
         frame_of_reference_uid: UID that all instances share; empty where they have none or several, as anonymisers
             leave them. Then the report gives places on images only, not points in the patient; the instances here get
             a new UID, which a segmentation needs.
+        reports: files beside the series that are structured reports.
     """
 
     instances: list[Dataset]
@@ -72,6 +87,7 @@ class Source:
     columns: int
     rows: int
     frame_of_reference_uid: str
+    reports: tuple[Path, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -118,14 +134,16 @@ def read_source(
         raise InputError("E-TAG-VALUE", "several instances of the series have the same SOPInstanceUID.")
     slices = [(instances[id(p.header)], p.frame + 1 if is_enhanced(p.header) else None) for p in pieces]
     layout = pieces[0].format
-    return Source(list(instances.values()), slices, stack.affine, layout.columns, layout.rows, common)
+    reports = tuple(header.path for header in found.headers if header.text("Modality") == "SR")
+    return Source(list(instances.values()), slices, stack.affine, layout.columns, layout.rows, common, reports)
 
 
 def patient_and_study(header: Header) -> Dataset:
     """Read patient, study, series and equipment from the complete header of an object.
 
     Required attributes that are missing become empty, and so does an invalid date or sex: anonymisers write words
-    there. Optional attributes without the form that DICOM prescribes (an age of "74") are left out. A patient's name
+    there. Optional attributes without the form that DICOM prescribes (an age of "74") are left out, and so are
+    sequences except complete codes, and attributes that may not stand alone (ONLY_TOGETHER). A patient's name
     with a backslash stays one name: in Big5, which some files use undeclared, half of a character can be one.
     """
     complete = read_header(header.path, everything=True)
@@ -138,7 +156,13 @@ def patient_and_study(header: Header) -> Dataset:
                 _check_time(dictionary_VR(tag), str(element.value or ""))
                 if keyword_for_tag(tag) not in KEPT_AS_IS:
                     _check_form(dictionary_VR(tag), element.value)
-                kept.add(element)
+                allowed = element.value in ENUMERATED.get(keyword_for_tag(tag), (element.value,))
+                if allowed and not keyword_for_tag(tag).startswith(ONLY_TOGETHER):
+                    kept.add(element)
+    if kept.get("PatientIdentityRemoved") == "YES" and not (
+        kept.get("DeidentificationMethod") or kept.get("DeidentificationMethodCodeSequence")
+    ):
+        del kept.PatientIdentityRemoved  # DICOM wants the method beside it
     for keyword in TYPE_2:
         if keyword not in kept:
             setattr(kept, keyword, "")
@@ -157,7 +181,14 @@ def _check_time(kind: str, text: str) -> None:
 
 
 def _check_form(kind: str, value: Any) -> None:
-    """Raise ValueError where a value does not have the form or length of its value representation."""
+    """Raise ValueError where a value has not the form of its value representation, or a sequence is not of codes."""
+    if kind == "SQ":
+        if not value or not all({*item.dir()} == {*CODE} and all(item[name].value for name in CODE) for item in value):
+            raise ValueError(kind)
+        for item in value:
+            for name in CODE:
+                _check_form(item[name].VR, item[name].value)
+        return
     for part in value if isinstance(value, MultiValue) else [value]:
         if kind in TEXT_KINDS and part not in (None, ""):
             validate_value(kind, getattr(part, "original_string", str(part)), RAISE)

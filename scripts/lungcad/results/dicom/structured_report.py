@@ -21,9 +21,11 @@ from highdicom.sr import (
     RelationshipTypeValues,
     UIDRefContentItem,
 )
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as dictionary
 
 from lungcad.results.dicom.codes import CT_CHEST, LIDC_SCHEME, LIDC_SCHEME_NAME, MM, PIXELS, concept
+from lungcad.results.dicom.earlier import predecessors
 from lungcad.results.dicom.equipment import MANUFACTURER, Algorithm, object_header
 from lungcad.results.dicom.groups import no_nodule_group, nodule_groups
 from lungcad.results.dicom.nodules import Nodule
@@ -35,7 +37,7 @@ SERIES_NUMBER = 9001
 
 def make_report(
     source: Source, document: Mapping[str, Any], nodules: Sequence[Nodule], segmentation: Segmentation | None,
-    algorithm: Algorithm, key: str, comprehensive: bool = False,
+    algorithm: Algorithm, key: str, comprehensive: bool = False, earlier: Sequence[Dataset] = (),
 ) -> Comprehensive3DSR | ComprehensiveSR:  # fmt: skip
     """Build the report: complete, preliminary and not verified.
 
@@ -47,6 +49,8 @@ def make_report(
         algorithm: chain that found them.
         key: see :func:`lungcad.results.dicom.uids.object_key`.
         comprehensive: build a Comprehensive SR, which has no points in space, for archives that refuse a 3D SR.
+        earlier: earlier reports of the series, see :func:`lungcad.results.dicom.earlier.earlier_reports`. The new
+            report names them as its predecessors.
     """
     device = DeviceObserverIdentifyingAttributes(
         algorithm.device_uid, algorithm.name, MANUFACTURER, f"{algorithm.name} {algorithm.version}"
@@ -61,10 +65,15 @@ def make_report(
     root.insert(len(root) - 1, image_library(source))
     evidence = [*source.instances, *([segmentation] if segmentation is not None else [])]
     kind = ComprehensiveSR if comprehensive else Comprehensive3DSR
+
+    def header(replaced: Sequence[Dataset]) -> dict[str, Any]:
+        versions = "".join(f" {one.SOPInstanceUID}" for one in replaced)
+        return object_header(algorithm, f"{key} {kind.__name__}{versions}", SERIES_NUMBER, "Lung nodules")
+
+    replaced = predecessors(earlier, lambda reports: header(reports)["sop_instance_uid"])
     return kind(
-        evidence, report[0], is_complete=True,
-        coding_schemes=[CodingSchemeIdentificationItem(LIDC_SCHEME, LIDC_SCHEME_NAME)],
-        **object_header(algorithm, f"{key} {kind.__name__}", SERIES_NUMBER, "Lung nodules"),
+        evidence, report[0], is_complete=True, previous_versions=replaced or None,
+        coding_schemes=[CodingSchemeIdentificationItem(LIDC_SCHEME, LIDC_SCHEME_NAME)], **header(replaced),
     )  # fmt: skip
 
 

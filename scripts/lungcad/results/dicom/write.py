@@ -38,7 +38,8 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
 
     The objects hold the findings at or above the operating point, or the statement that there are none. Unknown values
     are left out. Patient and study are those of the series, whose headers are read again; series and instances are new,
-    with UIDs that follow from images, chain, weights and findings: a retry makes the same ones.
+    with UIDs that follow from images, chain, weights and findings: a retry makes the same ones. A report of another
+    version names as predecessors the chain's reports of the series that it replaces or that lie beside the images.
 
     Args:
         folder: folder for the files.
@@ -54,6 +55,7 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     if volume.origin is None or is_volume_file(volume.origin.path):
         return ["no report and no segmentation: the input is not DICOM"]
 
+    from lungcad.results.dicom.earlier import earlier_reports
     from lungcad.results.dicom.equipment import Algorithm
     from lungcad.results.dicom.nodules import reported_nodules
     from lungcad.results.dicom.segmentation import make_segmentation, why_no_segmentation
@@ -77,9 +79,13 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
         if not reason:
             segmentation = make_segmentation(source, nodules, algorithm, key)
             save_dataset(segmentation, folder / SEGMENTATION_FILE)
-        report = make_report(source, document, nodules, segmentation, algorithm, key, comprehensive)
+        before = [] if result.earlier is None else [result.earlier / REPORT_FILE]
+        earlier = earlier_reports([*before, *source.reports], source.instances[0], algorithm.name)
+        report = make_report(source, document, nodules, segmentation, algorithm, key, comprehensive, earlier)
         save_dataset(report, folder / REPORT_FILE)
-    return [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
+    lost = sum(nodule.mask is None and result.findings[nodule.entry["id"] - 1].mask is not None for nodule in nodules)
+    notes = [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
+    return notes + ([f"the masks of {lost} nodule(s) fill half of no pixel and are left out"] if lost else [])
 
 
 def save_dataset(dataset: Dataset, path: Path) -> None:

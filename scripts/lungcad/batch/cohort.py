@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writer of cohort.html: an offline overview of a batch with counts, sizes and probabilities, the worst scans first."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungcad.atomic import whole_file
+from lungcad.batch.journal import FAILED
+from lungcad.batch.summary import Summary
+from lungcad.results.nodules_json import reported_score
+from lungcad.results.write import folder_name
+
+MOST_ROWS = 1000
+"""Largest number of scans in the table; all nodules are in nodules.csv."""
+DIAMETERS_MM = (0, 4, 6, 8, 10, 15, 20, 30, 1000)
+PROBABILITIES = tuple(np.linspace(0, 1, 11).round(1).tolist())
+COUNTS = (0, 1, 2, 3, 4, 6, 11, 10**6)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Scan with a result: reported nodules, largest diameter in mm, highest probabilities (None unknown)."""
+
+    uid: str
+    link: str
+    nodules: int
+    diameter_mm: float | None
+    probability: float | None
+    malignancy: float | None
+    warnings: str
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        """Sort key: the likeliest malignancy first, then the likeliest and largest nodule."""
+        return tuple(-1.0 * (value or 0) for value in (self.malignancy, self.probability, self.diameter_mm))
+
+
+def write_cohort(out: Path, summary: Summary) -> None:
+    """Write ``<out>/cohort.html``."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    scans, diameters, scores = [], list[float](), list[float]()
+    warnings: Counter[str] = Counter()
+    for uid in summary.done:
+        document = json.loads((out / folder_name(uid) / "nodules.json").read_text(encoding="utf-8"))
+        reported = reported_findings(document)
+        scans.append(_scan(uid, document, reported))
+        diameters += [one["diameter_mm"] for one in reported if one["diameter_mm"] is not None]
+        scores += [score for one in reported if (score := reported_score(one)) is not None]
+        warnings.update({notice["code"] for notice in document["warnings"]})
+    counts = [scan.nodules for scan in scans]
+    environment = Environment(
+        loader=PackageLoader("lungcad.batch"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    text = environment.get_template("cohort.html.j2").render(
+        states=summary.states, codes=summary.codes, total=len(summary.studies), nodules=sum(counts),
+        scans=sorted(scans, key=lambda scan: (scan.key, scan.uid))[:MOST_ROWS], shown=min(len(scans), MOST_ROWS),
+        charts=[
+            ("Reported nodules of a scan", bars(counts, COUNTS, whole=True), "scans"),
+            ("Diameter in mm", bars(diameters, DIAMETERS_MM), "nodules"),
+            ("Probability of being a nodule", bars(scores, PROBABILITIES), "nodules"),
+        ],
+        failed=[row for row in summary.rows.values() if row.state == FAILED][:MOST_ROWS],
+        warnings=warnings.most_common(),
+    )  # fmt: skip
+    with whole_file(out / "cohort.html") as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def reported_findings(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Findings of a nodules.json at or above its operating point, and those of unknown probability."""
+    least = document["thresholds"][document["operating_point"]]
+    return [one for one in document["findings"] if (score := reported_score(one)) is None or score >= least]
+
+
+def bars(values: Sequence[float], edges: Sequence[float], whole: bool = False) -> list[tuple[str, int, float]]:
+    """Bars of a histogram: name, number, and share of the longest; the last bin holds its upper edge, too."""
+    numbers = np.histogram(values, edges)[0]
+    names = []
+    for low, high in pairwise(edges):
+        last = high - 1 if whole else high
+        names.append(f"{low:g}+" if high == edges[-1] > 100 else f"{low:g}" if low == last else f"{low:g} to {last:g}")
+    longest = max(1, int(numbers.max()))
+    return [(name, int(number), number / longest) for name, number in zip(names, numbers, strict=True)]
+
+
+def _scan(uid: str, document: dict[str, Any], reported: list[dict[str, Any]]) -> Scan:
+    """Row of a scan."""
+
+    def most(values: Sequence[float | None]) -> float | None:
+        return max((value for value in values if value is not None), default=None)
+
+    return Scan(
+        uid, f"{folder_name(uid)}/report.html", len(reported), most([one["diameter_mm"] for one in reported]),
+        most([reported_score(one) for one in reported]), most([one["malignancy_probability"] for one in reported]),
+        " ".join(sorted({notice["code"] for notice in document["warnings"]})),
+    )  # fmt: skip

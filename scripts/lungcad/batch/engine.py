@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engine of a worker: a chain that is loaded once, with reading before it and writing behind it."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lungcad.atomic import check_replaceable
+from lungcad.batch.manifest import Item
+from lungcad.bundle.launch import check_pack, silence_optional_decoder
+from lungcad.bundle.registry import bundle_root
+from lungcad.chain.chain import CHAIN, Chain
+from lungcad.console import StageClock
+from lungcad.dicom.lost import changes, folder_state
+from lungcad.options import options_by_name
+from lungcad.reading.volume_file import read_volume
+from lungcad.results.write import MARK, folder_name, write, writers_for
+from lungcad.scan.scan import Scan
+from lungcad.volume import Volume
+
+
+class Engine:
+    """Warm chain that writes the results of one series after the other.
+
+    Args:
+        settings: values of the keys ``detector``, ``reducer``, ``characteriser``, ``device``, ``operating_point``,
+            ``thresholds``, ``stage_overrides``, ``thresholds_of``, ``overrides_of``, ``bundles_dir``, ``leniency`` and
+            ``dicom_results`` of the chain's inference.json.
+        out: output folder.
+
+    Raises:
+        InputError: E-CONFIG, E-BUNDLE or E-WEIGHTS, the chain cannot be loaded.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], out: Path) -> None:
+        silence_optional_decoder()
+        root = bundle_root(CHAIN)
+        check_pack([root])
+        names = ("detector", "reducer", "characteriser", "device", "operating_point")
+        options = ("thresholds", "stage_overrides", "thresholds_of", "overrides_of", "bundles_dir")
+        self.chain = Chain(*(settings[key] for key in names), root=root, **{key: settings[key] for key in options})
+        self.leniency = options_by_name("leniency", settings["leniency"])
+        self.writers = writers_for(settings["dicom_results"])
+        self.out = out
+        _ = self.chain.thresholds  # loads the networks
+        self._dicom = threading.Lock()
+        """Held while DICOM is read or written: pydicom's validation is switched for the whole process."""
+
+    def read(self, item: Item) -> Volume:
+        """Read a series, while another may be in the networks.
+
+        Raises:
+            InputError: whatever the intake refuses; E-OUTPUT, a folder of that name is somebody else's.
+        """
+        check_replaceable(self.out / folder_name(item.series_uid), ours=MARK)
+        with self._dicom:
+            return read_volume(item.folder, item.own_uid, **self.leniency)
+
+    def finish(self, item: Item, volume: Volume, fingerprint: str) -> dict[str, float]:
+        """Find the nodules of a volume and write the results.
+
+        Returns:
+            Seconds by step.
+
+        Raises:
+            InputError: whatever the stages refuse.
+            OutputError: the results cannot be written.
+        """
+        scan, clock, before = Scan(volume), StageClock(silent=True), folder_state(item.folder)
+        with clock("lungs"):
+            _ = scan.lungs
+        findings = self.chain.find(scan, clock)
+        known = {notice.code for notice in volume.warnings}
+        volume.warnings += [notice for notice in changes(before, item.folder) if notice.code not in known]
+        result = self.chain.result(scan, findings, self.chain.thresholds, clock.seconds)
+        with clock("report"), self._dicom:
+            write(replace(result, fingerprint=fingerprint), self.out, self.writers)
+        return clock.seconds

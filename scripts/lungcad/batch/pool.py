@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pool of workers: gives each one series to analyse and one to read, and replaces those that end or die.
+
+Python's own process pools break when a worker is killed; here the series that it had go to another worker, alone, and a
+series on which two workers died is a row of its own.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from lungcad.batch.journal import FAILED, Row
+from lungcad.batch.worker import READY, Fatal, Finder, Settled, Task, serve
+
+MOST_DEATHS = 2
+"""Number of workers that may die on a series before it counts as failed."""
+MOST_FALSE_STARTS = 3
+"""Number of workers in a row that may die before they are ready."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+@dataclass(eq=False)
+class _Worker:
+    """Running worker, the function that loads its engine, and the series that it has."""
+
+    process: BaseProcess
+    connection: Connection
+    make: Callable[[], Finder]
+    tasks: deque[Task] = field(default_factory=deque)
+    given: int = 0
+    ready: bool = False
+    ending: bool = False
+
+
+class Pool:
+    """Processes that analyse series.
+
+    Args:
+        makers: for each worker, a function that can be pickled and loads its engine.
+        threads: threads of a worker.
+        most_gb: memory of a worker beyond which another takes its place.
+        series_per_worker: number of series after which another takes its place.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], Finder]], threads: int = 1, most_gb: float = float("inf"),
+                 series_per_worker: int = 200) -> None:  # fmt: skip
+        self._makers, self._threads, self._most_gb, self._most = makers, threads, most_gb, series_per_worker
+        self._workers: list[_Worker] = []
+        self._again: deque[Task] = deque()
+        self._false_starts = 0
+
+    def run(self, tasks: Iterator[Task]) -> Iterator[Settled]:
+        """Yield a settled row for each task, in the order in which they end.
+
+        Raises:
+            InputError: a worker cannot load its engine or write its results.
+            RuntimeError: workers die before they are ready.
+        """
+        self._tasks = tasks
+        try:
+            for make in self._makers:
+                if self._more():
+                    self._start(make)
+            while self._workers:
+                self._feed()
+                for connection in wait([worker.connection for worker in self._workers]):
+                    yield from self._hear(next(one for one in self._workers if one.connection is connection))
+        finally:
+            self._kill()
+
+    def _start(self, make: Callable[[], Finder]) -> None:
+        """Start a worker; its threads are limited by the environment, which its libraries read as they load."""
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        before = {name: os.environ.get(name) for name in THREADS}
+        os.environ.update(dict.fromkeys(THREADS, str(self._threads)))
+        try:
+            process = context.Process(target=serve, args=(theirs, make, self._most_gb), daemon=True)
+            process.start()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+        theirs.close()
+        self._workers.append(_Worker(process, ours, make))
+
+    def _feed(self) -> None:
+        """Give each worker a series, then each a second one to read; end those for which there is none."""
+        for depth in (1, 2):
+            for worker in self._workers:
+                if worker.ending or len(worker.tasks) >= depth or any(task.deaths for task in worker.tasks):
+                    continue
+                task = self._next(alone=not worker.tasks) if worker.given < self._most else None
+                if task is not None:
+                    worker.tasks.append(task)
+                    worker.given += 1
+                    self._send(worker, task)
+                elif not worker.tasks:
+                    worker.ending = True
+                    self._send(worker, None)
+
+    def _send(self, worker: _Worker, message: Task | None) -> None:
+        with contextlib.suppress(OSError):  # dead: its connection says so at once
+            worker.connection.send(message)
+
+    def _next(self, alone: bool) -> Task | None:
+        """Next series; one that an ended worker had goes to a worker that has none."""
+        if self._again and alone:
+            return self._again.popleft()
+        return next(self._tasks, None)
+
+    def _more(self) -> bool:
+        """Whether a series waits for a worker."""
+        if not self._again and (task := next(self._tasks, None)) is not None:
+            self._again.append(task)
+        return bool(self._again)
+
+    def _hear(self, worker: _Worker) -> Iterator[Settled]:
+        """Take one message of a worker, or notice its end."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            yield from self._ended(worker)
+            return
+        if isinstance(message, Fatal):
+            raise message.error
+        if message == READY:
+            worker.ready, self._false_starts = True, 0
+        else:
+            worker.tasks.popleft()
+            yield message
+
+    def _ended(self, worker: _Worker) -> Iterator[Settled]:
+        """Replace a worker that has ended; its series are analysed again, unless several workers died on them."""
+        worker.process.join()
+        self._workers.remove(worker)
+        worker.connection.close()
+        code = worker.process.exitcode or 0
+        if not worker.ready:
+            self._false_starts += 1
+            if self._false_starts >= MOST_FALSE_STARTS:
+                raise RuntimeError(f"{MOST_FALSE_STARTS} workers died before they were ready ({_death(code)})")
+        for task in worker.tasks:
+            task.deaths += bool(code) and worker.ready
+            if task.deaths < MOST_DEATHS:
+                self._again.append(task)
+                continue
+            reason = f"{MOST_DEATHS} workers died on this series ({_death(code)})"
+            yield Settled(Row(task.item.series_uid, FAILED, task.fingerprint, "WorkerDied", reason), reason)
+        if self._more():
+            self._start(worker.make)
+
+    def _kill(self) -> None:
+        """Kill all workers; what they were writing vanishes at the next start."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+        self._workers.clear()
+
+
+def _death(code: int) -> str:
+    """Exit code in words."""
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
