@@ -69,7 +69,7 @@ def inspect(folder: str, json: bool = False, leniency: Any = None, debug: bool =
     """
     with optional_packages_withheld():
         from lungcad.dicom import list_series
-    series = list_series(folder, **_leniency(leniency))
+    series = list_series(folder, **as_leniency(leniency))
     if true_or_false("json", json):
         print_json([dataclasses.asdict(one) for one in series])
         return
@@ -129,7 +129,8 @@ def describe(bundle: str, json: bool = False, debug: bool = False) -> None:
         print(f"\nnetwork {side}\n{indented({name: format_text(one) for name, one in entries.items()})}")
 
 
-def _leniency(value: Any) -> dict[str, Any]:
+def as_leniency(value: Any) -> dict[str, Any]:
+    """Options of ``--leniency``; raises InputError E-CONFIG for anything else."""
     if value is not None and not isinstance(value, dict):
         text = "--leniency is no list of options (expected such as \"{'max_spacing_mm': 7}\")."
         raise InputError("E-CONFIG", text)

@@ -67,7 +67,7 @@ def nodule_groups(
         "algorithm_id": algorithm.for_report(),
         "measurements": _measurement_items(others if segmented else [*on_circle, *others]),
         "qualitative_evaluations": [QualitativeEvaluation(concept(name), concept(value)) for name, value in
-                                    attribute_codes(nodule.entry)],
+                                    (*attribute_codes(nodule.entry), *nodule.evaluations)],
     }  # fmt: skip
     region = key_region(nodule.entry, source)
     tracking = _tracking(nodule)
@@ -85,6 +85,7 @@ def nodule_groups(
             ),
         ]
     groups[0][0].ContentSequence.extend(_further_items(nodule.entry, source, points))
+    groups[0][0].ContentSequence.extend(map(_comment, nodule.comments))
     return groups
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.sr.coding import Code
+
 from lungcad.finding import Finding
 from lungcad.measure.axes import transverse_axes
 from lungcad.results.dicom.equipment import Algorithm
@@ -28,6 +30,8 @@ class Nodule:
         segment: number of its segment in the segmentation; None without a mask.
         axes_mm: long and short axis of the mask in mm; None without a mask.
         key: text that is the same for the same finding.
+        evaluations: further evaluations, each a concept and its value.
+        comments: further remarks.
     """
 
     entry: Mapping[str, Any]
@@ -38,6 +42,8 @@ class Nodule:
     segment: int | None
     axes_mm: tuple[float, float] | None
     key: str
+    evaluations: tuple[tuple[Code, Code], ...] = ()
+    comments: tuple[str, ...] = ()
 
 
 def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> list[Nodule]:

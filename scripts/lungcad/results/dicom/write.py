@@ -80,26 +80,26 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     nodules = reported_nodules(result, source, algorithm)
     key = object_key(source.instances, algorithm, [nodule.key for nodule in nodules])
     reason = why_no_segmentation(source, nodules)
-    with disable_value_validation(), _without_highdicom_messages():
+    with disable_value_validation(), without_highdicom_messages():
         if not reason:
             segmentation = make_segmentation(source, nodules, algorithm, key)
-            _save(segmentation, folder / SEGMENTATION_FILE)
+            save_dataset(segmentation, folder / SEGMENTATION_FILE)
         before = [] if result.earlier is None else [result.earlier / REPORT_FILE]
         earlier = earlier_reports([*before, *source.reports], source.instances[0], algorithm.name)
         report = make_report(source, document, nodules, segmentation, algorithm, key, comprehensive, earlier)
-        _save(report, folder / REPORT_FILE)
+        save_dataset(report, folder / REPORT_FILE)
     lost = sum(nodule.mask is None and result.findings[nodule.entry["id"] - 1].mask is not None for nodule in nodules)
     notes = [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
     return notes + ([f"the masks of {lost} nodule(s) fill half of no pixel and are left out"] if lost else [])
 
 
-def _save(dataset: Dataset, path: Path) -> None:
+def save_dataset(dataset: Dataset, path: Path) -> None:
     """Write a DICOM object with its file meta information."""
     dataset.save_as(path, enforce_file_format=True)
 
 
 @contextlib.contextmanager
-def _without_highdicom_messages() -> Iterator[None]:
+def without_highdicom_messages() -> Iterator[None]:
     """Suppress highdicom's warnings and log lines, which can quote an unusual patient's name."""
     logger = logging.getLogger("highdicom")
     level = logger.level
