@@ -52,7 +52,8 @@ def chain(bundles: Path, ct: Path, out: Path, **changes: Any) -> NoduleCAD:
     config = json.loads((bundles / "lung_nodule_cad" / "configs" / "inference.json").read_text())
     names = {"detect": config["detector"], "reduce": config["reducer"], "characterise": config["characteriser"]}
     names |= changes.pop("stages", {})
-    run = {key: changes.pop(key) for key in ("dataset_dir", "leniency", "dicom_results") if key in changes}
+    keys = ("dataset_dir", "leniency", "dicom_results", "indication")
+    run = {key: changes.pop(key) for key in keys if key in changes}
     made = Chain(
         *names.values(), CPU,
         **{"operating_point": config["operating_point"], "stage_overrides": ANYTHING, "bundles_dir": bundles,
@@ -254,6 +255,7 @@ def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
     ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
     ({"dicom_results": "treu"}, "dicom_results is treu .expected true or false"),
+    ({"indication": "routine"}, "indication is routine .expected null, screening or incidental"),
 ])  # fmt: skip
 def test_a_wrong_set_up_is_refused_at_once(
     bundles: Path, ct: Path, tmp_path: Path, change: dict[str, Any], text: str

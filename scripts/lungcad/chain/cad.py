@@ -3,6 +3,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lungcad.console import StageClock, findings_table, header_lines
 from lungcad.dicom.lost import changes, folder_state
 from lungcad.options import options_by_name, text_or_none
 from lungcad.reading.volume_file import read_volume
+from lungcad.results.result import check_indication
 from lungcad.results.write import MARK, RESULT_FILES, result_folder, write, writers_for
 from lungcad.scan.scan import Scan
 
@@ -27,14 +29,17 @@ class NoduleCAD:
         acquisition: label of one acquisition, where the series holds several.
         leniency: options of :func:`lungcad.dicom.read_series`.
         dicom_results: write DICOM objects too, where the input is DICOM (:func:`lungcad.results.write.writers_for`).
+        indication: ``screening`` or ``incidental``, which chooses the guideline that is printed; None: not known.
 
     Raises:
-        InputError: E-CONFIG, ``dicom_results`` is another word.
+        InputError: E-CONFIG, ``dicom_results`` or ``indication`` is another word.
     """
 
     def __init__(self, chain: Chain, dataset_dir: str, output_dir: str, series_uid: str | None = None,
                  acquisition: Any = None, leniency: Mapping[str, Any] | None = None,
-                 dicom_results: bool | str = False):  # fmt: skip
+                 dicom_results: bool | str = False, indication: str | None = None):  # fmt: skip
+        check_indication(indication)
+        self.indication = indication
         self.chain, self.dataset_dir, self.output_dir = chain, dataset_dir, output_dir
         self.series_uid = text_or_none("series_uid", series_uid)
         self.acquisition = None if acquisition is None else str(acquisition)
@@ -71,7 +76,7 @@ class NoduleCAD:
         findings = chain.find(scan, clock)
         known = {notice.code for notice in volume.warnings}
         volume.warnings += [notice for notice in changes(before, self.dataset_dir) if notice.code not in known]
-        result = chain.result(scan, findings, thresholds, clock.seconds)
+        result = replace(chain.result(scan, findings, thresholds, clock.seconds), indication=self.indication)
         with clock("report"):
             folder = write(result, self.output_dir, self.writers)
         print(findings_table(result.reported, result.summary))

@@ -165,6 +165,7 @@ class Chain:
             replace(scan.volume, warnings=list(scan.warnings)), findings, thresholds, self.operating_point,
             bundles=self.versions, device=str(self.device), seconds=seconds,
             weights_sha256={stage.meta["name"]: stage.meta["weights_sha256"] for stage in stages},
+            lungs=scan.lungs,
         )  # fmt: skip
 
     @property
