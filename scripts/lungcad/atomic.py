@@ -56,7 +56,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     part = path.with_suffix(".part")
     try:
         yield part
-        _sync(part)
+        sync(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -136,6 +136,17 @@ def remove_left_overs(folder: str | Path, names: Collection[str], of: Callable[[
                 shutil.rmtree(path)
 
 
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk; missing paths and links are skipped."""
+    if not path.exists() or path.is_symlink():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which ends with the process at the latest; OSError where another process holds it."""
@@ -161,18 +172,7 @@ def _output_errors() -> Iterator[None]:
 def _to_disk(folder: Path) -> None:
     """Wait until a folder's files are on the disk: a rename can reach the disk before the contents."""
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk; missing paths and links are skipped."""
-    if not path.exists() or path.is_symlink():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(path)
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
@@ -186,7 +186,7 @@ def _swap(new: Path, target: Path, old: Path) -> None:
         if earlier:
             old.rename(target)
         raise
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _discard(old: Path, target: Path, names: Collection[str] | None) -> None:

@@ -62,6 +62,13 @@ def probability(name: str, value: Any) -> float:
     return float(value)
 
 
+def positive_number(name: str, value: Any) -> float:
+    """Number above 0; raises InputError E-USAGE for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise InputError("E-USAGE", f"--{name} is {printable(value, 80)} (expected a number above 0).")
+    return float(value)
+
+
 def positive_numbers(name: str, text: str) -> list[float]:
     """Numbers above 0 from a list such as ``0.5,3``; raises InputError E-USAGE where one is none."""
     try:

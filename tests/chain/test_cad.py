@@ -52,10 +52,12 @@ def chain(bundles: Path, ct: Path, out: Path, **changes: Any) -> NoduleCAD:
     config = json.loads((bundles / "lung_nodule_cad" / "configs" / "inference.json").read_text())
     names = {"detect": config["detector"], "reduce": config["reducer"], "characterise": config["characteriser"]}
     names |= changes.pop("stages", {})
-    run = {key: changes.pop(key) for key in ("dataset_dir", "leniency", "dicom_results") if key in changes}
+    keys = ("dataset_dir", "leniency", "dicom_results", "indication")
+    run = {key: changes.pop(key) for key in keys if key in changes}
     made = Chain(
         *names.values(), CPU,
-        **{"operating_point": config["operating_point"], "stage_overrides": ANYTHING, "bundles_dir": bundles} | changes,
+        **{"operating_point": config["operating_point"], "stage_overrides": ANYTHING, "bundles_dir": bundles,
+           "measurer": None} | changes,
     )  # fmt: skip
     return NoduleCAD(made, **({"dataset_dir": str(ct), "output_dir": str(out)} | run))
 
@@ -198,7 +200,7 @@ def test_the_chain_takes_the_thresholds_of_its_pair_else_those_of_its_stages() -
 def test_a_chain_of_python_is_the_bundles_own_unless_told_otherwise() -> None:
     config = json.loads((ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json").read_text())
     defaults = {name: one.default for name, one in inspect.signature(Chain).parameters.items()}
-    for name in ("detector", "reducer", "characteriser", "operating_point", "thresholds"):
+    for name in ("detector", "reducer", "characteriser", "measurer", "operating_point", "thresholds"):
         assert defaults[name] == config[name]
 
 
@@ -253,6 +255,7 @@ def test_malignancy_is_asked_of_what_is_above_the_sensitive_threshold(
     ({"stages": {"detect": REDUCE}}, "for the stage detect"),
     ({"stages": {"detect": None, "reduce": REDUCE}}, "stage detect names no bundle"),
     ({"dicom_results": "treu"}, "dicom_results is treu .expected true or false"),
+    ({"indication": "routine"}, "indication is routine .expected null, screening or incidental"),
 ])  # fmt: skip
 def test_a_wrong_set_up_is_refused_at_once(
     bundles: Path, ct: Path, tmp_path: Path, change: dict[str, Any], text: str

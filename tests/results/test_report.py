@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import base64
+import hashlib
 import io
 import re
 from itertools import permutations, product
@@ -71,7 +72,16 @@ def test_says_what_it_must(page: str) -> None:
 
 
 def test_one_offline_file(page: str) -> None:
-    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:|#)|https?:|url\(|@import|<script|<link|<iframe", page)
+    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:|#)|https?:|url\(|@import|<link|<iframe", page)
+
+
+def test_its_policy_lets_only_its_own_scripts_run_and_loads_nothing(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1].replace("&#39;", "'")
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.S)
+    hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts}
+    assert len(scripts) == 2 and hashes == set(re.findall(r"'sha256-[^']+'", policy))
+    assert "default-src 'none'" in policy and "'unsafe-inline'" not in policy.split("script-src")[1]
+    assert not re.search(r"<[^>]* on\w+=", page)  # the policy would not run them
 
 
 def test_foreign_text_is_escaped(page: str) -> None:

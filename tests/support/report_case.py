@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from lungcad import Finding, Notice, Volume
+from lungcad.finding import FindingMask
+from lungcad.measurement import Location, Measurement, Point
 from lungcad.results.result import Result
 from lungcad.results.write import FILES, Writer, write
 from lungcad.volume import Origin
@@ -74,6 +76,32 @@ def some_findings() -> list[Finding]:
         Finding((1.0, 30.0, 5.0), 6.125, 0.4, 0.75, 0.5),
         Finding(CENTER_LPS_MM, DIAMETER_MM, 0.99, 0.98, 0.8, attributes, 4188.79),
     ]
+
+
+def ball_mask() -> FindingMask:
+    """Ball of :data:`DIAMETER_MM` on a grid of 1 mm, its centre between voxels."""
+    count = int(DIAMETER_MM) + 2
+    affine = np.eye(4)
+    affine[:3, 3] = np.array(CENTER_LPS_MM) - (count - 1) / 2
+    away = np.indices((count,) * 3) - (count - 1) / 2
+    return FindingMask((away**2).sum(axis=0) <= (DIAMETER_MM / 2) ** 2, affine)
+
+
+def measured_ball(**changes: Any) -> Finding:
+    """The ball with its mask, and a measurement with axes of 20.0 and 16.0 mm."""
+    x, y, z = CENTER_LPS_MM
+    long: tuple[Point, Point] = ((x - 10, y, z), (x + 10, y, z))
+    short: tuple[Point, Point] = ((x, y - 8, z), (x, y + 8, z))
+    values: dict[str, Any] = {
+        "method": "made up", "long_axis_mm": 20.0, "short_axis_mm": 16.0, "mean_diameter_mm": 18.0,
+        "effective_diameter_mm": 20.0, "volume_mm3": 4188.8, "mean_hu": 400.0, "mass_mg": 5864.0, "kind": "solid",
+        "long_axis_lps_mm": long, "short_axis_lps_mm": short,
+    }  # fmt: skip
+    location = Location("left", "upper", 3.0, False)
+    return Finding(
+        CENTER_LPS_MM, DIAMETER_MM, 0.99, 0.98, measurement=Measurement(**values | changes), location=location,
+        mask=ball_mask(),
+    )  # fmt: skip
 
 
 def write_results(

@@ -29,7 +29,7 @@ def find_shard(text: str | None, environment: Mapping[str, str] | None = None) -
     """Shard of this process.
 
     Args:
-        text: ``I/N`` with I from 0; ``/N`` takes I from ``SLURM_ARRAY_TASK_ID`` or ``JOB_COMPLETION_INDEX``;
+        text: ``I/N`` with I from 0, below N; ``/N`` takes I from ``SLURM_ARRAY_TASK_ID`` or ``JOB_COMPLETION_INDEX``;
             None takes both from Slurm's array, and is the whole manifest outside of one.
         environment: environment variables; None for those of the process.
 

@@ -3,6 +3,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from lungcad.chain.chain import Chain
 from lungcad.console import StageClock, findings_table, header_lines
 from lungcad.dicom.lost import changes, folder_state
 from lungcad.options import options_by_name, text_or_none
+from lungcad.reading.ahead import ScanAhead, take
 from lungcad.reading.volume_file import read_volume
+from lungcad.results.result import check_indication
 from lungcad.results.write import MARK, RESULT_FILES, result_folder, write, writers_for
 from lungcad.scan.scan import Scan
 
@@ -27,14 +30,17 @@ class NoduleCAD:
         acquisition: label of one acquisition, where the series holds several.
         leniency: options of :func:`lungcad.dicom.read_series`.
         dicom_results: write DICOM objects too, where the input is DICOM (:func:`lungcad.results.write.writers_for`).
+        indication: ``screening`` or ``incidental``, which chooses the guideline that is printed; None: not known.
 
     Raises:
-        InputError: E-CONFIG, ``dicom_results`` is another word.
+        InputError: E-CONFIG, ``dicom_results`` or ``indication`` is another word.
     """
 
     def __init__(self, chain: Chain, dataset_dir: str, output_dir: str, series_uid: str | None = None,
                  acquisition: Any = None, leniency: Mapping[str, Any] | None = None,
-                 dicom_results: bool | str = False):  # fmt: skip
+                 dicom_results: bool | str = False, indication: str | None = None):  # fmt: skip
+        check_indication(indication)
+        self.indication = indication
         self.chain, self.dataset_dir, self.output_dir = chain, dataset_dir, output_dir
         self.series_uid = text_or_none("series_uid", series_uid)
         self.acquisition = None if acquisition is None else str(acquisition)
@@ -51,19 +57,15 @@ class NoduleCAD:
             InputError: whatever loading, reading, the stages and writing refuse.
         """
         clock, chain = StageClock(), self.chain
+        ahead = take(self.dataset_dir, self.series_uid, self.acquisition, self.leniency)
         check_output(self.output_dir)
         remove_left_overs(self.output_dir, RESULT_FILES)
         with clock("load") as line:
             line.note = f"{len(chain.stages)} bundles"
         thresholds = chain.thresholds
-        before = folder_state(self.dataset_dir)
-        with clock("read") as line:
-            volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
-            line.note = f"{volume.hu.shape[2]} slices"
-        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
-        scan = Scan(volume)
-        with clock("lungs") as line:
-            line.note = f"{scan.lungs.volume_ml:.0f} ml"
+        before = ahead.before if ahead else folder_state(self.dataset_dir)
+        scan = self._scan_ahead(ahead, clock) if ahead else self._scan(clock)
+        volume = scan.volume
         print(header_lines(volume, bundles=chain.versions, device=str(chain.device), output=str(self.output_dir)),
               file=sys.stderr)  # fmt: skip
         for warning in scan.warnings:
@@ -71,9 +73,30 @@ class NoduleCAD:
         findings = chain.find(scan, clock)
         known = {notice.code for notice in volume.warnings}
         volume.warnings += [notice for notice in changes(before, self.dataset_dir) if notice.code not in known]
-        result = chain.result(scan, findings, thresholds, clock.seconds)
+        result = replace(chain.result(scan, findings, thresholds, clock.seconds), indication=self.indication)
         with clock("report"):
             folder = write(result, self.output_dir, self.writers)
         print(findings_table(result.reported, result.summary))
         print(f"report: {folder / 'report.html'}")
         return folder
+
+    def _scan(self, clock: StageClock) -> Scan:
+        """Read the scan and find its lungs."""
+        with clock("read") as line:
+            volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
+            line.note = f"{volume.hu.shape[2]} slices"
+        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
+        scan = Scan(volume)
+        with clock("lungs") as line:
+            line.note = f"{scan.lungs.volume_ml:.0f} ml"
+        return scan
+
+    def _scan_ahead(self, ahead: ScanAhead, clock: StageClock) -> Scan:
+        """Scan that was read while the chain was loaded; its seconds are the child's, not those waited."""
+        volume, lungs = ahead.result()
+        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
+        scan = Scan(volume)
+        scan.lungs = lungs
+        clock.add("read", ahead.seconds["read"], f"{volume.hu.shape[2]} slices")
+        clock.add("lungs", ahead.seconds["lungs"], f"{lungs.volume_ml:.0f} ml")
+        return scan

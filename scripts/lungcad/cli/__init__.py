@@ -17,11 +17,13 @@ from lungcad.errors import InputError
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
+       lungcad compare PRIOR CURRENT OUT [--days N]   growing, new and resolved nodules of two scans of one patient
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad index | batch | submit | status --help   an archive: list it, analyse it, on a cluster, sum it up
        lungcad list [--json]               the bundles
        lungcad describe BUNDLE [--json]    what a bundle takes, gives and was measured at
        lungcad score | score_malignancy | relate_attributes --help   figures of a table (FROC; AUC; attributes)
+       lungcad node | pull --help          from and to a hospital's archive: DICOM (C-STORE), DICOMweb
        lungcad COMMAND --help | lungcad --version
 
 IN is a DICOM folder, .mhd, .nii.gz or .nrrd; OUT gets a folder named after the series. Add --debug for tracebacks.
@@ -31,6 +33,7 @@ Research use only. Not a medical device."""
 VERBS = {
     "run": "scans:run",
     "inspect": "scans:inspect",
+    "compare": "compare:compare",
     "index": "batch:index",
     "batch": "batch:batch",
     "submit": "batch:submit",
@@ -40,6 +43,8 @@ VERBS = {
     "score": "scores:score",
     "score_malignancy": "scores:score_malignancy",
     "relate_attributes": "scores:relate_attributes",
+    "node": "node:node",
+    "pull": "node:pull",
 }
 """Module of this package and function, by verb."""
 

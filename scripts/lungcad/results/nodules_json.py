@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from lungcad.geometry import to_index
 from lungcad.printable import printable
+from lungcad.results.assessment import assess
 from lungcad.results.result import Result
 from lungcad.volume import Volume
 
@@ -26,7 +28,7 @@ def write_nodules_json(folder: Path, result: Result) -> None:
 
 def nodules_document(result: Result) -> dict[str, Any]:
     """Document of nodules.json (schemas/nodules.schema.json); ids follow the findings' order, unknown is None."""
-    volume = result.volume
+    volume, assessment = result.volume, assess(result)
     return {
         "schema_version": SCHEMA_VERSION,
         "summary": result.summary,
@@ -45,6 +47,7 @@ def nodules_document(result: Result) -> dict[str, Any]:
             {"id": number, **plain_values(finding.as_dict()), "slice": centre_slice(volume, finding.center_lps_mm)}
             for number, finding in enumerate(result.findings, start=1)
         ],
+        "assessment": assessment and plain_values(asdict(assessment)),
         "warnings": [
             {"code": notice.code, "text": str(notice).removeprefix(notice.code).strip()} for notice in volume.warnings
         ],

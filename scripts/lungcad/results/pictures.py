@@ -18,6 +18,9 @@ from lungcad.volume import Volume
 LUNG_WINDOW_HU = (-600.0, 1500.0)
 """Level and width of the lung window in HU."""
 
+SOFT_WINDOW_HU = (40.0, 400.0)
+"""Level and width of the soft tissue window in HU."""
+
 PLANES = {
     # directions to the right and downwards in LPS; letters at the left, right, top and bottom edge
     "axial": ((1, 0, 0), (0, 1, 0), "RLAP"),

@@ -4,12 +4,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.options import check_operating_point
+from lungcad.printable import printable
 from lungcad.volume import Notice, Volume
+
+if TYPE_CHECKING:
+    from lungcad.scan.lungs import LungMask
+
+INDICATIONS = ("screening", "incidental")
+"""Indications of a scan that a guideline asks for."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,11 @@ class Result:
         earlier: folder of an earlier result of the scan, which this one replaces; None without one.
         fingerprint: SHA-256 of input, settings, weights and version, by which a batch knows its own results; empty
             outside a batch.
+        lungs: lungs of the scan, over which the report shows slices; None for the whole scan.
+        indication: one of :data:`INDICATIONS`, as its user tells; None where it is not known.
 
     Raises:
-        InputError: E-CONFIG, there is no such operating point.
+        InputError: E-CONFIG, there is no such operating point or indication.
     """
 
     volume: Volume
@@ -43,9 +54,12 @@ class Result:
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
     earlier: Path | None = None
     fingerprint: str = ""
+    lungs: "LungMask | None" = field(default=None, repr=False, compare=False)
+    indication: str | None = None
 
     def __post_init__(self) -> None:
         check_operating_point(self.operating_point, self.thresholds)
+        check_indication(self.indication)
         object.__setattr__(self, "findings", rank_findings(self.findings))
 
     @property
@@ -78,3 +92,10 @@ def rank_findings(findings: Sequence[Finding]) -> list[Finding]:
         return np.inf if value is None else -value
 
     return sorted(findings, key=lambda finding: (key(finding.nodule_probability), key(finding.detection_score)))
+
+
+def check_indication(indication: object) -> None:
+    """Refuse an indication that is neither None nor one of :data:`INDICATIONS`; raises InputError E-CONFIG."""
+    if indication is not None and indication not in INDICATIONS:
+        expected = f"expected null, {' or '.join(INDICATIONS)}"
+        raise InputError("E-CONFIG", f"indication is {printable(indication, 80)} ({expected}).")

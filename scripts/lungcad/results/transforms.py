@@ -61,6 +61,6 @@ class WriteFindingsd(Transform):
         volume = replace(scan.volume, warnings=list(scan.warnings))
         write(Result(
             volume, data["findings"], self.thresholds, self.operating_point, {name: self.meta["version"]}, self.device,
-            weights_sha256={name: self.meta["weights_sha256"]},
+            weights_sha256={name: self.meta["weights_sha256"]}, lungs=vars(scan).get("lungs"),
         ), self.output_dir, self.writers)  # fmt: skip
         return data

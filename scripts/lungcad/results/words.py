@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lungcad.finding import ATTRIBUTES
+from lungcad.guidelines import mean_diameter_mm
 from lungcad.lidc.scale import SCALES
 from lungcad.results.nodules_json import reported_score
 
@@ -13,9 +14,19 @@ LIMITATIONS = (
     "Vessels, scars, pleural thickening and consolidation can be reported as nodules.",
     "Probabilities are outputs of neural networks on this scan alone. They know no history, no prior scan and no risk "
     "factor, and are not the patient's risk.",
-    "A diameter is that of a sphere fitted by a network. It is not a calliper measurement and must not be used for "
-    "size categories or growth.",
 )
+
+DIAMETER_LIMITATION = (
+    "A diameter without axes is that of a sphere fitted by a network. It is not a calliper measurement and must not be "
+    "used for size categories or growth."
+)
+"""Limitation for findings that were not measured."""
+
+MEASUREMENT_LIMITATION = (
+    "Axes, volume and kind are measured on a mask that a program drew; slice distance, motion, vessels and blurred "
+    "margins change them. Check the outline before you use a size or a category."
+)
+"""Limitation for findings that were measured."""
 
 MALIGNANCY_LIMITATION = (
     "Malignancy probability and attributes imitate the readers of LIDC-IDRI, who saw the images alone, often disagreed "
@@ -36,6 +47,11 @@ def report_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry, "score": reported_score(entry), "scales": scales}
 
 
+def shown_mean_mm(measured: Mapping[str, Any]) -> float:
+    """Mean diameter in mm of a measurement of nodules.json as Lung-RADS rounds it: the mean of the axes as shown."""
+    return mean_diameter_mm(measured["long_axis_mm"], min(measured["short_axis_mm"], measured["long_axis_mm"]))
+
+
 def mentions_malignancy(entries: Sequence[Mapping[str, Any]], bundles: Mapping[str, str]) -> bool:
     """Whether the report is about malignancy too, so that a finding without one is shown as not assessed.
 
@@ -50,7 +66,19 @@ def mentions_malignancy(entries: Sequence[Mapping[str, Any]], bundles: Mapping[s
 def limitations(shown: Sequence[Mapping[str, Any]]) -> list[str]:
     """Limitations that a reader must know, for the findings that the page shows."""
     graded = any(entry["malignancy_probability"] is not None or entry["attributes"] for entry in shown)
-    return [*LIMITATIONS, *([MALIGNANCY_LIMITATION] if graded else [])]
+    measured = [entry["measurement"] is not None for entry in shown]
+    texts = ((DIAMETER_LIMITATION, not all(measured) or not shown), (MEASUREMENT_LIMITATION, any(measured)),
+             (MALIGNANCY_LIMITATION, graded))  # fmt: skip
+    return [*LIMITATIONS, *(text for text, applies in texts if applies)]
+
+
+def measurement_words(measurement: Mapping[str, Any]) -> str:
+    """Measurement of nodules.json in words: kind, mean diameter, doubts and what made the mask."""
+    kind, solid = measurement["kind"], measurement["solid_mm"]
+    parts = [f"Mean diameter {shown_mean_mm(measurement):.1f} mm", *([kind] if kind else [])]
+    parts += [f"solid part {solid:.1f} mm"] if solid is not None else []
+    doubts = f" Doubtful: {'; '.join(measurement['doubts'])}." if measurement["doubts"] else ""
+    return f"{', '.join(parts)}. Outlined by {measurement['method']}.{doubts}"
 
 
 def _scale(name: str, score: float) -> dict[str, Any]:
