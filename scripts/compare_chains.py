@@ -60,7 +60,7 @@ def _names(given: Sequence[str] | str) -> list[str]:
 
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak memory in GB of runs of a chain on the scans; None without scans."""
-    keys = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
+    keys: dict[str, Any] = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
     root = bundle_root("lung_nodule_cad")
     return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
 

@@ -150,10 +150,10 @@ def _on_cubes(nodule: Tissue, scale: float, tilt: np.ndarray | None) -> Tissue:
 
 def _exam(volume: Volume, side: int, truths: Sequence[Truth], rng: np.random.Generator) -> Exam:
     findings = [
-        Finding(tuple((place + rng.normal(0, 1, 3)).tolist()), one.diameters[side] * rng.uniform(0.85, 1.15), 0.9, 0.9)
+        Finding(tuple((place + rng.normal(0, 1, 3)).tolist()), diameter * rng.uniform(0.85, 1.15), 0.9, 0.9)
         for one in truths
         for place in [(one.prior, one.current)[side]]
-        if one.diameters[side] is not None
+        if (diameter := one.diameters[side]) is not None
     ]  # fmt: skip
     return Exam(Scan(volume), Result(volume, findings, {"balanced": 0.5}, "balanced"))
 

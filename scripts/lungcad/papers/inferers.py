@@ -70,9 +70,9 @@ class CropInferer(Inferer):
         outputs = self._outputs(inputs, network, first, diameters)
         if not others or not len(outputs):
             return outputs
-        likely = slice(None)
+        likely = torch.arange(len(outputs), device=outputs.device)
         if self.mirror_from is not None:
-            likely = (outputs[:, :2].softmax(dim=1)[:, 1] >= self.mirror_from).nonzero().flatten()
+            likely = likely[outputs[:, :2].softmax(dim=1)[:, 1] >= self.mirror_from]
         crops, sizes = inputs[likely], None if diameters is None else diameters[likely]
         if len(crops):
             mirrored = [self._outputs(crops, network, axes, sizes) for axes in others]

@@ -42,6 +42,7 @@ def tiled_output(
     output = spread(background, needed.shape)
     boxes = boxes_around(needed.cpu().numpy(), radius // stride, most // stride**3)
     for box in bar(boxes, "detect", "tile"):
+        place: list[Any] = list(box)
         seen: list[Any] = [
             slice(max(0, side.start * stride - radius), min(n, side.stop * stride + radius))
             for side, n in zip(box, image.shape[2:], strict=True)
@@ -51,7 +52,7 @@ def tiled_output(
             slice(side.start - wide.start // stride, side.stop - wide.start // stride)
             for side, wide in zip(box, seen, strict=True)
         ]
-        output[(..., *box)] = part[(..., *own)].to(output.dtype)
+        output[(..., *place)] = part[(..., *own)].to(output.dtype)
     return output
 
 
