@@ -1,95 +1,112 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmark the chain on one scan: ``python scripts/benchmark.py SCAN [--stock_windows 12] [--json FILE]``.
+"""Benchmark the chain on one scan: ``python scripts/benchmark.py SCAN [--against COMMIT] [--device cuda]``.
 
-Prints seconds per stage and peak memory of the chain, the detection stage beside MONAI's stock sliding window on the
-same network in float32, and the changes that the fast path makes to the findings. ``--help`` lists the options.
+Prints seconds, peak memory, GFLOP and the share of the measured matmul ceiling per stage; a user's run, in turns with
+an older commit's; every detector beside MONAI's stock sliding window; and cost against work. ``--help`` lists options.
 """
 
 import json as json_format
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import fire
 import torch
 
-from lungcad.bundle.registry import bundle_root, bundles_folder
-from lungcad.chain.benchmark import (
-    OVERLAP,
-    ROI,
-    chain_in_process,
-    fast_against_reference,
-    time_detection,
-    time_stock_inferer,
-)
+from lungcad.bundle.registry import bundle_root
+from lungcad.chain.benchmark import SCRIPTS, checkout, paired, stage_figures, time_detection
+from lungcad.chain.chain import Chain
+from lungcad.chain.machine import describe_machine
 from lungcad.chain.stage import BundleStage
+from lungcad.chain.stock import WINDOWS, time_stock_inferer
+from lungcad.chain.work import measure_work, plot_work
 from lungcad.reading.volume_file import read_volume
 
-NETWORKS = {"detect": "lung_nodule_detection_dou2017", "reduce": "lung_nodule_fpr_dou2017"}
-"""Bundles that are compared with the stock inferer and with float32. Their detection network gives a volume of scores,
-as a stock sliding window needs it."""
+BUDGET_S = 480.0
+"""Seconds on a GPU after which no further part is begun: ten minutes hold the whole."""
 
 
-def report(figures: dict[str, Any]) -> str:
-    """Text of the figures for the terminal."""
-    chain, detect, stock, change = (figures[key] for key in ("chain", "ours", "stock", "fast_path"))
-    lines = [f"{figures['device']}, {figures['threads']} threads, {figures['slices']} slices"]
-    lines += [f"  {name:<12}{seconds:8.2f} s" for name, seconds in chain["seconds"].items() if name != "wall"]
-    wall, memory = chain["seconds"]["wall"], chain["peak_memory_mb"]
-    lines += [f"  {'all':<12}{wall:8.2f} s, process start included; peak memory {memory:.0f} MB"]
-    how = "all measured" if stock["windows"] == stock["windows_measured"] else (
-        f"{stock['windows_measured']} measured, time scaled to all")  # fmt: skip
-    lines += [
-        f"detection stage {detect['detect']:.2f} s; with lung mask {detect['detect_with_lungs']:.2f} s",
-        f"stock SlidingWindowInferer, float32, {ROI} at overlap {OVERLAP}, whole volume: {stock['seconds']:.1f} s "
-        f"({stock['windows']} windows, {how})",
-        f"ratio {figures['ratio']:.1f}, with lung mask {figures['ratio_with_lungs']:.1f}",
-    ]
-    lines += [
-        f"fast path against dense float32, findings from {change['least_probability']:g}: "
-        f"{change['findings_fast']} against {change['findings_reference']}, "
-        f"{change['without_partner']} without partner; centres within {change['largest_center_distance_mm']:.3f} mm, "
-        f"probabilities within {change['largest_probability_difference']:.4f}"
-    ]
-    return "\n".join(lines)
-
-
-def _config(root: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json_format.loads((root / "configs" / "inference.json").read_text())
-    return config
-
-
-def benchmark(scan: str, stock_windows: int | None = None, repeats: int = 3, json: str | None = None) -> None:
+def benchmark(
+    scan: str, against: str | None = None, repeats: int = 5, stock_windows: int | None = None, work: str | None = None,
+    device: str | None = None, json: str | None = None,
+) -> None:  # fmt: skip
     """Measure the chain on one scan.
 
     Args:
         scan: DICOM folder, .mhd, .nii.gz or .nrrd.
-        stock_windows: number of the stock inferer's windows to compute, evenly spread; the time of the others is their
-            number times the mean. By default all, which takes many minutes on a CPU.
-        repeats: number of runs of the chain and of the detection stage, of which the median counts.
+        against: older commit, whose chain runs in turns with this one.
+        repeats: number of runs of the chain and of a detector, of which the median counts; 0 leaves out runs in
+            processes of their own.
+        stock_windows: number of the stock inferer's windows to compute per detector, evenly spread; the time of the
+            others is their number times the mean. None leaves this part out on a CPU, and is 40 on a GPU.
+        work: SVG or PNG file for a plot of cost against work; None leaves this part out.
+        device: cpu or cuda; the first GPU if there is one.
         json: file for all figures.
     """
-    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    root = bundles_folder().resolve()
-    roots = {stage: bundle_root(name) for stage, name in NETWORKS.items()}
-    chain = chain_in_process(root / "lung_nodule_cad", scan, repeats)
-    volume = read_volume(scan)
-    stage = BundleStage(roots["detect"], device)
-    ours = time_detection(stage, volume, repeats)
-    stock = time_stock_inferer(stage, _config(roots["detect"]), volume, stock_windows)
-    figures = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "slices": volume.hu.shape[2],
-        "chain": chain,
-        "ours": ours,
-        "stock": stock,
-        "ratio": stock["seconds"] / ours["detect"],
-        "ratio_with_lungs": stock["seconds"] / ours["detect_with_lungs"],
-        "fast_path": fast_against_reference(roots, volume, device),
-    }
-    print(report(figures))
+    start = time.perf_counter()
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    machine = describe_machine(chosen)
+    figures: dict[str, Any] = {"machine": machine}
+    print(f"{machine['name']} ({machine['features']}), {machine['threads']} threads, {machine['engine']}, "
+          f"matmul ceiling {machine['ceiling_gflops']:.0f} GFLOP/s")  # fmt: skip
+    volume, chain = read_volume(scan), Chain(device=chosen)
+    figures["stages"] = stage_figures(chain, volume, machine["ceiling_gflops"])
+    print_stages(figures["stages"], volume.hu.shape[2])
+    if repeats:
+        figures["runs"] = run_versions(scan, against, repeats, device)
+    if chosen.type == "cuda":
+        stock_windows = stock_windows or 40
+    for name in WINDOWS if stock_windows else ():
+        if chosen.type == "cpu" or time.perf_counter() - start < BUDGET_S:
+            figures[f"stock {name}"] = against_stock(name, volume, chosen, stock_windows or 0, max(1, repeats))
+    if work and (chosen.type == "cpu" or time.perf_counter() - start < BUDGET_S):
+        figures["work"] = measure_work(chain)
+        plot_work(figures["work"], Path(work), f"{machine['name']}, {machine['threads']} threads, {machine['engine']}")
     if json:
         Path(json).write_text(json_format.dumps(figures, indent=2) + "\n")
+
+
+def print_stages(stages: dict[str, dict[str, float]], slices: int) -> None:
+    """Print a line per stage."""
+    print(f"stages, {slices} slices, network already loaded")
+    for name, one in stages.items():
+        print(f"  {name:<14}{one['seconds']:8.2f} s (first {one['first_seconds']:.2f}) {one['peak_memory_mb']:8.0f} MB"
+              f"{one['gflop']:9.0f} GFLOP  {one['share']:.0%} of the ceiling")  # fmt: skip
+
+
+def run_versions(scan: str, against: str | None, repeats: int, device: str | None) -> dict[str, Any]:
+    """Figures of runs as a user's by version; prints them."""
+    with tempfile.TemporaryDirectory() as folder:
+        roots = {"this": (bundle_root("lung_nodule_cad").resolve(), SCRIPTS)}
+        if against:
+            roots[str(against)] = checkout(str(against), Path(folder))
+        runs = paired(list(roots.values()), scan, repeats, **({"device": device} if device else {}))
+    named = dict(zip(roots, runs, strict=True))
+    for name, run in named.items():
+        seconds = run["seconds"]
+        parts = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items() if stage not in ("wall", "cpu"))
+        low, high = run["wall_range"]
+        print(f"run {name}: {seconds['wall']:.1f} s ({low:.1f} to {high:.1f}), {seconds['cpu']:.1f} CPU s, "
+              f"{run['peak_memory_mb']:.0f} MB, start of Python included; {parts}")  # fmt: skip
+    if against:
+        print(f"ratio {runs[0]['seconds']['wall'] / runs[1]['seconds']['wall']:.2f} of {against}")
+    return named
+
+
+def against_stock(name: str, volume: Any, device: torch.device, windows: int, repeats: int) -> dict[str, Any]:
+    """Figures of a detector in float32 and of MONAI's stock inferer on the same network; prints them."""
+    key = "joint" if name == "jnsc" else "detection"
+    root = bundle_root(f"lung_nodule_{key}_{name}")
+    stage = BundleStage(root, device, {"precision": "float32"}, "detect")
+    ours = time_detection(stage, volume, repeats)
+    config = json_format.loads((root / "configs" / "inference.json").read_text())
+    stock = time_stock_inferer(name, stage, config, volume, windows)
+    ratio = stock["seconds"] / ours["detect"]
+    windows_text = f"{stock['windows_measured']} of {stock['windows']} windows of {stock['roi']} measured"
+    print(f"{name}: {ours['detect']:.1f} s in float32, stock SlidingWindowInferer {stock['seconds']:.1f} s "
+          f"({windows_text}): {ratio:.1f} x")  # fmt: skip
+    return {"ours": ours, "stock": stock, "ratio": ratio}
 
 
 if __name__ == "__main__":

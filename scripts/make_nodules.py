@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write rated nodules for training and scoring malignancy: ``python scripts/make_nodules.py crops|lidc --help``.
+"""Write nodules for training and scoring: ``python scripts/make_nodules.py crops|lidc|outlined --help``.
 
-Both write OUTPUT_DIR/subset<k>/single_slice and /multi_slice for five folds by patient, as scripts/train.py needs them.
+The first two write OUTPUT_DIR/subset<k>/single_slice and /multi_slice, rated nodules, for five folds by patient; the
+third writes OUTPUT_DIR/train, /validation and /test with /outlined, nodules with their outlines; as scripts/train.py
+needs them.
 """
 
 import sys
@@ -16,7 +18,9 @@ from lungcad.datalists.files import patient_fold
 from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.nodules import RatedNodule, save_nodule
 from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules, multi_slice, single_slice
-from make_cases import HELD_OUT_LUNGS
+from lungcad.papers.unet.crops import save_crop
+from lungcad.papers.unet.sources import outlined_crops
+from make_cases import HELD_OUT_LUNGS, TRAINING_LUNGS
 
 FOLDS = 5
 HELD_OUT = dict.fromkeys(HELD_OUT_LUNGS, FOLDS - 1)
@@ -49,6 +53,19 @@ def lidc(readings: str, images_dir: str, output_dir: str) -> None:
         _write([central_slice(nodule)], out, "single_slice")
 
 
+def outlined(data_dir: str, output_dir: str, versions: int = 2) -> None:
+    """Write outlined nodules from folders of crops and lungs: folds 0 to 2 for training, 3 for validation, 4 to test.
+
+    Args:
+        data_dir: folder with nodules3d and lungs.
+        output_dir: folder for train, validation and test.
+        versions: number of versions of each nodule's surroundings.
+    """
+    for crop in tqdm(outlined_crops(data_dir, TRAINING_LUNGS, versions), desc="nodules", file=sys.stderr):
+        fold = HELD_OUT.get(crop.patient_id, patient_fold(crop.patient_id, FOLDS))
+        save_crop(Path(output_dir) / {3: "validation", 4: "test"}.get(fold, "train") / "outlined", crop)
+
+
 def _empty_folder(output_dir: str) -> Path:
     """Output folder; raises InputError E-OUTPUT if it holds nodules of another source or an earlier run."""
     folder = Path(output_dir)
@@ -65,4 +82,4 @@ def _write(nodules: Iterable[RatedNodule], folder: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"crops": crops, "lidc": lidc})
+    guarded(fire.Fire, {"crops": crops, "lidc": lidc, "outlined": outlined})

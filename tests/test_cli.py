@@ -33,6 +33,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
     """Collects what the launcher is asked to run."""
     asked: list[tuple[Path, dict[str, Any]]] = []
     monkeypatch.setattr("lungcad.bundle.launch.run_bundle", lambda root, overrides: asked.append((root, overrides)))
+    monkeypatch.setattr("lungcad.cli.start.start", lambda root, values: None)
     return asked
 
 
@@ -56,6 +57,26 @@ finally:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["inspect {empty}", "run {empty} {out}", "run {empty}/missing.nii.gz {out}",
+                                     "run {empty} {out} --bundle lung_nodule_detection_dou2017",
+                                     "run {empty} {out} --detector dou2018"])  # fmt: skip
+def test_refusal_waits_for_no_network(command: str, tmp_path: Path) -> None:
+    code = """
+import sys, lungcad.cli
+try:
+    lungcad.cli.main()
+finally:
+    assert not {"torch", "monai", "SimpleITK", "scipy", "highdicom", "requests", "gdcm"} & set(sys.modules)
+"""
+    (tmp_path / "empty").mkdir()
+    words = command.format(empty=tmp_path / "empty", out=tmp_path / "out").split()
+    environment = {key: value for key, value in os.environ.items() if key != "LUNGCAD_BUNDLES"}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60,
+                          env=environment | {"PYTHONPATH": str(SCRIPTS)})  # fmt: skip
+    assert done.returncode == 2 and done.stderr.startswith("error[E-") and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_usage_is_short_and_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,9 +155,13 @@ class StageClock:
         self.note = ""
         start = time.perf_counter()
         yield self
-        self.seconds[name] = time.perf_counter() - start
+        self.add(name, time.perf_counter() - start, self.note)
+
+    def add(self, name: str, seconds: float, note: str = "") -> None:
+        """Add a stage that was timed elsewhere."""
+        self.seconds[name] = seconds
         if not self.silent:
-            print(f"{name:<14}{self.note:<24}{self.seconds[name]:6.1f} s", file=sys.stderr, flush=True)
+            print(f"{name:<14}{note:<24}{seconds:6.1f} s", file=sys.stderr, flush=True)
 
 
 def bar(steps: Iterable[T], name: str, unit: str) -> Iterable[T]:

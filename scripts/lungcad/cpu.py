@@ -46,7 +46,8 @@ def fast_dtype(device: "torch.device", precision: str = "auto") -> "torch.dtype"
     if device.type == "cuda":
         quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        quick = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        wide = torch.backends.cpu.get_cpu_capability() == "AVX512"  # ATEN_CPU_CAPABILITY can name an older processor
+        quick = wide and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     return torch.bfloat16 if quick else torch.float32
 
 

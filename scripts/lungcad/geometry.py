@@ -7,6 +7,7 @@ exchanged here only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,10 +110,9 @@ def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], t
         Index axes in the order of the patient's axes, whether each runs against the patient's, and the (4, 4) affine
         of the volume with its axes permuted and reversed accordingly.
     """
-    from scipy.optimize import linear_sum_assignment
-
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    patient, order = linear_sum_assignment(-np.abs(direction))
+    patient = np.arange(3)
+    order = np.array(max(permutations(range(3)), key=lambda axes: np.abs(direction[patient, axes]).sum()))
     reverse = direction[patient, order] < 0
     to_stored = np.zeros((4, 4))
     to_stored[order, patient] = np.where(reverse, -1, 1)

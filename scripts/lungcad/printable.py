@@ -26,7 +26,9 @@ def printable(text: object, limit: int = MAX_CHARACTERS) -> str:
         by one space; ends stripped.
     """
     start = str(text)[: 4 * limit]
-    return " ".join("".join(c if c.isprintable() else " " for c in start).split())[:limit]
+    if not start.isprintable():
+        start = "".join(c if c.isprintable() else " " for c in start)
+    return " ".join(start.split())[:limit]
 
 
 def names_person(text: str, names: Iterable[str], ids: Iterable[str]) -> bool:

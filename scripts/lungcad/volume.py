@@ -51,10 +51,13 @@ class Origin:
     Attributes:
         path: DICOM folder or file, or volume file; never printed or written, since it may name the patient.
         leniency: options of the reader, see :class:`lungcad.dicom.Leniency`.
+        series: :class:`lungcad.dicom.series.BegunSeries` with the headers that were read, which spares a writer to read
+            them again; None where there are none.
     """
 
     path: Path
     leniency: Mapping[str, Any] = field(default_factory=dict)
+    series: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass

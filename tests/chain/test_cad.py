@@ -56,7 +56,8 @@ def chain(bundles: Path, ct: Path, out: Path, **changes: Any) -> NoduleCAD:
     run = {key: changes.pop(key) for key in keys if key in changes}
     made = Chain(
         *names.values(), CPU,
-        **{"operating_point": config["operating_point"], "stage_overrides": ANYTHING, "bundles_dir": bundles} | changes,
+        **{"operating_point": config["operating_point"], "stage_overrides": ANYTHING, "bundles_dir": bundles,
+           "measurer": None} | changes,
     )  # fmt: skip
     return NoduleCAD(made, **({"dataset_dir": str(ct), "output_dir": str(out)} | run))
 
@@ -199,7 +200,7 @@ def test_the_chain_takes_the_thresholds_of_its_pair_else_those_of_its_stages() -
 def test_a_chain_of_python_is_the_bundles_own_unless_told_otherwise() -> None:
     config = json.loads((ROOT / "bundles" / "lung_nodule_cad" / "configs" / "inference.json").read_text())
     defaults = {name: one.default for name, one in inspect.signature(Chain).parameters.items()}
-    for name in ("detector", "reducer", "characteriser", "operating_point", "thresholds"):
+    for name in ("detector", "reducer", "characteriser", "measurer", "operating_point", "thresholds"):
         assert defaults[name] == config[name]
 
 

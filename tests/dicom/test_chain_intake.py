@@ -29,7 +29,7 @@ def series(tmp_path: Path) -> list[Path]:
 
 def told_by(bundles: Path, folder: Path, out: Path, **options: object) -> tuple[str, str]:
     """Texts of nodules.json and of the report."""
-    made = Chain("dou2017", None, None, CPU, thresholds={"balanced": 0.5}, bundles_dir=bundles)
+    made = Chain("dou2017", None, None, CPU, thresholds={"balanced": 0.5}, bundles_dir=bundles, measurer=None)
     chain = NoduleCAD(made, str(folder), str(out), **options)  # type: ignore[arg-type]
     result = chain.run()
     return (result / "nodules.json").read_text(), (result / "report.html").read_text()

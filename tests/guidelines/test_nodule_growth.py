@@ -20,6 +20,7 @@ from lungcad.guidelines import (
     volume_doubling_days,
     volume_repeatability,
 )
+from lungcad.guidelines.measurement_error import own_volume_cv
 from lungcad.guidelines.measuring import rounded
 
 
@@ -194,3 +195,11 @@ def test_the_package_needs_no_torch() -> None:
     code = "import sys, lungcad.guidelines; sys.exit('torch' in sys.modules)"
     scripts = Path(__file__).resolve().parents[2] / "scripts"
     subprocess.run([sys.executable, "-c", code], cwd=scripts, check=True)
+
+
+def test_own_coefficient_of_variation_falls_with_the_size() -> None:
+    assert [own_volume_cv(size) for size in (3.0, 4.0, 8.0, 30.0)] == [0.077, 0.077, 0.012, 0.012]
+    assert own_volume_cv(5.5) == pytest.approx((0.056 + 0.027) / 2)
+    assert own_volume_cv(7.0) == pytest.approx((0.027 + 0.012) / 2)
+    with pytest.raises(ValueError, match="diameter_mm"):
+        own_volume_cv(0.0)

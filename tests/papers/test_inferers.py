@@ -200,3 +200,16 @@ def test_training_in_bfloat16_gives_float32_outputs_and_gradients_near_those_of_
         gradients.append(network.c5.weight.grad.flatten().clone())
     torch.testing.assert_close(gradients[1], gradients[0], rtol=0.05, atol=0.02)
     assert not torch.equal(gradients[0], gradients[1])  # it did run in another precision
+
+
+def test_only_crops_that_may_be_nodules_are_mirrored() -> None:
+    lopsided = nn.Sequential(nn.Flatten(), nn.Linear(4 * 4 * 4, 6)).eval()
+    crops, every = torch.rand(9, 1, 4, 4, 4), [[], [0], [1, 2]]
+    once, all_three = (CropInferer(2, "float32", mirror=sets)(crops, lopsided) for sets in ([[]], every))
+    probability = once[:, :2].softmax(dim=1)[:, 1]
+    least = float(probability.median())
+    mixed = CropInferer(2, "float32", mirror=every, mirror_from=least)(crops, lopsided)
+    likely = probability >= least
+    torch.testing.assert_close(mixed[likely], all_three[likely])
+    torch.testing.assert_close(mixed[~likely], once[~likely])
+    assert 0 < likely.sum() < 9

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def test_beyond_the_scan_is_blank_however_near_the_lungs() -> None:
     assert below.any()
     assert (grid.hu[:, :, below] == BLANK_HU).all()
     assert (grid.hu[:, :, ~below] < -700).any()
+
+
+def test_only_the_last_grid_is_kept_and_the_scan_stays_as_it_is() -> None:
+    scan = Scan(small_volume())
+    before = scan.volume.hu.copy()
+    first = weakref.ref(blanked_grid(scan, (1.0, 1.0, 1.0), 12.0).hu)
+    second = blanked_grid(scan, SPACING, 12.0)
+    gc.collect()
+    assert first() is None and blanked_grid(scan, SPACING, 12.0) is second
+    assert second.hu.dtype == torch.float32 and np.array_equal(scan.volume.hu, before)
+    assert scan._grids == {}
 
 
 def test_stages_share_a_grid_and_it_goes_with_its_scan(scan: Scan) -> None:

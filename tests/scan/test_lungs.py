@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
-from lungcad.scan.lungs import LungMask, segment_lungs
+from lungcad.scan.lungs import LungMask, block_means, segment_lungs
 from lungcad.volume import Volume
 
 SPACING = np.array([2.0, 2.0, 3.0])
@@ -217,3 +219,19 @@ def test_every_nodule_of_a_whole_scan_lies_inside(shared: Path, patient: str) ->
     assert inside.mean() > 0.98
     assert found.volume_ml * 1000 < 1.15 * reference.sum()
     assert bool(found.warnings) == (patient == "LIDC-IDRI-0314")  # the one of which only a part is stored
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_block_means_are_those_of_pooling(signs: tuple[int, int, int], order: Literal["C", "F"]) -> None:
+    """Bit by bit those of PyTorch's average pooling in the order of the memory, blocks at the far ends cut."""
+    hu = np.asarray(np.random.default_rng(1).normal(-500, 400, (11, 7, 9)), np.float32, order=order)
+    kept = hu.copy()
+    means, affine = block_means(Volume(hu, np.diag([0.7 * signs[0], 0.9 * signs[1], 1.1 * signs[2], 1]), "x"), 2.0)
+    flipped = hu[:: signs[0], :: signs[1], :: signs[2]]
+    axes, block = ((0, 1, 2), (3, 2, 2)) if order == "C" else ((2, 1, 0), (2, 2, 3))
+    pooled = torch.nn.functional.avg_pool3d(
+        torch.from_numpy(np.ascontiguousarray(flipped.transpose(axes)))[None], block, ceil_mode=True
+    )[0].numpy().transpose(axes)  # fmt: skip
+    assert np.array_equal(means, pooled) and means.dtype == np.float32
+    assert np.allclose(np.diag(affine)[:3], (2.1, 1.8, 2.2)) and np.array_equal(hu, kept)

@@ -19,7 +19,7 @@ from lungcad.batch.shards import Shard
 from lungcad.batch.summary import Summary, summarise
 
 TIMES = ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime",
-         "StructuredDisplayDate", "ObservationDateTime", "TimezoneOffsetFromUTC")  # fmt: skip
+         "ContributionDateTime", "ObservationDateTime")  # fmt: skip
 SUPPORT = Path(__file__).parent
 PYTHONPATH = f"{SUPPORT}:{SUPPORT.parents[1] / 'scripts'}"
 

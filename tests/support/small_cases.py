@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import SimpleITK as sitk
 import torch
+from monai.networks.nets import BasicUNet
 
 from lungcad.bundle.manifest import sha256_of
 from lungcad.papers.dou2017.network import CandidateFCN, HybridLossResNet
@@ -96,7 +97,10 @@ def small_bundles(folder: Path) -> Path:
         "lung_nodule_fpr_yao2018": (MultiScaleClassifier(NARROW), {"channels": NARROW}),
         "lung_nodule_detection_3dag": (AggregatedFasterRCNN(**SLIM), SLIM),
         "lung_nodule_malignancy_mtmrnet": (MTMRNet(2, 5), {"width": 2, "attribute_features": 5}),
-    }
+        "lung_nodule_segmentation_unet": (
+            BasicUNet(3, 1, 1, [2] * 6, norm="batch", upsample="deconv"), {"features": [2] * 6},
+        ),
+    }  # fmt: skip
     for name in ("lung_nodule_cad", *networks):
         target = folder / name / "configs"
         shutil.copytree(ROOT / "bundles" / name / "configs", target)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from measured_ball import ball_crop
 from small_cases import CPU, NARROW, ROOT, SLIM, dark_case
 from small_nodules import rated
 from torch.optim.swa_utils import AveragedModel
 
 from lungcad.checks.bundle import Bundle
 from lungcad.papers.mtmrnet.nodules import save_nodule
+from lungcad.papers.unet.crops import save_crop
 from lungcad.training.cases import Sphere, save_case
 from lungcad.training.parallel import unwrapped
 from lungcad.training.validation import Validation
@@ -27,6 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "lung_nodule_detection_3dag": SLIM,
     "lung_nodule_joint_jnsc": {"channels": [2, 3, 4, 5, 6], "depth": [1] * 5, "features": 3},
     "lung_nodule_malignancy_mtmrnet": {"width": 2, "attribute_features": 5},
+    "lung_nodule_segmentation_unet": {"features": [2] * 6},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "lung_nodule_detection_dou2017": {"gate_hu": -1000.0},
@@ -39,6 +42,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def write_cases(folder: Path, spacing_mm: Any, name: str) -> None:
     case = dark_case(name, [SPHERE])
+    spacing_mm = np.broadcast_to(spacing_mm, 3).tolist()  # cubes have one spacing along all axes
     case.spacing_mm, case.affine = tuple(spacing_mm), np.diag([*spacing_mm, 1.0])
     case.masks = np.zeros(case.hu.shape, np.uint8)
     case.masks[38:43, 38:43, 18:23] = 1
@@ -47,6 +51,7 @@ def write_cases(folder: Path, spacing_mm: Any, name: str) -> None:
     found = [finding | {"center_lps_mm": [value * mm for value, mm in zip(place, spacing_mm, strict=True)]}
              for place in ((40, 40, 20), (12, 12, 12))]  # fmt: skip
     (folder / "candidates.json").write_text(json.dumps({name: found}))
+    save_crop(folder / "outlined", ball_crop(name=f"{name}_1"))
     for number, malignancy in enumerate((1, 5)):
         save_nodule(folder / "multi_slice", rated(f"{name}{number}", (malignancy,)))
 

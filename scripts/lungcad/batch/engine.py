@@ -25,9 +25,9 @@ class Engine:
     """Warm chain that writes the results of one series after the other.
 
     Args:
-        settings: values of the keys ``detector``, ``reducer``, ``characteriser``, ``device``, ``operating_point``,
-            ``thresholds``, ``stage_overrides``, ``thresholds_of``, ``overrides_of``, ``bundles_dir``, ``leniency`` and
-            ``dicom_results`` of the chain's inference.json.
+        settings: values of the keys ``detector``, ``reducer``, ``characteriser``, ``measurer``, ``device``,
+            ``operating_point``, ``thresholds``, ``stage_overrides``, ``thresholds_of``, ``overrides_of``,
+            ``bundles_dir``, ``leniency`` and ``dicom_results`` of the chain's inference.json.
         out: output folder.
 
     Raises:
@@ -39,7 +39,7 @@ class Engine:
         root = bundle_root(CHAIN)
         check_pack([root])
         names = ("detector", "reducer", "characteriser", "device", "operating_point")
-        options = ("thresholds", "stage_overrides", "thresholds_of", "overrides_of", "bundles_dir")
+        options = ("measurer", "thresholds", "stage_overrides", "thresholds_of", "overrides_of", "bundles_dir")
         self.chain = Chain(*(settings[key] for key in names), root=root, **{key: settings[key] for key in options})
         self.leniency = options_by_name("leniency", settings["leniency"])
         self.writers = writers_for(settings["dicom_results"])

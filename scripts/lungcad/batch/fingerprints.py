@@ -16,7 +16,7 @@ from lungcad.reading.volume_file import is_volume_file, volume_suffix
 
 CHAIN = "lung_nodule_cad"
 """Name of the chain's own bundle."""
-STAGES = {"detect": "detector", "reduce": "reducer", "characterise": "characteriser"}
+STAGES = {"detect": "detector", "reduce": "reducer", "characterise": "characteriser", "measure": "measurer"}
 """Setting that names the bundle, by stage."""
 
 

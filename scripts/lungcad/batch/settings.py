@@ -9,8 +9,8 @@ from lungcad.bundle.launch import check_override_values
 from lungcad.bundle.registry import bundle_root, read_config
 
 KEYS = (
-    "detector", "reducer", "characteriser", "stage_overrides", "leniency", "operating_point", "overrides_of",
-    "thresholds_of", "thresholds", "dicom_results", "device", "bundles_dir",
+    "detector", "reducer", "characteriser", "measurer", "stage_overrides", "leniency", "operating_point",
+    "overrides_of", "thresholds_of", "thresholds", "dicom_results", "device", "bundles_dir",
 )  # fmt: skip
 """Keys of the chain's inference.json that a batch takes."""
 

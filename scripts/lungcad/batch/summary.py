@@ -11,7 +11,7 @@ from lungcad.atomic import whole_file
 from lungcad.batch.journal import DONE, FAILED, REFUSED, Row, latest_rows
 from lungcad.batch.run import expected_file, result_fingerprint
 from lungcad.errors import InputError
-from lungcad.results.nodules_csv import EXTRA_COLUMNS, LUNA16_COLUMNS, text_cell
+from lungcad.results.nodules_csv import CSV_COLUMNS, text_cell
 from lungcad.results.write import folder_name
 
 MISSING = "missing"
@@ -75,7 +75,7 @@ def summarise(out: Path) -> Summary:
 
 def merge_nodules(out: Path, summary: Summary) -> None:
     """Write ``<out>/nodules.csv``: the rows of all results, sorted by UID."""
-    header = ",".join((*LUNA16_COLUMNS, *EXTRA_COLUMNS))
+    header = ",".join(CSV_COLUMNS)
     with whole_file(out / "nodules.csv") as part, part.open("w", newline="", encoding="utf-8") as merged:
         merged.write(f"{header}\r\n")
         for uid in sorted(summary.done):

@@ -77,7 +77,7 @@ def stage_bundle(stage: str, name: str | None, folder: str | Path | None = None)
     A bundle's metadata names its ``stage`` and, if it can take others too, all of its ``stages``.
 
     Args:
-        stage: ``detect``, ``reduce`` or ``characterise``.
+        stage: ``detect``, ``reduce``, ``characterise`` or ``measure``.
         name: name of the bundle, in full or its last part (``dou2017``); None or ``none`` leaves the stage out.
         folder: see :func:`bundles_folder`.
 

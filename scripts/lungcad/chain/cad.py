@@ -12,6 +12,7 @@ from lungcad.chain.chain import Chain
 from lungcad.console import StageClock, findings_table, header_lines
 from lungcad.dicom.lost import changes, folder_state
 from lungcad.options import options_by_name, text_or_none
+from lungcad.reading.ahead import ScanAhead, take
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.result import check_indication
 from lungcad.results.write import MARK, RESULT_FILES, result_folder, write, writers_for
@@ -56,19 +57,15 @@ class NoduleCAD:
             InputError: whatever loading, reading, the stages and writing refuse.
         """
         clock, chain = StageClock(), self.chain
+        ahead = take(self.dataset_dir, self.series_uid, self.acquisition, self.leniency)
         check_output(self.output_dir)
         remove_left_overs(self.output_dir, RESULT_FILES)
         with clock("load") as line:
             line.note = f"{len(chain.stages)} bundles"
         thresholds = chain.thresholds
-        before = folder_state(self.dataset_dir)
-        with clock("read") as line:
-            volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
-            line.note = f"{volume.hu.shape[2]} slices"
-        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
-        scan = Scan(volume)
-        with clock("lungs") as line:
-            line.note = f"{scan.lungs.volume_ml:.0f} ml"
+        before = ahead.before if ahead else folder_state(self.dataset_dir)
+        scan = self._scan_ahead(ahead, clock) if ahead else self._scan(clock)
+        volume = scan.volume
         print(header_lines(volume, bundles=chain.versions, device=str(chain.device), output=str(self.output_dir)),
               file=sys.stderr)  # fmt: skip
         for warning in scan.warnings:
@@ -82,3 +79,24 @@ class NoduleCAD:
         print(findings_table(result.reported, result.summary))
         print(f"report: {folder / 'report.html'}")
         return folder
+
+    def _scan(self, clock: StageClock) -> Scan:
+        """Read the scan and find its lungs."""
+        with clock("read") as line:
+            volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
+            line.note = f"{volume.hu.shape[2]} slices"
+        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
+        scan = Scan(volume)
+        with clock("lungs") as line:
+            line.note = f"{scan.lungs.volume_ml:.0f} ml"
+        return scan
+
+    def _scan_ahead(self, ahead: ScanAhead, clock: StageClock) -> Scan:
+        """Scan that was read while the chain was loaded; its seconds are the child's, not those waited."""
+        volume, lungs = ahead.result()
+        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
+        scan = Scan(volume)
+        scan.lungs = lungs
+        clock.add("read", ahead.seconds["read"], f"{volume.hu.shape[2]} slices")
+        clock.add("lungs", ahead.seconds["lungs"], f"{lungs.volume_ml:.0f} ml")
+        return scan

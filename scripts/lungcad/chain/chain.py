@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chain of bundles: detection, false positive reduction and malignancy on one scan, loaded once for many scans."""
+"""Chain of bundles: detection, false positive reduction, malignancy and measurement; loaded once for many scans."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,12 +24,15 @@ from lungcad.volume import Volume
 CHAIN = "lung_nodule_cad"
 """Name of the chain's own bundle, which holds the thresholds of pairs of stages."""
 
-ORDER = ("detect", "reduce", "characterise")
+ORDER = ("detect", "reduce", "characterise", "measure")
 """Names of the stages, in the order in which they work."""
+
+OF_PROBABLE = ("characterise", "measure")
+"""Stages that look at the findings at or above the threshold "sensitive" alone."""
 
 
 class Chain:
-    """Chain of up to three bundles that finds and characterises the nodules of a scan, which may have none.
+    """Chain of up to four bundles that finds, characterises and measures the nodules of a scan, which may have none.
 
     A stage is chosen by the name of its bundle or the last part of that name (``dou2017``); ``"none"`` or None leaves
     it out, except the detector. Bundles are loaded when they are first needed, and kept.
@@ -41,11 +44,12 @@ class Chain:
             "sensitive".
         device: device of the networks; None for the first GPU if there is one, else the CPU.
         operating_point: name of the threshold from which a finding is reported.
+        measurer: bundle that segments and measures the findings at or above the threshold "sensitive".
         thresholds: lowest reported nodule probability by name of the operating point; None for those of the pair of
             detector and reducer in the chain's bundle or, where it has none, of the reducer or (without one) the
             detector.
-        stage_overrides: values for keys of a stage's inference.json, by stage (``detect``, ``reduce``,
-            ``characterise``); they take precedence over those of the pair.
+        stage_overrides: values for keys of a stage's inference.json, by stage (:data:`ORDER`); they take precedence
+            over those of the pair.
         thresholds_of: such thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in
             the chain's bundle.
         overrides_of: such overrides likewise.
@@ -65,7 +69,7 @@ class Chain:
 
     def __init__(
         self, detector: str = "3dag", reducer: str | None = "dou2017", characteriser: str | None = "mtmrnet",
-        device: torch.device | str | None = None, operating_point: str = "balanced", *,
+        device: torch.device | str | None = None, operating_point: str = "balanced", *, measurer: str | None = "unet",
         thresholds: Mapping[str, float] | None = None, stage_overrides: Mapping[str, Mapping[str, Any]] | None = None,
         thresholds_of: Mapping[str, Mapping[str, float]] | None = None,
         overrides_of: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
@@ -78,7 +82,7 @@ class Chain:
         self._of_pairs = {"thresholds_of": thresholds_of, "overrides_of": overrides_of}
         self._overrides = options_by_name("stage_overrides", stage_overrides)
         self._load_stage = load_stage or BundleStage
-        self._names = dict(zip(ORDER, (detector, reducer, characteriser), strict=True))
+        self._names = dict(zip(ORDER, (detector, reducer, characteriser, measurer), strict=True))
         if unknown := set(self._overrides) - set(ORDER):
             raise InputError("E-CONFIG", f"unknown stage: {', '.join(sorted(unknown))} (expected {', '.join(ORDER)}).")
         folder = bundles_dir or stages_folder(self.root)
@@ -100,7 +104,7 @@ class Chain:
         for name, root in self.bundles.items():
             given = options_by_name(f"stage_overrides of {name}", self._overrides.get(name))
             overrides = self._overrides_of_pair(name) | dict(given)
-            if name == "characterise" and "sensitive" in (thresholds := self._thresholds_of(stages)):
+            if name in OF_PROBABLE and "sensitive" in (thresholds := self._thresholds_of(stages)):
                 overrides = {"least_probability": thresholds["sensitive"]} | overrides
             stages[name] = self._load_stage(root, self.device, overrides, name)
         return stages

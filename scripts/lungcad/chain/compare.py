@@ -2,7 +2,8 @@
 """Comparison of chains of bundles on the same cases; a stage runs once for all chains with the same stages before it.
 
 A chain is scored as users run it: its stages get a scan, not the working grid that a bundle's own evaluation takes, and
-malignancy is predicted for findings at or above the chain's threshold "sensitive".
+malignancy is predicted for findings at or above the chain's threshold "sensitive". Nothing is measured: masks are those
+of the characteriser.
 """
 
 import json
@@ -72,7 +73,8 @@ class Chains:
     def __init__(self, names: Sequence[Names], device: torch.device, bundles_dir: str | None = None):
         self._loaded: dict[tuple[Any, ...], BundleStage] = {}
         self.chains = {
-            chain: Chain(*chain, device=device, bundles_dir=bundles_dir, load_stage=self._load_once) for chain in names
+            chain: Chain(*chain, device=device, measurer=None, bundles_dir=bundles_dir, load_stage=self._load_once)
+            for chain in names
         }
         for loaded in self.chains.values():
             _ = loaded.stages

@@ -7,12 +7,14 @@ A stage takes from a bundle the same parts as MONAI Deploy; the chain reads and 
 import contextlib
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle import ComponentLocator, ConfigParser
 from monai.transforms import Compose
 
 from lungcad.bundle.registry import stages_of
@@ -25,6 +27,11 @@ from lungcad.scan.scan import Scan
 
 _READ_AND_WRITE = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
 """Transforms of a bundle that a stage leaves out, because the chain reads and writes."""
+
+@lru_cache(1)
+def _locator(modules: int) -> ComponentLocator:
+    """Table of MONAI's classes by short name, one for all stages as long as no more of its modules are imported."""
+    return ComponentLocator()
 
 
 class BundleStage:
@@ -50,6 +57,7 @@ class BundleStage:
                              "Name a bundle that `lungcad list` shows, or null to leave the stage out.")  # fmt: skip
         self.meta: dict[str, Any] = json.loads(metadata.read_text())
         parser = ConfigParser()
+        parser.locator = _locator(sum(name.startswith("monai.") for name in sys.modules))
         overlay = root / "configs" / f"{stage}.json"
         parser.read_config([str(inference), *([str(overlay)] if stage in stages_of(self.meta)[1:] else [])])
         config = {key: value for key, value in parser.config.items() if key not in ("thresholds", "operating_point")}

@@ -28,7 +28,8 @@ SKELETON = (
 
 CHAIN_SKELETON = (
     "imports", "bundle_root", "dataset_dir", "output_dir", "series_uid", "device", "debug", "detector", "reducer",
-    "characteriser", "network_def", "dataset", "inferer", "chain", "evaluator", "initialize", "run", "finalize",
+    "characteriser", "measurer", "network_def", "dataset", "inferer", "chain", "evaluator", "initialize", "run",
+    "finalize",
 )  # fmt: skip
 """Top-level keys of a chain's inference.json, in this order."""
 

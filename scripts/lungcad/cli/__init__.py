@@ -17,6 +17,7 @@ from lungcad.errors import InputError
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
+       lungcad compare PRIOR CURRENT OUT [--days N]   growing, new and resolved nodules of two scans of one patient
        lungcad inspect DIR [--json]        which series are in DIR, and can they be used
        lungcad index | batch | submit | status --help   an archive: list it, analyse it, on a cluster, sum it up
        lungcad list [--json]               the bundles
@@ -32,6 +33,7 @@ Research use only. Not a medical device."""
 VERBS = {
     "run": "scans:run",
     "inspect": "scans:inspect",
+    "compare": "compare:compare",
     "index": "batch:index",
     "batch": "batch:batch",
     "submit": "batch:submit",

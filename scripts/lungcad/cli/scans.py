@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.launch import check_override_values
+from lungcad.bundle.lean import optional_packages_withheld
 from lungcad.bundle.values import PLUMBING
 from lungcad.console import format_text, indented, print_json, series_remarks, spacing_text, text_table
 from lungcad.errors import InputError
@@ -31,8 +32,10 @@ def run(
         overrides: further keys of the bundle's configs/inference.json.
     """
     from lungcad.bundle.registry import bundle_root, read_config
-    from lungcad.dicom import BEST
 
+    with optional_packages_withheld():
+        from lungcad.cli.start import start
+        from lungcad.dicom import BEST
     root = bundle_root(bundle)
     values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
     hidden = {*values, *PLUMBING, "bundle_root"}
@@ -51,6 +54,7 @@ def run(
 
     from lungcad.bundle.launch import run_bundle
 
+    start(root, read_config(root) | values | overrides)
     run_bundle(root, values | overrides)
 
 
@@ -63,9 +67,9 @@ def inspect(folder: str, json: bool = False, leniency: Any = None, debug: bool =
         leniency: as for ``run``, such as "{'max_spacing_mm': 7}".
         debug: show tracebacks.
     """
-    from lungcad.dicom import list_series
-
-    series = list_series(folder, **_leniency(leniency))
+    with optional_packages_withheld():
+        from lungcad.dicom import list_series
+    series = list_series(folder, **as_leniency(leniency))
     if true_or_false("json", json):
         print_json([dataclasses.asdict(one) for one in series])
         return
@@ -125,7 +129,8 @@ def describe(bundle: str, json: bool = False, debug: bool = False) -> None:
         print(f"\nnetwork {side}\n{indented({name: format_text(one) for name, one in entries.items()})}")
 
 
-def _leniency(value: Any) -> dict[str, Any]:
+def as_leniency(value: Any) -> dict[str, Any]:
+    """Options of ``--leniency``; raises InputError E-CONFIG for anything else."""
     if value is not None and not isinstance(value, dict):
         text = "--leniency is no list of options (expected such as \"{'max_spacing_mm': 7}\")."
         raise InputError("E-CONFIG", text)

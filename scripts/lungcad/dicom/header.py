@@ -8,7 +8,8 @@ deflated files without a limit (0.6 MB can become 600 MB).
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -84,12 +85,15 @@ class Header:
     body_offset: int
     pixels: PixelElement | None
     has_meta: bool
+    _texts: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def text(self, keyword: str) -> str:
         """Value of a tag as one line of printable text; empty where absent or unreadable."""
-        return text_of(self.dataset, keyword)
+        if keyword not in self._texts:  # a tag is asked for up to ten times, and pydicom converts each time
+            self._texts[keyword] = text_of(self.dataset, keyword)
+        return self._texts[keyword]
 
-    @property
+    @cached_property
     def image_type(self) -> tuple[str, ...]:
         """Values of ImageType in upper case; empty where absent."""
         value = self.dataset.get("ImageType") or ()

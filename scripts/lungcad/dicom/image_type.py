@@ -6,6 +6,7 @@ DERIVED (PS3.3 C.7.6.1.1.2), many iterative reconstructions do, and LIDC-IDRI ha
 """
 
 import re
+from functools import lru_cache
 
 from pydicom.uid import UID
 
@@ -41,13 +42,14 @@ DESCRIBED = (*list(PROCESSED)[:2], "3D rendering", "subtraction")
 """Kinds of processed image that are also recognised by the SeriesDescription of a derived image alone."""
 
 
-def words_of(values: tuple[str, ...]) -> set[str]:
+@lru_cache(256)
+def words_of(values: tuple[str, ...]) -> frozenset[str]:
     """Words of an ImageType in upper case: each value with ``_`` for spaces, and each of its parts."""
-    found = set()
+    found = set[str]()
     for value in values:
         joined = re.sub(r"[\s/-]+", "_", value.strip().upper())
         found |= {joined, *joined.split("_")}
-    return found - {""}
+    return frozenset(found - {""})
 
 
 def processed_name(values: tuple[str, ...]) -> str:

@@ -44,11 +44,14 @@ class SliceStatistics:
     checksum: int = 0
 
 
-def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStatistics]]:
+def decode_stack(
+    groups: list[list[Slice]], out: np.ndarray | None = None
+) -> tuple[np.ndarray, list[SliceStatistics]]:
     """Decode every slice, and compare images that share a place.
 
     Args:
         groups: slices by position, all of one size. The image that was decoded is moved to the front of its group.
+        out: float32 array of as many voxels to decode into; None for a new one.
 
     Returns:
         hu: (Z, Y, X) float32, at least -1024, contiguous; statistics by slice.
@@ -57,7 +60,8 @@ def decode_stack(groups: list[list[Slice]]) -> tuple[np.ndarray, list[SliceStati
         DicomSeriesError: E-PIXELS, E-SIZE (a deflated file holds more than its header says), E-GEOM-DUP.
     """
     layout = groups[0][0].format
-    hu = np.empty((len(groups), layout.rows, layout.columns), np.float32)
+    shape = (len(groups), layout.rows, layout.columns)
+    hu = np.empty(shape, np.float32) if out is None else out.reshape(shape)
     headers = {id(piece.header): piece.header for group in groups for piece in group}
     sources = {key: FrameSource(header) for key, header in headers.items()}
 

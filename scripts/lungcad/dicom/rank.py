@@ -129,8 +129,9 @@ def find_usable(found: Found, leniency: Leniency) -> list[Usable]:
             x, y, z = (float((column @ column) ** 0.5) for column in stack.affine[:3, :3].T)
             first, slices = stack.groups[0][0], len(stack.groups)
             width = min(x * first.format.columns, y * first.format.rows)
-            tags, size = map(first.header.text, _TAGS), (z, z * slices, width, slices)
-            usable.append(Usable(series.uid, *tags, *size, not series.images))
+            study, name, patient, kernel, agent = map(first.header.text, _TAGS)
+            size = (z, z * slices, width, slices)
+            usable.append(Usable(series.uid, study, name, patient, kernel, agent, *size, not series.images))
     return usable
 
 

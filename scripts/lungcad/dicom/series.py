@@ -3,7 +3,10 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lungcad.dicom.acquisitions import find_acquisitions
 from lungcad.dicom.discover import Found, find_objects
@@ -11,7 +14,7 @@ from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
 from lungcad.dicom.image_type import kind_of
 from lungcad.dicom.leniency import Leniency
-from lungcad.dicom.lost import changes, folder_state
+from lungcad.dicom.lost import State, changes, folder_state
 from lungcad.dicom.pixels import check_duplicates, decode_stack
 from lungcad.dicom.plan import Plan, make_plan, read_slices
 from lungcad.dicom.plausible import check_hu
@@ -28,7 +31,63 @@ from lungcad.dicom.select import (
     shown_modality,
     shown_uid,
 )
-from lungcad.volume import Notice, Volume
+from lungcad.volume import Notice, Origin, Volume
+
+
+@dataclass(frozen=True)
+class BegunSeries:
+    """Series that passed the checks of its headers; no pixel has been decoded yet.
+
+    Attributes:
+        path: path as the caller gave it.
+        options: exceptions to the strict rules.
+        given: options as the caller gave them, the acquisition among them.
+        before: sizes and times of the files before they were read.
+        found, series, plan: objects under the path, the chosen series, and its stack.
+        chosen: notice N-CHOSEN, where the series was chosen for the caller.
+    """
+
+    path: Path
+    options: Leniency
+    given: dict[str, Any]
+    before: State
+    found: Found
+    series: Series
+    plan: Plan
+    chosen: list[Notice]
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels that :meth:`decode` fills."""
+        layout = self.plan.first.format
+        return len(self.plan.stack.groups) * layout.rows * layout.columns
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no two images share a place, so that decoding cannot change which of them stands for it."""
+        return all(len(group) == 1 for group in self.plan.stack.groups)
+
+    def is_unchanged(self) -> bool:
+        """Whether the files under the path still have the sizes and times that they had."""
+        return self.before == folder_state(self.path)
+
+    def decode(self, out: np.ndarray | None = None) -> Volume:
+        """Decode the pixels, and check their values.
+
+        Args:
+            out: (voxels,) float32 to decode into; None for a new array.
+
+        Raises:
+            DicomSeriesError: E-PIXELS, E-SIZE, E-GEOM-DUP, E-HU-RANGE.
+        """
+        with quiet():
+            hu, statistics = decode_stack(self.plan.stack.groups, out)
+            notices = self.chosen + self.found.notices + dropped_notices(self.found, self.series, self.options)
+            notices += self.plan.notices + check_hu(hu, statistics, self.plan.stack.groups)
+            notices += changes(self.before, self.path)
+            volume = _make_volume(self.series, self.plan, hu.transpose(2, 1, 0), notices)
+        volume.origin = Origin(self.path, self.given, self)
+        return volume
 
 
 def read_series(
@@ -55,7 +114,15 @@ def read_series(
         DicomSeriesError: the input is refused; ``code`` says why.
         InputError: E-CONFIG (unknown option, or a value out of bounds).
     """
+    return begin_series(path, series_uid, acquisition, **leniency).decode()
+
+
+def begin_series(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> BegunSeries:
+    """Check the headers of one CT series; arguments and errors as for :func:`read_series`."""
     options = Leniency.of(leniency)
+    given = leniency if acquisition is None else {"acquisition": acquisition, **leniency}
     before = folder_state(path)
     chosen = []
     if series_uid == BEST:
@@ -66,11 +133,7 @@ def read_series(
     with quiet():
         series = choose_series(found, series_uid, options)
         plan = make_plan(series, options, acquisition)
-        hu, statistics = decode_stack(plan.stack.groups)
-        notices = chosen + found.notices + dropped_notices(found, series, options) + plan.notices
-        notices += check_hu(hu, statistics, plan.stack.groups) + changes(before, path)
-        volume = _make_volume(series, plan, hu.transpose(2, 1, 0), notices)
-    return volume
+    return BegunSeries(Path(path), options, given, before, found, series, plan, chosen)
 
 
 def _make_volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> Volume:

@@ -9,7 +9,8 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 
 from lungcad.console import bar
-from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
+from lungcad.cpu import autocast, channels_last, tune_allocator
+from lungcad.engine import ready
 
 
 def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Tensor, list[int]]:
@@ -43,13 +44,16 @@ class CropInferer(Inferer):
         mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops
             mirrored along each set.
         vector_channels: three output channels that are components along x, y, z and change sign with a mirrored axis.
+        mirror_from: least probability of nodule by the first set, the softmax of the first two outputs, of a crop that
+            is mirrored along the others too; below, the average would not change what is reported. None: every crop.
     """
 
     def __init__(self, batch_size: int = 8, precision: str = "auto", desc: str = "reduce",
-                 mirror: Sequence[Sequence[int]] = ((),), vector_channels: Sequence[int] = ()):  # fmt: skip
+                 mirror: Sequence[Sequence[int]] = ((),), vector_channels: Sequence[int] = (),
+                 mirror_from: float | None = None):  # fmt: skip
         super().__init__()
         self.batch_size, self.mirror, self.vector_channels = batch_size, mirror or ((),), vector_channels
-        self.precision, self.desc = precision, desc
+        self.precision, self.desc, self.mirror_from = precision, desc, mirror_from
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: torch.nn.Module, *args: Any, diameters: Tensor | None = None,
@@ -62,23 +66,31 @@ class CropInferer(Inferer):
             diameters: (N,) diameters of the candidates in voxels, for a network that takes them as second argument.
         """
         tune_allocator()
-        network = channels_last_network(network)
-        outputs = []
-        for first in bar(range(0, len(inputs), self.batch_size), self.desc, "batch"):
-            batch = slice(first, first + self.batch_size)
-            arguments = [] if diameters is None else [diameters[batch]]
-            with autocast(inputs.device, self.precision):
-                mirrored = [self._mirrored(inputs[batch], network, axes, arguments) for axes in self.mirror]
-            outputs.append(torch.stack(mirrored).mean(dim=0))
-        return torch.cat(outputs) if outputs else inputs.new_zeros(0)
+        first, *others = self.mirror
+        outputs = self._outputs(inputs, network, first, diameters)
+        if not others or not len(outputs):
+            return outputs
+        likely = slice(None)
+        if self.mirror_from is not None:
+            likely = (outputs[:, :2].softmax(dim=1)[:, 1] >= self.mirror_from).nonzero().flatten()
+        crops, sizes = inputs[likely], None if diameters is None else diameters[likely]
+        if len(crops):
+            mirrored = [self._outputs(crops, network, axes, sizes) for axes in others]
+            outputs[likely] = torch.stack([outputs[likely], *mirrored]).mean(dim=0)
+        return outputs
 
-    def _mirrored(
-        self, batch: Tensor, network: torch.nn.Module, axes: Sequence[int], arguments: Sequence[Tensor]
+    def _outputs(
+        self, crops: Tensor, network: torch.nn.Module, axes: Sequence[int], diameters: Tensor | None
     ) -> Tensor:
-        """Outputs, float32, for the batch mirrored along ``axes``, mirrored back."""
-        flipped = batch.flip([axis + 2 for axis in axes]) if axes else batch
-        output = network(channels_last(flipped), *arguments).float()
-        if self.vector_channels:
+        """Outputs (N, ...) float32 of crops mirrored along ``axes``, mirrored back; batch by batch."""
+        fast = ready(network, crops.device, self.precision)
+        outputs = []
+        for first in bar(range(0, len(crops), self.batch_size), self.desc, "batch"):
+            batch = slice(first, first + self.batch_size)
+            flipped = crops[batch].flip([axis + 2 for axis in axes]) if axes else crops[batch]
+            outputs.append(fast(flipped, *([] if diameters is None else [diameters[batch]])).float())
+        output = torch.cat(outputs) if outputs else crops.new_zeros(0)
+        if self.vector_channels and len(output):
             output[:, [self.vector_channels[axis] for axis in axes]] *= -1
         return output
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from lungcad.finding import centers_of
@@ -21,6 +22,21 @@ from lungcad.scan.scan import Scan
 
 Data = dict[Hashable, Any]
 """Data of one case, by key."""
+
+
+class LoadedScand(MapTransform):
+    """Make the ``scan`` of a loaded image; a scan that a chain shares stays.
+
+    Args:
+        keys: key of the loaded image.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Apply the transform to one case."""
+        d = dict(data)
+        for key in self.keys:
+            d["scan"] = d.get("scan") or Scan(to_volume(d[key]))
+        return d
 
 
 class LungGridd(MapTransform):
@@ -81,6 +97,11 @@ class CandidateCropsd(MapTransform):
 
 def prepare_case(batch: Data, device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple[Any, ...]:
     """MONAI's ``prepare_batch`` of a case: the image, no label, and ``lungs`` and ``diameters`` for the inferer."""
-    names = [name for name in ("lungs", "diameters") if name in batch]
-    extra = {name: batch[name].to(device, non_blocking=non_blocking) for name in names}
-    return batch["image"].to(device, non_blocking=non_blocking), None, (), extra
+
+    def moved(name: str) -> torch.Tensor:
+        tensor = batch[name]
+        tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor  # whose operations are slow
+        pinned = device.type == "cuda" and tensor.device.type == "cpu"
+        return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=non_blocking)
+
+    return moved("image"), None, (), {name: moved(name) for name in ("lungs", "diameters") if name in batch}

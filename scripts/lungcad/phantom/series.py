@@ -22,6 +22,7 @@ def write_series(
     patient_name: str = "DEMO^PHANTOM",
     patient_id: str = "DEMO",
     description: str = "Synthetic chest",
+    date: str = WHEN_DATE,
 ) -> list[Path]:
     """Write one file per slice; UIDs follow from the content, so equal volumes give equal files.
 
@@ -30,6 +31,7 @@ def write_series(
         hu: (X, Y, Z) Hounsfield units, whole numbers in [-1024, 3071].
         affine: (4, 4) index to LPS mm; axial, X to the left and Y to the back.
         patient_name, patient_id, description: values of PatientName, PatientID and SeriesDescription.
+        date: date of all files, YYYYMMDD.
 
     Returns:
         Paths of the files, by ascending Z.
@@ -43,7 +45,7 @@ def write_series(
     folder.mkdir(parents=True, exist_ok=True)
     stored = np.rint(hu).astype(np.int16)
     content = hashlib.sha256(stored.tobytes()).hexdigest() + np.array2string(affine)
-    common = _common(content, affine, patient_name, patient_id, description)
+    common = _common(content, affine, patient_name, patient_id, description, date)
 
     def write(k: int) -> Path:
         ds = Dataset()
@@ -72,7 +74,9 @@ def _decimal(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
-def _common(content: str, affine: np.ndarray, patient_name: str, patient_id: str, description: str) -> Dataset:
+def _common(
+    content: str, affine: np.ndarray, patient_name: str, patient_id: str, description: str, date: str
+) -> Dataset:
     """Attributes that all slices share: patient, study, series, frame of reference, equipment, CT, pixel format."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 100"
@@ -80,7 +84,7 @@ def _common(content: str, affine: np.ndarray, patient_name: str, patient_id: str
     ds.Modality = "CT"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     for level in ("Study", "Series", "Acquisition", "Content"):
-        setattr(ds, f"{level}Date", WHEN_DATE)
+        setattr(ds, f"{level}Date", date)
         setattr(ds, f"{level}Time", WHEN_TIME)
     ds.PatientName, ds.PatientID = patient_name, patient_id
     ds.PatientBirthDate, ds.PatientSex = "", "O"

@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading of volume files that are not DICOM (.mhd, .mha, .nii, .nii.gz, .nrrd), and of any input by its path."""
 
+import contextlib
 import hashlib
 import os
 import re
 import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lungcad.dicom import BEST, Leniency, read_series
+import numpy as np
+
+from lungcad.dicom import BEST, Leniency
+from lungcad.dicom.series import BegunSeries, begin_series
 from lungcad.errors import InputError
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader
 from lungcad.reading.nifti_header import read_nifti
 from lungcad.reading.rules import check_axes, judged_volume
 from lungcad.reading.text_header import read_meta_image, read_nrrd
-from lungcad.reading.voxels import read_voxels
+from lungcad.reading.voxels import check_size, read_voxels
 from lungcad.volume import Origin, Volume
 
 READERS = {
@@ -73,13 +79,16 @@ def read_volume(
     Raises:
         InputError: the input is refused; ``code`` says why.
     """
+    return begin_volume(path, series_uid, acquisition, **leniency).decode()
+
+
+def begin_volume(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> "BegunSeries | BegunFile":
+    """Check the headers of a CT, and read no pixel; arguments and errors as for :func:`read_volume`."""
     if is_volume_file(path):
-        volume = read_volume_file(path, None if series_uid == BEST else series_uid, **leniency)
-    else:
-        volume = read_series(path, series_uid, acquisition, **leniency)
-    chosen = {} if acquisition is None else {"acquisition": acquisition}
-    volume.origin = Origin(Path(path), {**chosen, **leniency})
-    return volume
+        return begin_volume_file(path, None if series_uid == BEST else series_uid, acquisition, **leniency)
+    return begin_series(path, series_uid, acquisition, **leniency)
 
 
 def published_name(name: str) -> str:
@@ -110,20 +119,71 @@ def read_volume_file(path: str | os.PathLike[str], series_uid: str | None = None
             E-TAG-MISSING and E-TAG-VALUE (its place and pixels), E-GEOM-TILT (axes not at right angles), E-FEW-SLICES,
             E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the header points to several files or another folder).
     """
-    options = Leniency.of(leniency)
-    file = Path(path)
-    label = file_label(file.name)
+    return begin_volume_file(path, series_uid, **leniency).decode()
+
+
+@dataclass(frozen=True)
+class BegunFile:
+    """Volume file whose header was checked; no voxel has been read yet.
+
+    Attributes:
+        path: path as the caller gave it.
+        header: its header.
+        series_uid: name of the results; None for the file's name.
+        options: exceptions to the strict rules.
+        chosen: options as the caller gave them.
+    """
+
+    path: Path
+    header: VolumeHeader
+    series_uid: str | None
+    options: Leniency
+    chosen: Mapping[str, Any]
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels that :meth:`decode` fills."""
+        return self.header.voxels
+
+    def decode(self, out: np.ndarray | None = None) -> Volume:
+        """Read the voxels, and check that they can be HU; raises InputError as :func:`read_volume_file`.
+
+        Args:
+            out: (voxels,) float32 to read into; None for a new array.
+        """
+        with _refusals(self.path):
+            hu, left_over = read_voxels(self.header, self.options, out)
+        name = self.path.name[: len(self.path.name) - len(volume_suffix(self.path))]
+        notices, published = (*self.header.notices, *left_over), self.series_uid or published_name(name)
+        volume = judged_volume(hu, self.header.place, self.options, self.series_uid or name, notices, published)
+        volume.origin = Origin(self.path, self.chosen)
+        return volume
+
+
+def begin_volume_file(
+    path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
+) -> BegunFile:
+    """Check the header of a volume file; arguments and errors as for :func:`read_volume_file`."""
+    options, file = Leniency.of(leniency), Path(path)
     if not (os.path.isfile(file) and os.access(file, os.R_OK)):
-        raise InputError("E-NO-DICOM", f"No such file, or no permission: {label}.", "Check the path.")
-    try:
+        text = f"No such file, or no permission: {file_label(file.name)}."
+        raise InputError("E-NO-DICOM", text, "Check the path.")
+    with _refusals(file):
         str(file).encode()  # a name that is not UTF-8 cannot name the results
         header = read_volume_header(file, volume_suffix(file))
-        hu, left_over = read_voxels(header, options)
+        check_size(header, options)
+    return BegunFile(file, header, series_uid, options, leniency if acquisition is None else {
+        "acquisition": acquisition, **leniency})  # fmt: skip
+
+
+@contextlib.contextmanager
+def _refusals(file: Path) -> Iterator[None]:
+    """Raise InputError for what goes wrong when a file is read: E-NO-DICOM for its name, E-CORRUPT for its bytes."""
+    try:
+        yield
     except UnicodeEncodeError as error:
         raise InputError("E-NO-DICOM", "A file name that is not UTF-8.", "Rename the file.") from error
     except (EOFError, OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise InputError("E-CORRUPT", f"{label} cannot be read: {reason}.", "Copy the file again.") from error
-    name = file.name[: len(file.name) - len(volume_suffix(file))]
-    notices, published = (*header.notices, *left_over), series_uid or published_name(name)
-    return judged_volume(hu, header.place, options, series_uid or name, notices, published)
+        text = f"{file_label(file.name)} cannot be read: {reason}."
+        raise InputError("E-CORRUPT", text, "Copy the file again.") from error

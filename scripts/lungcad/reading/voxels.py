@@ -24,12 +24,15 @@ DEFLATE_RATIO = 1032
 """Largest expansion that the deflate format allows."""
 
 
-def read_voxels(header: VolumeHeader, options: Leniency) -> tuple[np.ndarray, tuple[Notice, ...]]:
+def read_voxels(
+    header: VolumeHeader, options: Leniency, out: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[Notice, ...]]:
     """Read the pixels of a volume file as HU.
 
     Args:
         header: checked header.
         options: limit ``memory_limit_bytes``.
+        out: (voxels,) float32 to read into; None for a new array.
 
     Returns:
         (X, Y, Z) float32, and notice W-HEADER where bytes follow the pixels.
@@ -38,8 +41,8 @@ def read_voxels(header: VolumeHeader, options: Leniency) -> tuple[np.ndarray, tu
         InputError: E-SIZE, E-CORRUPT.
         EOFError, OSError, zlib.error: the data end early or are damaged.
     """
-    _check_size(header, options)
-    hu = np.empty(header.voxels, dtype=np.float32)
+    check_size(header, options)
+    hu = np.empty(header.voxels, dtype=np.float32) if out is None else out
     itemsize, waiting, skip, done, held = header.pixel.itemsize, b"", header.lead, 0, 0
     for piece in _pieces(header):
         held += len(piece)
@@ -58,8 +61,13 @@ def read_voxels(header: VolumeHeader, options: Leniency) -> tuple[np.ndarray, tu
     return hu.reshape(header.size, order="F"), _rest(header, held - header.lead - header.pixel_bytes)
 
 
-def _check_size(header: VolumeHeader, options: Leniency) -> None:
-    """Refuse an image that exceeds the memory limit, or that is too large for its file."""
+def check_size(header: VolumeHeader, options: Leniency) -> None:
+    """Refuse an image that exceeds the memory limit, or that is too large for its file.
+
+    Raises:
+        InputError: E-SIZE.
+        EOFError: there is no file with the pixels, or it is too short.
+    """
     if 4 * header.voxels > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, header.size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")

@@ -72,6 +72,15 @@ def limitations(shown: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*LIMITATIONS, *(text for text, applies in texts if applies)]
 
 
+def measurement_words(measurement: Mapping[str, Any]) -> str:
+    """Measurement of nodules.json in words: kind, mean diameter, doubts and what made the mask."""
+    kind, solid = measurement["kind"], measurement["solid_mm"]
+    parts = [f"Mean diameter {shown_mean_mm(measurement):.1f} mm", *([kind] if kind else [])]
+    parts += [f"solid part {solid:.1f} mm"] if solid is not None else []
+    doubts = f" Doubtful: {'; '.join(measurement['doubts'])}." if measurement["doubts"] else ""
+    return f"{', '.join(parts)}. Outlined by {measurement['method']}.{doubts}"
+
+
 def _scale(name: str, score: float) -> dict[str, Any]:
     """Attribute for the page; ``share`` is the length of its bar, None for categories, which have no order."""
     scale = SCALES[name]

@@ -14,8 +14,11 @@ from lungcad.volume import Volume
 BLANK_HU = 0.0
 """Value of blanked voxels: soft tissue, the most common neighbour of a lung."""
 
-_BLANKED: WeakKeyDictionary[Scan, dict[tuple[float, ...], Grid]] = WeakKeyDictionary()
-"""Blanked grids by scan, shared by the stages of a chain; they are freed together with their scan."""
+_BLANKED: WeakKeyDictionary[Scan, tuple[tuple[float, ...], Grid]] = WeakKeyDictionary()
+"""Last blanked grid by scan, with its spacing and margin, for stages of a chain that share it.
+
+Only one is kept, because a grid is as large as the scan; it is freed together with its scan.
+"""
 
 
 def far_from_lungs(lungs: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
@@ -51,13 +54,14 @@ def blanked_grid(scan: Scan, spacing_mm: Sequence[float], margin_mm: float) -> G
         margin_mm: largest distance from the lungs that is kept, in mm.
     """
     x, y, z = map(float, spacing_mm)
-    blanked, key = _BLANKED.setdefault(scan, {}), (x, y, z, margin_mm)
-    if key not in blanked:
-        grid = scan.grid((x, y, z))
+    key, grid = _BLANKED.pop(scan, (None, None))
+    if grid is None or key != (x, y, z, margin_mm):
+        grid = None  # freed before the next one is made
+        grid = scan.resampled((x, y, z))
         far = torch.from_numpy(far_from_lungs(grid.lungs.numpy(), (x, y, z), margin_mm))
-        outside = ~_inside(grid, scan.volume)
-        blanked[key] = Grid(grid.hu.masked_fill(far | outside, BLANK_HU), grid.lungs, grid.affine)
-    return blanked[key]
+        grid.hu.masked_fill_(far.logical_or_(~_inside(grid, scan.volume)), BLANK_HU)
+    _BLANKED[scan] = (x, y, z, margin_mm), grid
+    return grid
 
 
 def _inside(grid: Grid, volume: Volume) -> torch.Tensor:

@@ -80,7 +80,7 @@ class Scan:
         """
         key = tuple(float(s) for s in spacing_mm)
         if key not in self._grids:
-            self._grids[key] = self._resample(np.array(key))
+            self._grids[key] = self.resampled(key)
         return self._grids[key]
 
     def crop(
@@ -111,6 +111,19 @@ class Scan:
             return torch.empty((0, *size.tolist()))
         return torch.stack([_sample(self._native, center - (size - 1) / 2 * step, step, size) for center in centers])
 
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Size (3,) of the volume's own voxels along X, Y, Z: to the left, back and head."""
+        return self._native.spacing_mm
+
+    def crop_affine(
+        self, center_lps_mm: Sequence[float], size_vox: Sequence[int], spacing_mm: Sequence[float]
+    ) -> np.ndarray:
+        """Affine (4, 4) of the crop that :meth:`crop` makes, index to LPS mm."""
+        step = np.asarray(spacing_mm, dtype=np.float64) / self._native.spacing_mm
+        first = to_index(self._native.affine, center_lps_mm) - (np.asarray(size_vox) - 1) / 2 * step
+        return scaled_affine(self._native.affine, first.tolist(), step.tolist())
+
     def axial_slices(
         self, center_lps_mm: Sequence[float], diameter_mm: float, max_slices: int
     ) -> tuple["torch.Tensor", tuple[float, float], tuple[float, float]]:
@@ -134,10 +147,11 @@ class Scan:
         backwards = [axis for axis in (0, 1) if native.reverse[axis]]
         return hu.flip(backwards).permute(2, 1, 0), (row, column), (height, width)
 
-    def _resample(self, spacing: np.ndarray) -> Grid:
+    def resampled(self, spacing_mm: Sequence[float]) -> Grid:
+        """Make the grid of :meth:`grid` anew, for a caller that changes it."""
         import torch
 
-        mask, native = self.lungs, self._native
+        mask, native, spacing = self.lungs, self._native, np.array(spacing_mm, dtype=np.float64)
         low, high = self._lung_box_mm()
         first = np.floor((low - self.margin_mm) / spacing)
         size = (np.ceil((high + self.margin_mm) / spacing) - first + 1).astype(int)

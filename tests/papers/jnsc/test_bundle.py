@@ -72,7 +72,7 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     assert found
     assert all(f.volume_mm3 == pytest.approx(f.mask.volume_mm3) for f in found)
     assert all(0 <= p <= 1 for f in found for p in (f.detection_score, f.nodule_probability, f.malignancy_probability))
-    assert min(f.diameter_mm for f in found) >= 6  # a single voxel is 3.7
+    assert min(f.diameter_mm for f in found) > 3.8  # a single voxel is 3.7; masks are smaller than their regions
     given = [Finding((-58.0, 0.0, -230.0), 12.0, 0.9, 0.8), Finding((56.0, 10.0, -230.0), None, 0.5, 0.4)]
     judged = BundleStage(bundles / NAME, CPU, stage="characterise")(scan, given)
     assert [(f.center_lps_mm, f.diameter_mm, f.nodule_probability) for f in judged] == [
@@ -112,7 +112,7 @@ def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nod
     def findings(**thresholds: float) -> list[dict[str, Any]]:
         some = {"candidates": 0.0} | thresholds
         chain = Chain("jnsc", None, "jnsc", CPU, "candidates", thresholds=some, bundles_dir=bundles,
-                      root=ROOT / "bundles" / CHAIN)  # fmt: skip
+                      root=ROOT / "bundles" / CHAIN, measurer=None)  # fmt: skip
         folder = NoduleCAD(chain, str(ct), str(tmp_path)).run()
         found: list[dict[str, Any]] = json.loads((folder / "nodules.json").read_text())["findings"]
         return found

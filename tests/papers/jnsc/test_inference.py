@@ -9,6 +9,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
+from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import scaled_affine, to_index, to_world
 from lungcad.papers.jnsc.inference import ClassifiedRegions, CropJNSCInferer, LungJNSCInferer, nearest_region
@@ -80,13 +81,11 @@ def test_only_windows_with_lung_in_their_middle_are_computed() -> None:
     image = torch.rand(1, 1, 96, 64, 64)
     lungs = torch.zeros(image.shape[2:], dtype=torch.bool)
     lungs[20:24, 20:24, 20:24] = lungs[70:74, 20:24, 20:24] = True
-    seen, network = [], Bright()
-    network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    probability = inferer(batch_size=1).probability(image, network, lungs)
+    probability = inferer(batch_size=1).probability(image, Bright(), lungs)
     assert (probability[lungs] > 0).all()
     assert (probability[:, 60:] == 0).all()
     # the box is 4 to 100, 4 to 52, 4 to 52; middles meet at x = 28, 44, 60 and 76, y and z = 28
-    assert len(seen) == 2
+    assert (probability > 0).sum() == 2 * WINDOW**3  # two windows, apart
 
 
 def test_regions_in_the_lungs_are_found_where_they_are_and_small_ones_are_not() -> None:
@@ -138,6 +137,22 @@ def test_regions_of_the_network_are_those_of_its_probability_and_classes_sum_to_
     nothing = inferer(threshold=1.0)(image, network, everywhere(image))
     assert nothing.regions == []
     assert nothing.classes.shape == (0, 3)
+
+
+@pytest.mark.parametrize("coverage", [4, 2])
+def test_fewer_windows_still_see_all_of_the_lungs(coverage: int) -> None:
+    lungs = torch.zeros(96, 80, 112, dtype=torch.bool)
+    lungs[9:70, 20:61, 30:100] = True
+    image = torch.ones(1, 1, *lungs.shape)
+    whole = inferer().probability(image, Bright(), lungs)
+    some = inferer(coverage=coverage).probability(image, Bright(), lungs)
+    torch.testing.assert_close(some[lungs], whole[lungs])
+    assert some[lungs].min() > 0.9
+
+
+def test_an_impossible_coverage_is_refused() -> None:
+    with pytest.raises(InputError, match="coverage is 3"):
+        inferer(coverage=3)
 
 
 def test_bfloat16_is_near_float32(network: JNSCNet) -> None:

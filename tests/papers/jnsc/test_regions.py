@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lungcad.papers.jnsc.network import size_feature
-from lungcad.papers.jnsc.regions import Region, find_regions, stack_regions
+from lungcad.papers.jnsc.regions import Region, find_regions, stack_regions, trimmed
 
 
 def volume(*parts: tuple[tuple[slice, ...], float]) -> np.ndarray:
@@ -49,6 +49,19 @@ def test_a_region_is_its_cores_or_where_none_is_large_enough_itself() -> None:
     assert [core.voxels for core in cores] == [27, 27, 1]
     (whole,) = find_regions(probability, 0.4, core_threshold=0.9, least_core_diameter=4.0)
     assert whole.box.tolist() == region.box.tolist()
+
+
+def test_a_mask_is_what_comes_near_its_own_peak_once_the_weight_is_undone() -> None:
+    """Without a weight of 0.99 the probabilities 0.995, 0.994, 0.98, 0.9 are 0.668, 0.626, 0.331, 0.083."""
+    probability = volume((np.s_[1:11, 1:10, 1:9], 0.5), (np.s_[2:6, 2:6, 2:6], 0.9), (np.s_[3:5, 3:5, 3:5], 0.98))
+    probability[3, 3, 3], probability[9, 9, 8] = 0.995, 0.994
+    (region,) = find_regions(probability, 0.4)
+    mask = trimmed(region, probability, 0.99, 0.4)  # the threshold is 0.267
+    assert (mask.first.tolist(), mask.mask.shape, mask.voxels, mask.score) == ([3, 3, 3], (2, 2, 2), 8, region.score)
+    assert trimmed(region, probability, 0.99, 0.6).voxels == 1  # 0.401: the second highest lies apart
+    assert trimmed(region, probability, 0.99, 0.1).voxels == 64
+    whole = trimmed(region, probability, 0.5, 0.0)
+    assert (whole.box.tolist(), whole.voxels) == (region.box.tolist(), region.voxels)
 
 
 def test_regions_with_and_without_cores_stand_side_by_side() -> None:

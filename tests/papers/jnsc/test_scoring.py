@@ -80,6 +80,8 @@ def test_figures_by_hand() -> None:
     assert figures["mean_dice_ci"][0] < 0.75 < figures["mean_dice_ci"][1]
     assert figures["mean_volume_error_percent"] == pytest.approx((10 + 20 + 10 + 10) / 4)
     assert figures["mean_diameter_error_mm"] == pytest.approx(1.0)
+    assert figures["median_signed_volume_error_percent"] == pytest.approx(10.0)  # 10, -20, 10 and 10 %
+    assert figures["mean_signed_volume_error_percent"] == pytest.approx(2.5)
     of_found, everything = figures["malignancy_of_found"], figures["malignancy_undetected_benign"]
     assert (of_found["nodules"], of_found["sensitivity"], of_found["specificity"]) == (3, 1.0, 0.5)
     # the undetected ones count as benign: one of two malignant is lost, two of three benign are right

@@ -19,10 +19,11 @@ from lungcad import Finding, InputError
 from lungcad.dicom import read_series
 from lungcad.finding import FindingMask
 from lungcad.geometry import scaled_affine, to_world
+from lungcad.measurement import Measurement
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.dicom import REPORT_FILE, SEGMENTATION_FILE
 from lungcad.results.dicom.source import read_source
-from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source
+from lungcad.results.dicom.source_mask import on_source
 from lungcad.results.transforms import WriteFindingsd
 from lungcad.scan.scan import Scan
 
@@ -196,6 +197,17 @@ def test_axes_are_measured_where_there_is_a_mask_and_only_there(tmp_path: Path) 
     assert not any("axis" in one.name.meaning for one in told.nodule(2).get_measurements())
 
 
+def test_a_measured_nodule_has_the_axes_of_its_measurement_its_hu_and_its_doubts(tmp_path: Path) -> None:
+    mask = ball_mask(FIRST.center_lps_mm, (3.0, 3.0, 3.0), np.diag([0.5, 0.5, 0.5, 1.0]))
+    measured = Measurement("net 1.0", 7.26, 5.04, 6.16, 6.2, 113.5, -41.6, 108.8, "part-solid", 3.3, doubts=("small",))
+    told = write_phantom(tmp_path, [replace(FIRST, measurement=measured)], {FIRST.center_lps_mm: mask})
+    numbers = {one.name.meaning: (one.value, one.unit.value) for one in told.nodule(1).get_measurements()}
+    assert numbers["Long axis"] == (7.3, "mm") and numbers["Short axis"] == (5.0, "mm")
+    assert numbers["Mean Attenuation Coefficient"] == (-42.0, "[hnsf'U]")
+    texts = [item.TextValue for item in told.nodule(1)[0].ContentSequence if "TextValue" in item]
+    assert "Mean diameter 6.2 mm, part-solid, solid part 3.3 mm. Outlined by net 1.0. Doubtful: small." in texts
+
+
 @pytest.mark.parametrize("off", [0.0, 0.25, 0.5], ids=["on a slice", "off it", "between two"])
 @pytest.mark.parametrize("step_mm", [2.5, 5.0])
 def test_axes_do_not_shrink_with_the_thickness_of_slices(tmp_path: Path, step_mm: float, off: float) -> None:
@@ -210,18 +222,6 @@ def test_axes_do_not_shrink_with_the_thickness_of_slices(tmp_path: Path, step_mm
         lengths = {one.name.meaning: one.value for one in told.nodule(number).get_measurements()}
         assert lengths["Long axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
         assert lengths["Short axis"] == pytest.approx(finding.diameter_mm, abs=BETWEEN_ROWS_MM)
-
-
-def test_axes_of_a_rectangle_and_of_a_single_pixel(tmp_path: Path) -> None:
-    source = read_source(save(make_series(), tmp_path / "series"))
-    x, y = source.spacing_mm[:2]
-    bar = np.zeros((10, 2, 3), dtype=bool)
-    bar[:, :, 1], bar[0, 0, 0] = True, True
-    long, short = long_and_short_axis_mm(SourceMask(bar, (0, 0, 0)), source)
-    # the diagonal between the middles of two pixels' sides, and the chord that crosses it at a right angle
-    assert (long, short) == pytest.approx((np.hypot(10 * x, y), 2 * y), rel=0.04)
-    pixel = SourceMask(np.ones((1, 1, 1), dtype=bool), (0, 0, 0))
-    assert long_and_short_axis_mm(pixel, source) == pytest.approx((y, x))
 
 
 def test_overlapping_masks_stay_whole(tmp_path: Path) -> None:

@@ -458,6 +458,13 @@ def test_images_that_were_not_analysed_are_not_told_of(tmp_path: Path, late: int
     assert not list(tmp_path.glob("*.dcm"))
 
 
+def test_headers_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = result_of(save(make_series(), tmp_path / "series"))
+    monkeypatch.setattr("lungcad.dicom.series.find_objects", lambda path: 1 / 0)
+    assert write_dicom_results(tmp_path, result) == []
+    assert (tmp_path / REPORT_FILE).is_file()
+
+
 def test_no_log_line_names_the_patient(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,8 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from lungcad.console import bar
-from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
+from lungcad.cpu import autocast, tune_allocator
+from lungcad.engine import ready
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
@@ -60,7 +61,6 @@ class LungFCNInferer(Inferer):
             (1, 1, X', Y', Z') float32.
         """
         tune_allocator()
-        channels_last_network(network)
         image = inputs[0, 0]
         tissue_threshold = -torch.inf if self.tissue_threshold is None else self.tissue_threshold
         searched = searched_outputs(image, lungs, self.index_map, tissue_threshold)
@@ -68,24 +68,24 @@ class LungFCNInferer(Inferer):
         corners = product(*(range(0, n, t) for n, t in zip(searched.shape, self.tile, strict=True)))
         tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
         tiles = [tile for tile in tiles if searched[tile].any()]
+        early = ready(network.early, inputs.device, self.precision) if tiles else network
         for tile in bar(tiles, "detect", "tile"):
-            with autocast(inputs.device, self.precision):
-                _score_tile(image, network, tile, searched, score, self.index_map)
+            self._score_tile(image, network, early, tile, searched, score)
         return score[None, None]
 
-
-def _score_tile(image: Tensor, network: CandidateFCN, tile: tuple[slice, ...], searched: Tensor, score: Tensor,
-                index_map: IndexMap) -> None:  # fmt: skip
-    """Fill in ``score`` at the searched outputs of a tile, computing only their bounding box."""
-    index = searched[tile].nonzero()
-    low, high = index.amin(dim=0), index.amax(dim=0) + 1
-    first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
-    voxels = index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
-    block = image[tuple(slice(f * s, f * s + n) for f, s, n in zip(first, index_map.stride, voxels, strict=True))]
-    block = channels_last(block[None, None])
-    logits = network.head_at(network.early(block), index - low)
-    outputs = index + torch.tensor([side.start for side in tile], device=index.device)
-    score[tuple(outputs.t())] = logits[:, 1] - logits[:, 0]
+    def _score_tile(self, image: Tensor, network: CandidateFCN, early: torch.nn.Module, tile: tuple[slice, ...],
+                    searched: Tensor, score: Tensor) -> None:  # fmt: skip
+        """Fill in ``score`` at the searched outputs of a tile, computing only their bounding box."""
+        index = searched[tile].nonzero()
+        low, high = index.amin(dim=0), index.amax(dim=0) + 1
+        first = [int(a) + side.start for a, side in zip(low, tile, strict=True)]
+        voxels = self.index_map.inputs(tuple(int(b - a) for a, b in zip(low, high, strict=True)))
+        steps = zip(first, self.index_map.stride, voxels, strict=True)
+        features = early(image[tuple(slice(f * s, f * s + n) for f, s, n in steps)][None, None])
+        with autocast(image.device, self.precision):
+            logits = network.head_at(features, index - low)
+        outputs = index + torch.tensor([side.start for side in tile], device=index.device)
+        score[tuple(outputs.t())] = logits[:, 1] - logits[:, 0]
 
 
 class ScoreVolumeToFindingsd(MapTransform):

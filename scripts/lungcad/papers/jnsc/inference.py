@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lungcad.console import bar
-from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
+from lungcad.cpu import autocast, tune_allocator
+from lungcad.engine import ready
+from lungcad.errors import InputError
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.jnsc.network import JNSCNet
-from lungcad.papers.jnsc.regions import Region, find_regions
+from lungcad.papers.jnsc.regions import Region, find_regions, trimmed
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,16 @@ class ClassifiedRegions:
 class LungJNSCInferer(Inferer):
     """Regions of the averaged segmentation of overlapping windows, each classified (sections III and V.A).
 
-    The paper averages windows of 64 at steps of 32 voxels. Only windows with lung in their middle, as wide as a step,
-    are computed: each voxel of the lungs is in the middle of a window. Regions that do not touch the lungs are dropped.
+    The paper averages windows of 64 at steps of 32 voxels, eight around each voxel. Only windows with lung in their
+    middle, as wide as a step, are computed, and of these only as many as ``coverage`` asks for: at 2 those with all
+    numbers along x, y, z even or all odd, at 4 those with an even sum. Regions that do not touch the lungs are dropped.
     The paper does not say which window a region's features come from; here it is one with the region in its middle.
 
     Args:
         window: side of a window in voxels.
         stride: voxels between windows, a divisor of ``window``.
+        coverage: number of windows around a voxel that are averaged if the stride is half a window: 8, 4 or 2. Where
+            these leave out voxels of the lungs, further ones are computed.
         threshold: probability that a region's voxels exceed.
         core_threshold: probability of a region's cores, see :func:`~lungcad.papers.jnsc.regions.find_regions`.
         least_diameter: diameter in voxels of a sphere with the volume of the smallest region kept.
@@ -50,12 +55,18 @@ class LungJNSCInferer(Inferer):
         classify: True to run the classification path.
         batch_size: number of windows at a time.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
+        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed`; regions are
+            classified as they are.
     """
 
     def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core_threshold: float = 1.0,
                  least_diameter: float = 3.0, max_regions: int = 300, classify: bool = True, batch_size: int = 4,
-                 precision: str = "auto"):  # fmt: skip
+                 precision: str = "auto", mask_weight: float = 0.5, peak_share: float = 0.0,
+                 coverage: int = 8):  # fmt: skip
         super().__init__()
+        if coverage not in (8, 4, 2):
+            raise InputError("E-CONFIG", f"coverage is {coverage} (expected 8, 4 or 2).")
+        self.mask_weight, self.peak_share, self.coverage = mask_weight, peak_share, coverage
         self.window, self.stride, self.threshold, self.core_threshold = window, stride, threshold, core_threshold
         self.least_diameter, self.max_regions, self.classify = least_diameter, max_regions, classify
         self.batch_size, self.precision = batch_size, precision
@@ -70,7 +81,6 @@ class LungJNSCInferer(Inferer):
             lungs: (X, Y, Z) bool, the lung mask, not empty.
         """
         tune_allocator()
-        channels_last_network(network)
         probability = self.probability(inputs, network, lungs).cpu().numpy()
         inside = lungs.cpu().numpy()
         regions = [
@@ -78,7 +88,8 @@ class LungJNSCInferer(Inferer):
             for region in find_regions(probability, self.threshold, self.core_threshold, self.least_diameter)
             if region.diameter >= self.least_diameter and inside[region.slices][region.mask].any()
         ][: self.max_regions]
-        return ClassifiedRegions(list(regions), self.classes(inputs, network, regions))
+        masks = [trimmed(region, probability, self.mask_weight, self.peak_share) for region in regions]
+        return ClassifiedRegions(list(masks), self.classes(inputs, network, regions))
 
     @torch.inference_mode()
     def probability(self, inputs: Tensor, network: JNSCNet, lungs: Tensor) -> Tensor:
@@ -90,12 +101,12 @@ class LungJNSCInferer(Inferer):
         starts = [range(0, side - self.window + 1, self.stride) for side in sides]
         windows = [tuple(slice(a, a + self.window) for a in corner) for corner in product(*starts)]
         windows = [window for window in windows if lungs_in_box[self._middle(window, sides)].any()]
+        windows = self._chosen(windows, lungs_in_box)
         total, count = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
+        encode, decode = (ready(network, image.device, self.precision, part) for part in ("features", "segment"))
         for first in bar(range(0, len(windows), self.batch_size), "detect", "batch"):
             batch = windows[first : first + self.batch_size]
-            crops = torch.cat([image[:, :, *window] for window in batch])
-            with autocast(inputs.device, self.precision):
-                logit = network(channels_last(crops))
+            logit = decode(encode(torch.cat([image[:, :, *window] for window in batch])))
             for window, probability in zip(batch, logit.float().sigmoid()[:, 0], strict=True):
                 total[window] += probability
                 count[window] += 1
@@ -104,6 +115,23 @@ class LungJNSCInferer(Inferer):
         target = volume[tuple(slice(a, a + n) for a, n in zip(low, sides, strict=True))]
         target.copy_(mean[tuple(slice(n) for n in target.shape)])
         return volume
+
+    def _chosen(self, windows: Sequence[tuple[slice, ...]], lungs: Tensor) -> list[tuple[slice, ...]]:
+        """Windows of the pattern of :attr:`coverage`, and those that hold lung which the pattern leaves out."""
+        left_out = lungs.clone()
+        chosen = [window for window in windows if self._in_pattern([side.start // self.stride for side in window])]
+        for window in chosen:
+            left_out[window] = False
+        for window in windows:
+            if left_out[window].any():
+                chosen.append(window)
+                left_out[window] = False
+        return chosen
+
+    def _in_pattern(self, numbers: Sequence[int]) -> bool:
+        if self.coverage == 2:
+            return len({number % 2 for number in numbers}) == 1
+        return self.coverage == 8 or sum(numbers) % 2 == 0
 
     def _middle(self, window: tuple[slice, ...], sides: Sequence[int]) -> tuple[slice, ...]:
         """Middle of a window, as wide as a step, extended to the volume's ends, so that middles fill the volume."""
@@ -129,8 +157,8 @@ class LungJNSCInferer(Inferer):
         outputs = []
         for first in range(0, len(crops), self.batch_size):
             batch = slice(first, first + self.batch_size)
+            maps = ready(network, image.device, self.precision, "features")(torch.cat(crops[batch]))
             with autocast(inputs.device, self.precision):
-                maps = network.features(channels_last(torch.cat(crops[batch])))
                 number = torch.arange(len(maps[0]), device=inputs.device)
                 outputs.append(network.classify(maps, number, box[batch], voxels[batch]).float().softmax(dim=1))
         return torch.cat(outputs).cpu()
@@ -148,11 +176,15 @@ class CropJNSCInferer(Inferer):
         max_distance: distance in voxels within which a region must come to a finding of unknown diameter to be its own.
         classify: True to run the classification path.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
+        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed`; regions are
+            classified as they are.
     """
 
     def __init__(self, threshold: float = 0.4, core_threshold: float = 1.0, least_core_diameter: float = 3.0,
-                 max_distance: float = 3.0, classify: bool = True, precision: str = "auto"):  # fmt: skip
+                 max_distance: float = 3.0, classify: bool = True, precision: str = "auto",
+                 mask_weight: float = 0.5, peak_share: float = 0.0):  # fmt: skip
         super().__init__()
+        self.mask_weight, self.peak_share = mask_weight, peak_share
         self.threshold, self.core_threshold, self.least_core_diameter = threshold, core_threshold, least_core_diameter
         self.max_distance, self.classify = max_distance, classify
         self.precision = precision
@@ -169,13 +201,13 @@ class CropJNSCInferer(Inferer):
             diameters: (N,) diameters of the findings in voxels, NaN where unknown.
         """
         tune_allocator()
-        channels_last_network(network)
         regions: list[Region | None] = []
         classes = torch.full((len(inputs), 3), torch.nan)
+        encode, decode = (ready(network, inputs.device, self.precision, part) for part in ("features", "segment"))
         for number, diameter in enumerate(bar(diameters.tolist(), "characterise", "nodule")):
+            maps = encode(inputs[number : number + 1])
+            probability = decode(maps)[0, 0].float().sigmoid().cpu().numpy()
             with autocast(inputs.device, self.precision):
-                maps = network.features(channels_last(inputs[number : number + 1]))
-                probability = network.segment(maps)[0, 0].float().sigmoid().cpu().numpy()
                 radius = diameter / 2 if np.isfinite(diameter) else self.max_distance
                 in_crop = find_regions(probability, self.threshold, self.core_threshold, self.least_core_diameter)
                 region = nearest_region(in_crop, radius, probability.shape)
@@ -185,7 +217,8 @@ class CropJNSCInferer(Inferer):
                     counts = torch.tensor([voxels], device=inputs.device)
                     image = torch.zeros(1, dtype=torch.long, device=inputs.device)
                     classes[number] = network.classify(maps, image, boxes, counts)[0].float().softmax(dim=0).cpu()
-            regions.append(region)
+            mask = None if region is None else trimmed(region, probability, self.mask_weight, self.peak_share)
+            regions.append(mask)
         return ClassifiedRegions(regions, classes)
 
 

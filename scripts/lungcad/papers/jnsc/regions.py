@@ -89,6 +89,28 @@ def find_regions(
     return regions[:max_regions]
 
 
+def trimmed(region: Region, probability: np.ndarray, nodule_weight: float, peak_share: float) -> Region:
+    """Region's mask: the part around its most probable voxel with at least a share of that voxel's probability.
+
+    A loss in which a nodule voxel weighs w and any other 1 - w makes odds w / (1 - w) times as high; here they are
+    divided by that first. A threshold of one value for all cuts faint nodules to nothing, or takes in the surroundings
+    of dense ones; so it is relative to each region's own peak. The score stays.
+
+    Args:
+        region: region of a volume.
+        probability: (X, Y, Z) probability of nodule, of the whole volume.
+        nodule_weight: weight of nodule voxels in the training; 0.5 changes no probability.
+        peak_share: least probability, as a share of the greatest one; 0 keeps the region.
+    """
+    inside = probability[region.slices].astype(np.float64)
+    unweighted = inside * (1 - nodule_weight) / (inside * (1 - nodule_weight) + (1 - inside) * nodule_weight)
+    unweighted = np.where(region.mask, unweighted, 0)
+    labels, _ = ndimage.label(region.mask & (unweighted >= peak_share * unweighted.max()), CONNECTIVITY)
+    part = labels == labels[np.unravel_index(unweighted.argmax(), labels.shape)]
+    box = ndimage.find_objects(part.astype(np.uint8))[0]
+    return replace(region, first=region.first + [side.start for side in box], mask=part[box])
+
+
 def _connected(probability: np.ndarray, threshold: float) -> list[Region]:
     """Connected regions above a threshold."""
     labels, _ = ndimage.label(probability > threshold, CONNECTIVITY)

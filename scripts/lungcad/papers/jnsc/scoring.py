@@ -134,9 +134,9 @@ def read_rows(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
 def jnsc_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Figures of rows of :data:`COLUMNS`, with 95 % intervals from a bootstrap over patients.
 
-    Dice over the nodules found and over all, a missed one counting 0; absolute errors of volume and diameter against
-    the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it, over all,
-    the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
+    Dice over the nodules found and over all, a missed one counting 0; absolute and signed errors of volume and diameter
+    against the readers' masks over the nodules found; malignancy over the nodules found and, as the paper scores it,
+    over all, the undetected ones taken for benign (section V.B). Median malignancy 3 is left out.
     """
     patient = np.unique([_patient(row) for row in rows], return_inverse=True)[1]
     values = {
@@ -144,6 +144,8 @@ def jnsc_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "dice_with_missed": [row["dice"] for row in rows],
         "volume_error_percent": [_error(row, "volume_mm3", relative=True) for row in rows],
         "diameter_error_mm": [_error(row, "diameter_mm") for row in rows],
+        "signed_volume_error_percent": [_signed_error(row, "volume_mm3", relative=True) for row in rows],
+        "signed_diameter_error_mm": [_signed_error(row, "diameter_mm") for row in rows],
     }
     figures: dict[str, Any] = {"nodules": len(rows), "found": sum(int(row["found"]) for row in rows)}
     for name, column in values.items():
@@ -157,9 +159,15 @@ def jnsc_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _error(row: dict[str, Any], name: str, relative: bool = False) -> float | None:
     """Absolute error of a value against the readers' masks, in its unit or in percent; None for an unknown value."""
+    error = _signed_error(row, name, relative)
+    return None if error is None else abs(error)
+
+
+def _signed_error(row: dict[str, Any], name: str, relative: bool = False) -> float | None:
+    """Error of a value, above 0 for one that is too large; see :func:`_error`."""
     if row[name] is None:
         return None
-    error = abs(row[name] - row[f"true_{name}"])
+    error = row[name] - row[f"true_{name}"]
     return float(100 * error / row[f"true_{name}"] if relative else error)
 
 

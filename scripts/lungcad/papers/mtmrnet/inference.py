@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from lungcad.finding import ATTRIBUTES, Finding
 from lungcad.lidc.scale import SCALE_ENDS
 from lungcad.papers.transforms import Data
-from lungcad.reading.monai_reader import to_volume
+from lungcad.papers.transforms import LoadedScand as LoadedScand  # its name in the bundle's config
 from lungcad.scan.scan import Scan
 
 
@@ -75,21 +75,6 @@ class SliceCropper:
         if rng is not None and rng.random() < 0.5:
             pixel = -pixel
         return (2 * (center + pixel * self.crop_factor * diameter) + 1) / length - 1
-
-
-class LoadedScand(MapTransform):
-    """Make the ``scan`` of a loaded image; a scan that a chain shares stays.
-
-    Args:
-        keys: key of the loaded image.
-    """
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Apply the transform to one case."""
-        d = dict(data)
-        for key in self.keys:
-            d["scan"] = d.get("scan") or Scan(to_volume(d[key]))
-        return d
 
 
 class FindingSlicesd(MapTransform):

@@ -12,29 +12,36 @@ import torch
 from monai.inferers import Inferer
 from monai.transforms import MapTransform
 from torch import Tensor
-from torch.fx.experimental.optimization import fuse
+from torch.nn import functional as F
 
-from lungcad.console import bar
-from lungcad.cpu import autocast, channels_last, channels_last_network, tune_allocator
+from lungcad.cpu import autocast, tune_allocator
+from lungcad.engine import ready
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
-from lungcad.papers.threedag.network import FRONT_RECEPTIVE_RADIUS, AggregatedFasterRCNN
+from lungcad.papers.threedag.network import FRONT_RECEPTIVE_RADIUS, PREBLOCK_RECEPTIVE_RADIUS, AggregatedFasterRCNN
 from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
+from lungcad.papers.tiles import tiled_output
 from lungcad.papers.transforms import Data
 
 BRANCHES = ("proposals", "classifier", "combined")
 """Branches that can give the nodule probability; the first two in the order of a detection's columns."""
 
 
+_BLANK = 48
+"""Side in voxels of the block of background whose outputs stand for all background; its middle is far from its faces.
+"""
+
+
 class LungProposalInferer(Inferer):
     """Detections in the lungs' box (Zhang et al. 2020, sections III.C and IV.A).
 
     The paper cuts a scan into overlapping cubes and merges their detections. Here the first layers, which see little
-    beyond a cell, go over overlapping slabs; their outputs, put together, equal the whole box's, and all later layers
-    see the whole box. So no detection depends on where a slab ends, and none is found twice.
+    beyond a cell, go over tiles around the lungs, and are known where the image is blank; their outputs, put together,
+    equal the whole box's, and all later layers see the whole box. So no detection depends on where a tile ends, and
+    none is found twice.
 
     Args:
         anchors_mm: anchor diameters per level, as in the network.
@@ -44,16 +51,16 @@ class LungProposalInferer(Inferer):
             probabilities.
         classify: True to run the classifier branch.
         context: voxels around the lungs' box that the network sees.
-        slab: number of slices at a time; bounds the memory.
+        tile: number of voxels of a tile; bounds the memory.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
     """
 
     def __init__(self, anchors_mm: Sequence[Sequence[float]], threshold: float = 0.269, max_proposals: int = 300,
-                 overlap: float = 0.1, classify: bool = True, context: int = 16, slab: int = 96,
+                 overlap: float = 0.1, classify: bool = True, context: int = 16, tile: int = 1 << 20,
                  precision: str = "auto"):  # fmt: skip
         super().__init__()
         self.anchors_mm, self.threshold, self.max_proposals = anchors_mm, threshold, max_proposals
-        self.overlap, self.classify, self.context, self.slab = overlap, classify, context, slab
+        self.overlap, self.classify, self.context, self.tile = overlap, classify, context, tile
         self.precision = precision
 
     @torch.inference_mode()
@@ -72,11 +79,10 @@ class LungProposalInferer(Inferer):
             classifier branch, the latter NaN if that did not run. Most probable proposals first.
         """
         tune_allocator()
-        channels_last_network(network)
         box, low = lung_box(inputs, lungs, self.context, STRIDES[-1])
-        with autocast(inputs.device, self.precision):
-            pyramid = network.backbone.from_front(self._front(box, network))
-            proposals = network.propose(pyramid)[0].float()
+        front = self._front(box, network)
+        pyramid = ready(network.backbone, box.device, self.precision, "from_front")(front)
+        proposals = ready(network, box.device, self.precision, "propose")(pyramid)[0].float()
         first = torch.tensor(low, device=inputs.device)
         cubes, logit, level = self._detections(proposals, box.shape[2:], lungs, first)
         if self.classify:
@@ -88,17 +94,24 @@ class LungProposalInferer(Inferer):
         return torch.cat([cubes[:, :3] + first, cubes[:, 3:], probability], dim=1)
 
     def _front(self, box: Tensor, network: AggregatedFasterRCNN) -> Tensor:
-        """Output (1, C, X / 4, Y / 4, Z / 4) of the first layers for the box, computed slab by slab."""
-        front = channels_last_network(fuse(network.backbone.front))  # batch normalisations into kernels
-        stride, depth = STRIDES[0], box.shape[-1]
-        step = max(self.slab // stride, 1) * stride
-        parts = []
-        for start in bar(range(0, depth, step), "detect", "slab"):
-            end = min(start + step, depth)
-            before = max(0, start - FRONT_RECEPTIVE_RADIUS)
-            output = front(channels_last(box[..., before : min(depth, end + FRONT_RECEPTIVE_RADIUS)]))
-            parts.append(output[..., (start - before) // stride : (end - before) // stride])
-        return channels_last(torch.cat(parts, dim=-1))
+        """Output (1, C, X / 4, Y / 4, Z / 4) of the first layers for the box, see :mod:`lungcad.papers.tiles`."""
+        blank = box.flatten()[0]  # a corner's value: exact for any, little work where the box is blank beyond the lungs
+        filled = F.max_pool3d((box != blank).float(), 2)  # (1, 1, X / 2, Y / 2, Z / 2)
+        radius, beyond = PREBLOCK_RECEPTIVE_RADIUS, FRONT_RECEPTIVE_RADIUS // 2  # of 2 voxels and of 6
+        here = F.max_pool3d(filled, 1 + radius, 1, radius // 2)[0, 0] > 0
+        for axis in range(3):  # axis by axis: a cube of 8 cells around each of (X / 4, Y / 4, Z / 4)
+            size, step, edge = ([n if a == axis else m for a in range(3)]
+                                for n, m in ((2 + 2 * beyond, 1), (2, 1), (beyond, 0)))  # fmt: skip
+            filled = F.max_pool3d(filled, size, step, edge)
+        near = filled[0, 0] > 0
+        if min(box.shape[2:]) < _BLANK:
+            here, near = torch.ones_like(here), torch.ones_like(near)
+        x, background = box, blank.expand(1, 1, _BLANK, _BLANK, _BLANK)
+        for method, needed, voxels in (("preblock", here, self.tile), ("first_dense_block", near, self.tile // 8)):
+            layers = ready(network.backbone, box.device, self.precision, method)
+            background = layers(background)
+            x = tiled_output(layers, x, needed, background, 2, radius, voxels)
+        return x
 
     def _detections(
         self, proposals: Tensor, size: Sequence[int], lungs: Tensor, first: Tensor

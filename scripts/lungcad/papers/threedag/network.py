@@ -18,9 +18,12 @@ RECEPTIVE_RADIUS = 80
 """Greatest distance, in voxels, from a cell of the pyramid to an input voxel that its feature or proposal depends on; a
 multiple of 16."""
 
-FRONT_RECEPTIVE_RADIUS = 8
-"""Greatest distance, in voxels, from an output cell of :attr:`DensePyramid.front` to an input voxel that it depends on;
-a multiple of 4."""
+FRONT_RECEPTIVE_RADIUS = 6
+"""Greatest distance, in voxels, from an output cell of :attr:`DensePyramid.front` to an input voxel that it depends
+on."""
+
+PREBLOCK_RECEPTIVE_RADIUS = 2
+"""The same of :meth:`DensePyramid.preblock`; and, in its cells, of :meth:`DensePyramid.first_dense_block`."""
 
 
 class DensePyramid(nn.Module):
@@ -62,6 +65,18 @@ class DensePyramid(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features at strides 4, 8 and 16."""
         return self.from_front(self.front(x))
+
+    def preblock(self, x: Tensor) -> Tensor:
+        """Output (B, stem, X / 2, Y / 2, Z / 2) of the first part of ``front``, of an image."""
+        for layer in list(self.front)[:5]:
+            x = layer(x)
+        return x
+
+    def first_dense_block(self, x: Tensor) -> Tensor:
+        """Output (B, channels, X / 4, Y / 4, Z / 4) of the rest of ``front``, of the output of ``preblock``."""
+        for layer in list(self.front)[5:]:
+            x = layer(x)
+        return x
 
     def from_front(self, x: Tensor) -> list[Tensor]:
         """Features at strides 4, 8 and 16 from the output (B, channels, X / 4, Y / 4, Z / 4) of ``front``."""

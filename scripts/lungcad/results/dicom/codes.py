@@ -24,6 +24,7 @@ DIAMETER = Code("81827009", "SCT", "Diameter")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 VOLUME = Code("118565006", "SCT", "Volume")
+MEAN_HU = Code("112181", "DCM", "Mean Attenuation Coefficient")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 MALIGNANCY = Code("RID36042", "RADLEX", "Malignancy")
 MALIGNANCY_STEPS = {
@@ -43,6 +44,7 @@ NEURAL_NETWORK = Code("123110", "DCM", "Artificial Intelligence")
 
 MM = Code("mm", "UCUM", "millimeter")
 MM3 = Code("mm3", "UCUM", "cubic millimeter")
+HU = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 PERCENT = Code("%", "UCUM", "Percent")
 PIXELS = Code("{pixels}", "UCUM", "Pixels")
 

@@ -38,7 +38,7 @@ from lungcad.results.dicom.nodules import Nodule
 from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.uids import derived_uid
 from lungcad.results.nodules_json import reported_score
-from lungcad.results.words import MALIGNANCY_MEANING
+from lungcad.results.words import MALIGNANCY_MEANING, measurement_words
 
 IMAGE_CORNER = 0.5
 """Shift from indices, which count from the first pixel's centre, to DICOM's image coordinates, which count from its
@@ -67,7 +67,7 @@ def nodule_groups(
         "algorithm_id": algorithm.for_report(),
         "measurements": _measurement_items(others if segmented else [*on_circle, *others]),
         "qualitative_evaluations": [QualitativeEvaluation(concept(name), concept(value)) for name, value in
-                                    attribute_codes(nodule.entry)],
+                                    (*attribute_codes(nodule.entry), *nodule.evaluations)],
     }  # fmt: skip
     region = key_region(nodule.entry, source)
     tracking = _tracking(nodule)
@@ -85,6 +85,7 @@ def nodule_groups(
             ),
         ]
     groups[0][0].ContentSequence.extend(_further_items(nodule.entry, source, points))
+    groups[0][0].ContentSequence.extend(map(_comment, nodule.comments))
     return groups
 
 
@@ -113,7 +114,7 @@ def circle_measurements(entry: Mapping[str, Any]) -> list[tuple[Code, float, Cod
 
 
 def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
-    """Yield name, value and unit of axes, volume and certainty where known, rounded to 0.1 mm, 1 mm3 and 1 %.
+    """Yield name, value and unit of axes, volume, mean HU and certainty where known, to 0.1 mm, 1 mm3, 1 HU and 1 %.
 
     Axes are known only where a mask was measured. The certainty is from 1 to 99 %: a network is never sure.
     """
@@ -124,6 +125,8 @@ def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
         yield codes.SHORT_AXIS, round(short, 1), codes.MM
     if entry["volume_mm3"] is not None:
         yield codes.VOLUME, float(round(entry["volume_mm3"])), codes.MM3
+    if entry["measurement"] is not None:
+        yield codes.MEAN_HU, float(round(entry["measurement"]["mean_hu"])), codes.HU
     if score is not None:
         yield codes.CERTAINTY, float(min(max(round(100 * float(score)), 1), 99)), codes.PERCENT
 
@@ -157,7 +160,7 @@ def key_region(entry: Mapping[str, Any], source: Source) -> ImageRegion:
 
 
 def _further_items(entry: Mapping[str, Any], source: Source, points: bool) -> Iterator[Any]:
-    """Yield items without an argument in highdicom's templates: the centre in space, and the meaning of malignancy."""
+    """Yield items without an argument in highdicom's templates: the centre in space, and comments."""
     if points and source.frame_of_reference_uid:
         yield Scoord3DContentItem(
             concept(codes.CENTER), "POINT", np.array([entry["center_lps_mm"]]), source.frame_of_reference_uid,
@@ -165,6 +168,8 @@ def _further_items(entry: Mapping[str, Any], source: Source, points: bool) -> It
         )  # fmt: skip
     if entry["malignancy_probability"] is not None:
         yield _comment(MALIGNANCY_MEANING)
+    if entry["measurement"] is not None:
+        yield _comment(measurement_words(entry["measurement"]))
 
 
 def _comment(text: str) -> TextContentItem:

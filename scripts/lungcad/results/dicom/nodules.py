@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.sr.coding import Code
+
+from lungcad.finding import Finding
+from lungcad.measure.axes import transverse_axes
 from lungcad.results.dicom.equipment import Algorithm
 from lungcad.results.dicom.source import Source
-from lungcad.results.dicom.source_mask import SourceMask, long_and_short_axis_mm, on_source, on_thin_slices
+from lungcad.results.dicom.source_mask import SourceMask, on_source, on_thin_slices
 from lungcad.results.dicom.uids import derived_uid, finding_key
 from lungcad.results.nodules_json import nodules_document
 from lungcad.results.result import Result
@@ -26,6 +30,8 @@ class Nodule:
         segment: number of its segment in the segmentation; None without a mask.
         axes_mm: long and short axis of the mask in mm; None without a mask.
         key: text that is the same for the same finding.
+        evaluations: further evaluations, each a concept and its value.
+        comments: further remarks.
     """
 
     entry: Mapping[str, Any]
@@ -36,6 +42,8 @@ class Nodule:
     segment: int | None
     axes_mm: tuple[float, float] | None
     key: str
+    evaluations: tuple[tuple[Code, Code], ...] = ()
+    comments: tuple[str, ...] = ()
 
 
 def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> list[Nodule]:
@@ -53,8 +61,7 @@ def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> li
             continue
         mask = axes_mm = None
         if finding.mask is not None:
-            mask, thin = on_source(finding.mask, source), on_thin_slices(finding.mask, source)
-            axes_mm = None if thin is None else long_and_short_axis_mm(thin, source)
+            mask, axes_mm = on_source(finding.mask, source), _axes_mm(finding, source)
         segments += mask is not None
         key = finding_key(entry, finding.mask)
         nodules.append(Nodule(
@@ -62,3 +69,14 @@ def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> li
             side_of_body(result.volume, entry["center_lps_mm"]), mask, None if mask is None else segments, axes_mm, key,
         ))  # fmt: skip
     return nodules
+
+
+def _axes_mm(finding: Finding, source: Source) -> tuple[float, float] | None:
+    """Long and short axis in mm: as measured, else those of the mask on the series; None without a mask."""
+    if finding.measurement is not None:
+        return finding.measurement.long_axis_mm, finding.measurement.short_axis_mm
+    thin = None if finding.mask is None else on_thin_slices(finding.mask, source)
+    if thin is None:
+        return None
+    axes = transverse_axes(thin.mask, source.spacing_mm)
+    return axes.long_mm, axes.short_mm

@@ -19,13 +19,10 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, DS, TM, PersonName, validate_value
 
-from lungcad.dicom.discover import find_objects
 from lungcad.dicom.enhanced import is_enhanced
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.header import Header, read_header
-from lungcad.dicom.leniency import Leniency
-from lungcad.dicom.plan import make_plan
-from lungcad.dicom.select import choose_series
+from lungcad.dicom.series import BegunSeries, begin_series
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.results.dicom.uids import derived_uid
@@ -112,29 +109,31 @@ def read_source(
         InputError: E-TAG-MISSING (study or an instance without UID), E-TAG-VALUE (instances that share a UID): results
             could not refer to them.
     """
-    options = Leniency.of(leniency)
-    found = find_objects(path)
+    return source_of(begin_series(path, series_uid, acquisition, **leniency))
+
+
+def source_of(begun: BegunSeries) -> Source:
+    """Source of a series whose headers were read; raises InputError as :func:`read_source`."""
+    stack = begun.plan.stack
     with disable_value_validation():
-        series = choose_series(found, series_uid, options)
-        stack = make_plan(series, options, acquisition).stack
         pieces = [group[0] for group in stack.groups]
         patient = patient_and_study(pieces[0].header)
-        headers = list({id(piece.header): piece.header for piece in pieces}.values())
-        named = {header.text("FrameOfReferenceUID") for header in headers}
+        by_header: dict[int, list[Slice]] = {}
+        for piece in pieces:
+            by_header.setdefault(id(piece.header), []).append(piece)
+        named = {parts[0].header.text("FrameOfReferenceUID") for parts in by_header.values()}
         common = named.pop() if len(named) == 1 else ""
         named_series = pieces[0].header.text("SeriesInstanceUID")
         patient.FrameOfReferenceUID = common or derived_uid("frame of reference", named_series)
-        instances = {
-            id(header): _instance([piece for piece in pieces if piece.header is header], patient, stack.affine)
-            for header in headers
-        }
+        make = _InstanceMaker(patient, stack.affine)
+        instances = {number: make(parts) for number, parts in by_header.items()}
     if not patient.get("StudyInstanceUID") or not all(item.get("SOPInstanceUID") for item in instances.values()):
         raise InputError("E-TAG-MISSING", "the series has no StudyInstanceUID or SOPInstanceUID.")
     if len({item.SOPInstanceUID for item in instances.values()}) < len(instances):
         raise InputError("E-TAG-VALUE", "several instances of the series have the same SOPInstanceUID.")
     slices = [(instances[id(p.header)], p.frame + 1 if is_enhanced(p.header) else None) for p in pieces]
     layout = pieces[0].format
-    reports = tuple(header.path for header in found.headers if header.text("Modality") == "SR")
+    reports = tuple(header.path for header in begun.found.headers if header.text("Modality") == "SR")
     return Source(list(instances.values()), slices, stack.affine, layout.columns, layout.rows, common, reports)
 
 
@@ -147,7 +146,8 @@ def patient_and_study(header: Header) -> Dataset:
     with a backslash stays one name: in Big5, which some files use undeclared, half of a character can be one.
     """
     complete = read_header(header.path, everything=True)
-    assert isinstance(complete, Header)  # it was read a moment ago
+    if not isinstance(complete, Header):
+        raise InputError("E-CORRUPT", "an image of the series can no longer be read.")
     kept = Dataset()
     for tag in complete.dataset.keys():  # noqa: SIM118 - iterating a data set converts all its values
         if tag.group in GROUPS:
@@ -194,40 +194,59 @@ def _check_form(kind: str, value: Any) -> None:
             validate_value(kind, getattr(part, "original_string", str(part)), RAISE)
 
 
-def _instance(pieces: list[Slice], patient: Dataset, affine: np.ndarray) -> Dataset:
-    """Data set that represents one object: its own UIDs, matrix and places, and the patient of the first object.
+class _InstanceMaker:
+    """Maker of data sets that represent objects: UIDs, matrix and places of each, and the patient of the first object.
 
     Orientation and slice distance are those of the grid of the series: headers round them, and must agree here.
+
+    Args:
+        patient: patient, study, series and equipment.
+        affine: (4, 4) index (column, row, slice) to LPS mm.
     """
-    header, layout = pieces[0].header, pieces[0].format
-    instance = Dataset()
-    instance.update({tag: patient[tag] for tag in patient.keys() if keyword_for_tag(tag) not in PER_INSTANCE})  # noqa: SIM118
-    for keyword in PER_INSTANCE[:3]:
-        if header.text(keyword):
-            setattr(instance, keyword, header.text(keyword))
-    instance.Modality, instance.Rows, instance.Columns = "CT", layout.rows, layout.columns
-    axes = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
-    normal = np.cross(axes[:, 0], axes[:, 1])
-    orientation, measures = Dataset(), Dataset()
-    orientation.ImageOrientationPatient = decimals(axes.T.ravel().round(10))
-    measures.PixelSpacing = decimals(pieces[0].pixel_spacing_mm)
-    measures.SliceThickness = measures.SpacingBetweenSlices = decimals([abs(normal @ affine[:3, 2]).round(6)])[0]
-    places = [decimals(piece.position_mm) for piece in sorted(pieces, key=lambda piece: piece.frame)]
-    if not is_enhanced(header):
-        instance.update(orientation)
-        instance.update(measures)
-        instance.ImagePositionPatient = places[0]
+
+    def __init__(self, patient: Dataset, affine: np.ndarray) -> None:
+        self._shared = {tag: patient[tag] for tag in patient.keys() if keyword_for_tag(tag) not in PER_INSTANCE}  # noqa: SIM118
+        axes = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
+        normal = np.cross(axes[:, 0], axes[:, 1])
+        self._orientation = Dataset()
+        self._orientation.ImageOrientationPatient = decimals(axes.T.ravel().round(10))
+        self._step = decimals([abs(normal @ affine[:3, 2]).round(6)])[0]
+        self._measures: dict[tuple[float, ...], Dataset] = {}
+
+    def __call__(self, pieces: list[Slice]) -> Dataset:
+        """Data set of the object that holds these slices."""
+        header, layout = pieces[0].header, pieces[0].format
+        instance = Dataset()
+        instance.update(self._shared)  # type: ignore[arg-type]
+        for keyword in PER_INSTANCE[:3]:
+            if header.text(keyword):
+                setattr(instance, keyword, header.text(keyword))
+        instance.Modality, instance.Rows, instance.Columns = "CT", layout.rows, layout.columns
+        measures = self._measures_of(pieces[0].pixel_spacing_mm)
+        places = [decimals(piece.position_mm) for piece in sorted(pieces, key=lambda piece: piece.frame)]
+        if not is_enhanced(header):
+            instance.update(self._orientation)
+            instance.update(measures)
+            instance.ImagePositionPatient = places[0]
+            return instance
+        shared = Dataset()
+        shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [self._orientation], [measures]
+        instance.SharedFunctionalGroupsSequence, instance.PerFrameFunctionalGroupsSequence = [shared], []
+        for place in places:
+            position, frame = Dataset(), Dataset()
+            position.ImagePositionPatient = place
+            frame.PlanePositionSequence = [position]
+            instance.PerFrameFunctionalGroupsSequence.append(frame)
+        instance.NumberOfFrames = len(places)
         return instance
-    shared = Dataset()
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-    instance.SharedFunctionalGroupsSequence, instance.PerFrameFunctionalGroupsSequence = [shared], []
-    for place in places:
-        position, frame = Dataset(), Dataset()
-        position.ImagePositionPatient = place
-        frame.PlanePositionSequence = [position]
-        instance.PerFrameFunctionalGroupsSequence.append(frame)
-    instance.NumberOfFrames = len(places)
-    return instance
+
+    def _measures_of(self, pixel_spacing_mm: tuple[float, ...]) -> Dataset:
+        """Pixel spacing and slice distance as attributes, made once for all objects of one spacing."""
+        if pixel_spacing_mm not in self._measures:
+            measures = self._measures[pixel_spacing_mm] = Dataset()
+            measures.PixelSpacing = decimals(pixel_spacing_mm)
+            measures.SliceThickness = measures.SpacingBetweenSlices = self._step
+        return self._measures[pixel_spacing_mm]
 
 
 def decimals(values: Iterable[float]) -> list[Any]:

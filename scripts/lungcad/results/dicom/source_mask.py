@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mask of a finding on the pixels of the source series, and its long and short axis."""
+"""Mask of a finding on the pixels of the source series."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import map_coordinates
-from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist, squareform
 
 from lungcad.finding import FindingMask
 from lungcad.geometry import scaled_affine, to_index, to_world
@@ -84,25 +82,3 @@ def _voxels_per_step(mask: FindingMask, affine: np.ndarray) -> np.ndarray:
     """Number of mask voxels (3,), rounded up, along one step of each axis of a grid."""
     strides = np.linalg.inv(mask.affine[:3, :3]) @ affine[:3, :3]
     return np.ceil(np.abs(strides).max(axis=0) - ROUNDING).clip(1).astype(int)
-
-
-def long_and_short_axis_mm(mask: SourceMask, source: Source) -> tuple[float, float]:
-    """Long and short axis in mm in the slice with most pixels: its largest diameter, and the largest at right angles.
-
-    Both are chords of the convex outline; a pixel extends half its width to each side of its centre.
-    """
-    level = int(mask.mask.sum(axis=(0, 1)).argmax())
-    centers = np.argwhere(mask.mask[:, :, level])
-    half = np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
-    points = (centers[:, None] + half).reshape(-1, 2) * source.spacing_mm[:2]
-    outline = points[ConvexHull(points).vertices]
-    distances = squareform(pdist(outline))
-    begin, end = np.unravel_index(distances.argmax(), distances.shape)
-    long = distances[begin, end]
-    x, y = (outline[end] - outline[begin]) / long
-    along, across = ((outline - outline[begin]) @ np.array([[x, -y], [y, x]])).T
-    sides = []
-    for side in (across >= -ROUNDING, across <= ROUNDING):  # both chains run from one end of the long axis to the other
-        order = np.argsort(along[side])
-        sides.append(np.interp(along, along[side][order], across[side][order]))
-    return float(long), float((sides[0] - sides[1]).max())  # of a convex outline the largest chord meets a corner

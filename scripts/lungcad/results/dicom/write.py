@@ -37,9 +37,10 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     """Write ``nodules.sr.dcm``, and ``nodules.seg.dcm`` where reported findings have masks, into a folder.
 
     The objects hold the findings at or above the operating point, or the statement that there are none. Unknown values
-    are left out. Patient and study are those of the series, whose headers are read again; series and instances are new,
-    with UIDs that follow from images, chain, weights and findings: a retry makes the same ones. A report of another
-    version names as predecessors the chain's reports of the series that it replaces or that lie beside the images.
+    are left out. Patient and study are those of the series; its headers are read again only where the volume does not
+    hold them, or files have changed since. Series and instances are new, with UIDs that follow from images, chain,
+    weights and findings: a retry makes the same ones. A report of another version names as predecessors the chain's
+    reports of the series that it replaces or that lie beside the images.
 
     Args:
         folder: folder for the files.
@@ -59,12 +60,16 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     from lungcad.results.dicom.equipment import Algorithm
     from lungcad.results.dicom.nodules import reported_nodules
     from lungcad.results.dicom.segmentation import make_segmentation, why_no_segmentation
-    from lungcad.results.dicom.source import read_source
+    from lungcad.results.dicom.source import read_source, source_of
     from lungcad.results.dicom.structured_report import make_report
     from lungcad.results.dicom.uids import object_key
 
+    known = volume.origin.series
     try:
-        source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
+        if known is not None and known.is_unchanged():
+            source = source_of(known)
+        else:
+            source = read_source(volume.origin.path, volume.series_uid, **volume.origin.leniency)
     except InputError as error:
         return [f"no report and no segmentation: {error.message}"]
     instance_uids = tuple(str(instance.SOPInstanceUID) for instance, _ in source.slices)
@@ -75,26 +80,26 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     nodules = reported_nodules(result, source, algorithm)
     key = object_key(source.instances, algorithm, [nodule.key for nodule in nodules])
     reason = why_no_segmentation(source, nodules)
-    with disable_value_validation(), _without_highdicom_messages():
+    with disable_value_validation(), without_highdicom_messages():
         if not reason:
             segmentation = make_segmentation(source, nodules, algorithm, key)
-            _save(segmentation, folder / SEGMENTATION_FILE)
+            save_dataset(segmentation, folder / SEGMENTATION_FILE)
         before = [] if result.earlier is None else [result.earlier / REPORT_FILE]
         earlier = earlier_reports([*before, *source.reports], source.instances[0], algorithm.name)
         report = make_report(source, document, nodules, segmentation, algorithm, key, comprehensive, earlier)
-        _save(report, folder / REPORT_FILE)
+        save_dataset(report, folder / REPORT_FILE)
     lost = sum(nodule.mask is None and result.findings[nodule.entry["id"] - 1].mask is not None for nodule in nodules)
     notes = [f"no segmentation: {reason}"] if reason and any(nodule.mask for nodule in nodules) else []
     return notes + ([f"the masks of {lost} nodule(s) fill half of no pixel and are left out"] if lost else [])
 
 
-def _save(dataset: Dataset, path: Path) -> None:
+def save_dataset(dataset: Dataset, path: Path) -> None:
     """Write a DICOM object with its file meta information."""
     dataset.save_as(path, enforce_file_format=True)
 
 
 @contextlib.contextmanager
-def _without_highdicom_messages() -> Iterator[None]:
+def without_highdicom_messages() -> Iterator[None]:
     """Suppress highdicom's warnings and log lines, which can quote an unusual patient's name."""
     logger = logging.getLogger("highdicom")
     level = logger.level

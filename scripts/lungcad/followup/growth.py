@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Growth of one nodule between two scans, with the error of measurement, and why it is not computed where it is not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lungcad.followup.exam import Header
+from lungcad.guidelines import (
+    beyond_error,
+    bts_growth,
+    fleischner_growth,
+    lung_rads_growth,
+    volume_change_interval,
+    volume_change_percent,
+    volume_doubling_days,
+    volume_repeatability,
+)
+from lungcad.guidelines.growth import BTS_PERCENT
+from lungcad.guidelines.measurement_error import own_volume_cv
+from lungcad.measurement import Measurement
+from lungcad.volume import Volume
+
+Status = Literal["growing", "shrinking", "stable", "new", "resolved", "not comparable"]
+STATUSES: tuple[Status, ...] = ("growing", "new", "stable", "shrinking", "resolved", "not comparable")
+"""Statuses in the order in which they are listed."""
+THICK_MM = 2.5
+"""Distance of slices in mm above which a volume is too coarse for growth."""
+THIN_MM = 1.25
+"""Largest distance of slices in mm for which our own coefficient of variation holds."""
+SLICE_DIFFERENCE_MM = 0.5
+"""Difference of slice distance or thickness in mm above which two scans are of different protocols."""
+DAYS_A_MONTH = 30.4375
+Variation = Callable[[float], float]
+"""Coefficient of variation of our volume (0.1 is 10 %) by diameter in mm, from repeated scans."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Change of a nodule between two scans.
+
+    Attributes:
+        mean_diameter_mm: change of the mean diameter in mm.
+        volume_mm3, volume_percent: change of the volume.
+        error_percent: lower and upper limit of a change that a repeated scan of an unchanged nodule would show (95 %).
+        error_source: source of these limits.
+        interval_mm3: confidence interval (95 %) of the change by our own coefficient of variation; None if not known.
+        doubling_days: volume doubling time in days; None where the volume did not grow or the interval is not known.
+        rules: growth in words by Lung-RADS v2022, Fleischner 2017 and BTS 2015.
+    """
+
+    mean_diameter_mm: float
+    volume_mm3: float
+    volume_percent: float
+    error_percent: tuple[float, float]
+    error_source: str
+    interval_mm3: tuple[float, float] | None
+    doubling_days: float | None
+    rules: tuple[str, ...]
+
+
+def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> list[str]:
+    """Reasons why sizes of two scans must not be compared: thick slices, other slices, other kernel; empty if none."""
+    reasons = [
+        f"slices of the {name} scan are {volume.spacing_mm[2]:.2g} mm apart (growth needs {THICK_MM:g} mm or less)"
+        for name, volume in (("prior", prior), ("current", current))
+        if volume.spacing_mm[2] > THICK_MM + 1e-3
+    ]
+    steps = prior.spacing_mm[2], current.spacing_mm[2]
+    if abs(steps[1] - steps[0]) > SLICE_DIFFERENCE_MM:
+        reasons.append(f"slices are {steps[0]:.2g} mm apart in the prior and {steps[1]:.2g} mm in the current scan")
+    thick = before.thickness_mm, now.thickness_mm
+    if thick[0] is not None and thick[1] is not None and abs(thick[1] - thick[0]) > SLICE_DIFFERENCE_MM:
+        reasons.append(f"slices are {thick[0]:.2g} mm thick in the prior and {thick[1]:.2g} mm in the current scan")
+    if before.kernel and now.kernel and before.kernel != now.kernel:
+        reasons.append(f"kernel {before.kernel} in the prior and {now.kernel} in the current scan")
+    return reasons
+
+
+def own_variation(prior: Volume, current: Volume) -> Variation | None:
+    """Our own coefficient of variation; None for slices more than :data:`THIN_MM` apart, where it was not measured."""
+    thin = max(prior.spacing_mm[2], current.spacing_mm[2]) <= THIN_MM + 1e-3
+    return own_volume_cv if thin else None
+
+
+def change_between(
+    prior: Measurement, current: Measurement, days: float | None, variation: Variation | None = None
+) -> Change:
+    """Change of a nodule from its two measurements.
+
+    Args:
+        prior, current: measurements.
+        days: days between the scans; None if not known.
+        variation: our own coefficient of variation; None if not known.
+
+    Raises:
+        ValueError: sizes or days not above 0.
+    """
+    before, now = prior.volume_mm3, current.volume_mm3
+    limits = volume_repeatability(_kind(prior, current), prior.mean_diameter_mm)
+    interval = None
+    if variation is not None:
+        spread = variation(prior.effective_diameter_mm), variation(current.effective_diameter_mm)
+        interval = volume_change_interval(before, now, *spread)
+    months = None if days is None else days / DAYS_A_MONTH
+    rules = (
+        lung_rads_growth(prior.mean_diameter_mm, current.mean_diameter_mm, months).reason,
+        fleischner_growth(prior.mean_diameter_mm, current.mean_diameter_mm).reason,
+        bts_growth(before, now).reason,
+    )
+    return Change(
+        current.mean_diameter_mm - prior.mean_diameter_mm, now - before, volume_change_percent(before, now),
+        (limits.lowest, limits.highest), limits.source, interval,
+        None if days is None else volume_doubling_days(before, now, days), rules,
+    )  # fmt: skip
+
+
+def judge(prior: Measurement, current: Measurement, change: Change) -> tuple[Status, str]:
+    """Status of a nodule that both scans show, and its reason.
+
+    It grows where its volume rose by at least 25 % (BTS 2015) and beyond the error of measurement, the published one
+    and, where known, our own; it shrinks likewise.
+    """
+    percent, limits = change.volume_percent, change.error_percent
+    published = volume_repeatability(_kind(prior, current), prior.mean_diameter_mm)
+    beyond = beyond_error(prior.volume_mm3, current.volume_mm3, published)
+    if change.interval_mm3 is not None:
+        beyond = beyond and not change.interval_mm3[0] <= 0 <= change.interval_mm3[1]
+    said = f"{percent:+.0f} % in volume, {change.mean_diameter_mm:+.1f} mm in mean diameter"
+    error = f"error of measurement {limits[0]:+.0f} to {limits[1]:+.0f} %"
+    if percent >= BTS_PERCENT and beyond:
+        return "growing", f"{said}: at least 25 % and beyond the {error}"
+    if percent <= -BTS_PERCENT and beyond:
+        return "shrinking", f"{said}: at least 25 % less and beyond the {error}"
+    why = f"within the {error}" if not beyond else f"below 25 % ({error})"
+    return "stable", f"{said}: {why}"
+
+
+def _kind(prior: Measurement, current: Measurement) -> str:
+    """Kind with the larger error of the two; a kind that is not known counts as the least repeatable."""
+    kinds: Sequence[str | None] = (prior.kind, current.kind)
+    return "solid" if all(kind == "solid" for kind in kinds) else "part-solid"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mask of the nodule in the middle of a cube, from the probability of each voxel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch.nn import functional as F
+
+from lungcad.finding import FindingMask
+from lungcad.geometry import scaled_affine
+
+REACH_MM = 4.0
+"""Distance from the middle within which a part must come to be the nodule: a detector's centre is not exact."""
+FINER = 2
+"""Mask voxels for each of the cube's along each axis: sizes of small nodules would go in steps otherwise."""
+
+
+@dataclass(frozen=True)
+class NoduleMask:
+    """Mask of a nodule, with the HU of its voxels.
+
+    Attributes:
+        mask: mask with its affine.
+        hu: HU on the mask's grid.
+        cut: whether the nodule reaches a face of the cube.
+    """
+
+    mask: FindingMask
+    hu: np.ndarray
+    cut: bool
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Size (3,) of the mask's voxels."""
+        return np.linalg.norm(self.mask.affine[:3, :3], axis=0)
+
+
+def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, threshold: float) -> NoduleMask | None:
+    """Mask of the connected part above a threshold that comes nearest to the middle, without holes.
+
+    Args:
+        probability: (X, Y, Z) float32, probability of nodule.
+        hu: (X, Y, Z) float32 HU.
+        affine: (4, 4), index of the cube to LPS mm.
+        threshold: probability that the nodule's voxels exceed.
+
+    Returns:
+        The mask, on voxels half as large as the cube's; None if no part comes within 4 mm of the middle.
+    """
+    labels, _ = ndimage.label(probability > threshold)
+    places = np.argwhere(labels > 0)
+    if not len(places):
+        return None
+    step = np.linalg.norm(affine[:3, :3], axis=0)
+    distance = np.linalg.norm((places - (np.array(probability.shape) - 1) / 2) * step, axis=1)
+    if distance.min() > REACH_MM:
+        return None
+    number = labels[tuple(places[distance.argmin()])]
+    part = labels == number
+    box = ndimage.find_objects(part.astype(np.uint8))[0]
+    cut = any(side.start == 0 or side.stop == n for side, n in zip(box, part.shape, strict=True))
+    wide = tuple(slice(max(side.start - 2, 0), side.stop + 2) for side in box)
+    own = np.where(part[wide] | (labels[wide] == 0), probability[wide], 0)
+    fine = ndimage.binary_fill_holes(_finer(own) > threshold)
+    parts, count = ndimage.label(fine)
+    if count > 1:
+        fine = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    inner = ndimage.find_objects(fine.astype(np.uint8))[0]
+    first = [side.start + (inside.start + 0.5) / FINER - 0.5 for side, inside in zip(wide, inner, strict=True)]
+    on_grid = scaled_affine(affine, first, (1 / FINER,) * 3)
+    return NoduleMask(FindingMask(fine[inner], on_grid), _finer(hu[wide])[inner], cut)
+
+
+def _finer(volume: np.ndarray) -> np.ndarray:
+    """Volume (X, Y, Z) interpolated linearly at :data:`FINER` voxels for each of its own along each axis."""
+    tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+    finer: np.ndarray = F.interpolate(tensor, scale_factor=FINER, mode="trilinear")[0, 0].numpy()
+    return finer

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Growth of one nodule, and what forbids it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_pair import sphere
+
+from lungcad import Volume
+from lungcad.followup.exam import Header
+from lungcad.followup.growth import change_between, judge, own_variation, refusals
+
+
+def scan(slice_mm: float) -> Volume:
+    return Volume(np.zeros((4, 4, 4)), np.diag([0.7, 0.7, slice_mm, 1.0]), "a")
+
+
+def grown(percent: float, diameter: float = 10.0, kind: str | None = "solid") -> tuple[str, str]:
+    prior = replace(sphere(diameter), kind=kind)
+    current = replace(sphere(diameter * float(np.cbrt(1 + percent / 100))), kind=kind)
+    return judge(prior, current, change_between(prior, current, 365))
+
+
+@pytest.mark.parametrize(
+    ("percent", "status"), [(0, "stable"), (10, "stable"), (24, "stable"), (26, "growing"), (60, "growing"),
+                            (-10, "stable"), (-30, "shrinking")],
+)  # fmt: skip
+def test_growth_is_25_percent_and_beyond_the_error(percent: float, status: str) -> None:
+    assert grown(percent)[0] == status
+
+
+def test_small_and_subsolid_nodules_need_more() -> None:
+    assert grown(25.3, diameter=6.0)[0] == "stable"  # de Hoop: 25.6 % below 8 mm
+    assert grown(26.0, diameter=6.0)[0] == "growing"
+    assert grown(28.0, kind="non-solid")[0] == "stable"  # Scholten: 28.6 %
+    assert grown(28.0, kind=None)[0] == "stable"  # not known: the larger error
+    assert grown(29.0, kind="part-solid")[0] == "growing"
+
+
+def test_numbers_by_hand() -> None:
+    change = change_between(sphere(10.0), sphere(10.0 * 2 ** (1 / 3)), 400)
+    assert change.volume_percent == pytest.approx(100)
+    assert change.mean_diameter_mm == pytest.approx(2.599, abs=1e-3)
+    assert change.doubling_days == pytest.approx(400)
+    assert change.error_percent == (-17.1, 17.1) and "de Hoop" in change.error_source
+    assert [rule.split(":")[0] for rule in change.rules][1] == "+2.6 mm in mean diameter"
+    assert change.interval_mm3 is None
+    assert change_between(sphere(10.0), sphere(9.0), 400).doubling_days is None
+    assert change_between(sphere(10.0), sphere(12.0), None).doubling_days is None
+
+
+def test_our_own_variation_can_hide_a_growth() -> None:
+    prior, current = sphere(10.0), sphere(10.0 * 1.3 ** (1 / 3))
+    wide = change_between(prior, current, 365, lambda diameter: 0.2)
+    # 1.96 * sqrt(0.2 ** 2 + (1.3 * 0.2) ** 2) = 0.643 of the prior volume, more than 0.3
+    assert wide.interval_mm3 == pytest.approx(np.array([0.3 - 0.643, 0.3 + 0.643]) * prior.volume_mm3, rel=1e-2)
+    assert judge(prior, current, wide)[0] == "stable"
+    assert judge(prior, current, change_between(prior, current, 365, lambda diameter: 0.05))[0] == "growing"
+
+
+def test_thick_or_different_slices_and_kernels_forbid_growth() -> None:
+    same = Header(kernel="B30f", thickness_mm=1.0)
+    assert refusals(scan(1.0), scan(1.25), same, same) == []
+    assert refusals(scan(2.5), scan(2.5), Header(), same) == []  # what is not known is not different
+    assert "prior scan are 3 mm" in refusals(scan(3.0), scan(3.0), same, same)[0]
+    assert "1 mm apart in the prior and 2 mm" in refusals(scan(1.0), scan(2.0), same, same)[0]
+    assert "1 mm thick" in refusals(scan(1.0), scan(1.0), same, replace(same, thickness_mm=2.0))[0]
+    assert refusals(scan(1.0), scan(1.0), same, replace(same, kernel="B70f")) == [
+        "kernel B30f in the prior and B70f in the current scan"
+    ]
+
+
+def test_our_own_variation_is_known_for_thin_slices_alone() -> None:
+    variation = own_variation(scan(1.0), scan(1.25))
+    assert variation is not None and 0 < variation(10.0) < variation(4.0) < 0.2
+    assert own_variation(scan(1.0), scan(2.0)) is None
