@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from monai.networks.nets import BasicUNet
 from small_cases import CPU
 from small_cases import ready as trained
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "reducer": (lambda: HybridLossResNet((2, 3, 4), 8), (2, 1, 60, 60, 24)),
     "MTMR-Net": (lambda: MTMRNet(width=4, attribute_features=8), (2, 3, 64, 64)),
     "U-Net": (lambda: SimplifiedUNet((2, 3, 4)), (1, 1, 32, 32, 32)),
+    "MONAI's U-Net": (lambda: BasicUNet(3, 1, 2, (4, 4, 8, 8, 8, 4)), (1, 1, 32, 32, 32)),
     "3D-AG": (lambda: AggregatedFasterRCNN(stem=2, growth=2, channels=4), (1, 1, 32, 32, 48)),
 }
 

@@ -126,6 +126,8 @@ def _make_ready(network: nn.Module, dtype: torch.dtype, method: str = "forward")
     try:
         if len(signature(root.forward).parameters) != 1:
             raise TypeError("a tracer would take optional arguments for left out")
+        if not type(network).__module__.startswith(("torch.", "lungcad.")):
+            raise TypeError("another library's lines may ask for a tensor's type, which a stand-in does not have")
         traced = fx.GraphModule(root, _Tracer().trace(root))
     except Exception:  # whatever a network's own lines say to a tracer's stand-in for a tensor
         parts = copy(network)
