@@ -69,7 +69,7 @@ class Stage:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(chain_comparison, "BundleStage", Stage)
     monkeypatch.setattr("lungcad.chain.chain.stage_bundle",
-                        lambda stage, name, folder: None if name == "none" else Path(name))  # fmt: skip
+                        lambda stage, name, folder: None if name in (None, "none") else Path(name))  # fmt: skip
     Stage.runs.clear()
     yield
 

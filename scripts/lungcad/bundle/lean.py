@@ -24,7 +24,7 @@ OPTIONAL = frozenset(
     "torchaudio torchvision transformers zarr".split()
 )
 """Packages that MONAI 1.6 or pydicom 3 imports if they are there, except those that a run imports anyway."""
-PLAIN = frozenset({"Compose", "Dataset", "LoadImaged", "ScaleIntensityRanged"})
+PLAIN = frozenset({"BasicUNet", "Compose", "Dataset", "LoadImaged", "ScaleIntensityRanged"})
 """MONAI's classes in our stages: none of them needs an optional package."""
 NOT_FOR_STAGES = frozenset({"dataset", "evaluator", "imports", "initialize", "run"})
 """Keys of a bundle's config that a chain does not evaluate."""
