@@ -457,7 +457,7 @@ def test_the_case_without_a_compressed_size(shared: Path, tmp_path: Path) -> Non
 
 def test_a_folder_of_volume_files_is_told_to_give_one(tmp_path: Path) -> None:
     write(tmp_path / "a.mhd")
-    with pytest.raises(InputError, match=r"E-NO-DICOM.*volume files \(\.mhd\): give one"):
+    with pytest.raises(InputError, match=r"E-NO-DICOM.*Volume files \(\.mhd\) are read one at a time"):
         read_volume(tmp_path)
 
 

@@ -79,7 +79,7 @@ def live(spool: Path, port: int, archive: Peer) -> None:
     """One life."""
     signal.alarm(120)
     node = Node(
-        settings_of(spool, port=port, still_seconds=3.0), stub_chain,
+        settings_of(spool, port=port, still_seconds=5.0), stub_chain,
         [DicomDestination(NODE, archive)],
     )  # fmt: skip
     node.stop_at_signals()
