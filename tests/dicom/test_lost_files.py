@@ -3,6 +3,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dicom_phantom import SERIES_UID, assert_exact, make_series, save
@@ -109,9 +110,9 @@ def test_a_series_that_grows_while_it_is_read_is_told(tmp_path: Path, monkeypatc
 
     folder, decode = save(make_series(), tmp_path / "s"), series.decode_stack
 
-    def grow(groups: object) -> object:
+    def grow(*arguments: Any) -> Any:
         (folder / "IM020.dcm").write_bytes(b"one more")
-        return decode(groups)  # type: ignore[arg-type]
+        return decode(*arguments)
 
     monkeypatch.setattr(series, "decode_stack", grow)
     assert "W-CHANGED" in codes(folder)
