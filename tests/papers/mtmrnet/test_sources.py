@@ -50,6 +50,7 @@ def check_readings(rows: Rows, nodules: list[RatedNodule]) -> None:
         assert len(nodule.readings) == min(float(row["n_readers"]), 4)
         if len(row["pylidc_annotation_ids"].split(";")) <= 4:  # of more than four, four are listed one by one
             means = [float(row[f"mean_{name}"]) for name in ("malignancy", *ATTRIBUTES)]
+            means[2] = min(means[2], 4.0)  # internalStructure 5, of one reader, is beyond its scale and taken as 4
             np.testing.assert_allclose(nodule.mean, means, atol=1e-3)  # the table has three decimals
 
 
