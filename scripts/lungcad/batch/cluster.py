@@ -17,7 +17,7 @@ except ImportError as error:
 
 @dataclass(frozen=True)
 class Resources:
-    """What each shard asks for.
+    """Resources that each shard asks for.
 
     Attributes:
         cpus: cores.

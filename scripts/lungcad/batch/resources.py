@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this job may use: cores, memory, GPUs; and how many workers fit."""
+"""Resources that this job may use - cores, memory, GPUs - and the number of workers that fit."""
 
 import os
 import re

@@ -20,7 +20,7 @@ MISSING = "missing"
 
 @dataclass
 class Summary:
-    """What became of the series of a batch.
+    """Summary of a batch: the state of each of its series.
 
     Attributes:
         rows: latest row of each settled series, by UID in the order of the manifest.

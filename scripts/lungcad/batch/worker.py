@@ -27,7 +27,7 @@ from lungcad.printable import printable
 
 
 class Finder(Protocol):
-    """What a worker needs of an engine; see :class:`lungcad.batch.engine.Engine`."""
+    """Interface of an engine, as a worker uses it; see :class:`lungcad.batch.engine.Engine`."""
 
     def read(self, item: Item) -> Any:
         """Read a series."""

@@ -71,7 +71,7 @@ class Commitments:
         return SUCCESS, None
 
     def stop(self) -> None:
-        """Stop answering."""
+        """End the thread that answers requests for storage commitment."""
         self._waiting.put(None)
 
     def _answer_all(self) -> None:

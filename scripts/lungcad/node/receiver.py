@@ -58,7 +58,7 @@ class Receiver:
         return int(self._server.server_address[1]) if self._server else 0
 
     def start(self) -> None:
-        """Listen.
+        """Start to listen for associations.
 
         Raises:
             InputError: E-NODE, the port cannot be had.

@@ -36,7 +36,7 @@ class SendError(Exception):
 
 
 class Destination(Protocol):
-    """An archive.
+    """Archive that takes results.
 
     Attributes:
         name: what it is called in the log, without passwords.

@@ -153,7 +153,7 @@ class Spool:
             self._used += size - earlier
 
     def commit(self, instance_uids: list[str]) -> set[str]:
-        """Those of the instances that the spool holds; their studies are complete if it holds all of them."""
+        """Instances among the given ones that the spool holds; their studies are complete if it holds all of them."""
         with self._lock:
             holding = {uid: path.parent.parent for uid in instance_uids if is_uid(uid)
                        for path in self.studies.glob(f"*/images/{uid}.dcm")}  # fmt: skip

@@ -21,7 +21,7 @@ Analyse = Callable[[Volume], Result]
 
 @dataclass(frozen=True)
 class Done:
-    """Analysed study.
+    """Outcome of a study's analysis.
 
     Attributes:
         series_uid: series that was chosen.
