@@ -26,7 +26,6 @@ class Measurement:
         kind: solid, part-solid or non-solid.
         solid_mm: mean of the two axes of the solid core of a part-solid nodule.
         calcification: pattern, such as ``none``, ``central`` or ``diffuse``; None where slices are too thick to tell.
-        fat: True if the nodule holds fat.
         long_axis_lps_mm, short_axis_lps_mm: end points of the axes in DICOM patient LPS mm.
         doubts: reasons for not trusting the measurement, in words; empty if there is none.
     """
@@ -42,7 +41,6 @@ class Measurement:
     kind: Kind | None = None
     solid_mm: float | None = None
     calcification: str | None = None
-    fat: bool | None = None
     long_axis_lps_mm: tuple[Point, Point] | None = None
     short_axis_lps_mm: tuple[Point, Point] | None = None
     doubts: tuple[str, ...] = ()

@@ -21,8 +21,8 @@ def test_kinds_by_the_share_that_is_solid() -> None:
 
 def test_soft_tissue_ground_glass_and_a_core_in_ground_glass() -> None:
     soft, glass = of(np.full(MASK.shape, 30)), of(np.full(MASK.shape, -600))
-    assert (soft.kind, soft.solid_mm, soft.calcification, soft.fat) == ("solid", None, "none", False)
-    assert (glass.kind, glass.solid_mm, glass.calcification, glass.fat) == ("non-solid", None, "none", False)
+    assert (soft.kind, soft.solid_mm, soft.calcification) == ("solid", None, "none")
+    assert (glass.kind, glass.solid_mm, glass.calcification) == ("non-solid", None, "none")
     part = of(-600 + 620 * ball(4.0))
     assert part.kind == "part-solid"  # (4 / 6) ** 3 = 0.30 is solid
     assert part.solid_mm == pytest.approx(8.0, abs=0.8)
@@ -35,12 +35,6 @@ def test_patterns_of_calcium() -> None:
     assert of(30 + 600 * ball(1.5)).calcification == "none"  # too little
 
 
-def test_fat_counts_inside_and_not_in_the_blurred_rim() -> None:
-    assert of(30 - 120 * ball(3.5)).fat
-    rim = -850 + 880 * np.clip(ball(6.0), 0, 1)
-    assert not of(rim).fat
-
-
-def test_thick_slices_tell_neither_calcium_nor_fat() -> None:
+def test_thick_slices_do_not_tell_calcium() -> None:
     thick = of(np.full(MASK.shape, 500), slice_mm=5.0)
-    assert (thick.kind, thick.calcification, thick.fat) == ("solid", None, None)
+    assert (thick.kind, thick.calcification) == ("solid", None)

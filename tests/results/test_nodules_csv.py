@@ -28,7 +28,7 @@ def test_a_formula_as_a_name_is_text(tmp_path: Path) -> None:
 
 
 def test_a_measurement_has_columns_behind_the_others_and_an_unknown_one_empty_cells(tmp_path: Path) -> None:
-    measured = Measurement("net 1.0", 8.0, 6.0, 7.0, 6.9, 172.0, -20.5, 168.5, "part-solid", 3.5, "none", False,
+    measured = Measurement("net 1.0", 8.0, 6.0, 7.0, 6.9, 172.0, -20.5, 168.5, "part-solid", 3.5, "none",
                            doubts=("one", "two"))  # fmt: skip
     first, *others = some_findings()
     first = replace(first, measurement=measured, location=Location("left", "upper", 4.5, False))
@@ -36,7 +36,7 @@ def test_a_measurement_has_columns_behind_the_others_and_an_unknown_one_empty_ce
     with (tmp_path / "nodules.csv").open() as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["kind"] == "")  # the measured one first
     assert list(rows[0])[:5] == ["seriesuid", "coordX", "coordY", "coordZ", "probability"]
-    names = ("mean_diameter_mm", "kind", "calcification_pattern", "fat", "doubts")
-    assert [rows[0][name] for name in names] == ["7.0", "part-solid", "none", "0", "one; two"]
+    names = ("mean_diameter_mm", "kind", "calcification_pattern", "doubts")
+    assert [rows[0][name] for name in names] == ["7.0", "part-solid", "none", "one; two"]
     assert [rows[0][name] for name in ("side", "zone", "pleura_mm", "juxtapleural")] == ["left", "upper", "4.5", "0"]
-    assert rows[1]["kind"] == rows[1]["side"] == rows[1]["fat"] == ""
+    assert rows[1]["kind"] == rows[1]["side"] == ""

@@ -36,7 +36,7 @@ def measure_nodule(
     effective = float(sphere_diameter(volume))
     return Measurement(
         method, axes.long_mm, axes.short_mm, (axes.long_mm + axes.short_mm) / 2, effective, volume, mean_hu,
-        volume * max(mean_hu + 1000, 0.0) / 1000, tissue.kind, tissue.solid_mm, tissue.calcification, tissue.fat,
+        volume * max(mean_hu + 1000, 0.0) / 1000, tissue.kind, tissue.solid_mm, tissue.calcification,
         _points(nodule.mask.affine, axes.long_ends), _points(nodule.mask.affine, axes.short_ends),
         tuple(_doubts(nodule, effective, voxel_mm, diameter_mm, location)),
     )  # fmt: skip

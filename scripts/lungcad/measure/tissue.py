@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kind, calcification and fat of a nodule, by simple rules on the HU in its mask."""
+"""Kind and calcification of a nodule, by simple rules on the HU in its mask."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,8 @@ CALCIUM_HU = 200.0
 CALCIUM_SHARE, DIFFUSE_SHARE = 0.15, 0.5
 """Shares of voxels with calcium from which a nodule is calcified, and diffusely. The first finds 91 % of 78 nodules
 that most readers call calcified, and 2 % of the others, in the same folds."""
-FAT_HU = (-120.0, -40.0)
-"""HU of fat (Siegelman et al., Radiology 160 (1986), doi 10.1148/radiology.160.2.3726107)."""
-FAT_DEPTH_MM, FAT_MM3 = 2.0, 30.0
-"""Depth under the surface, beyond its blur, and volume from which voxels with the HU of fat count."""
 THICK_MM = 2.5
-"""Slice distance above which calcium and fat are not told from the average of a slice."""
+"""Slice distance above which calcium is not told from the average of a slice."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +33,11 @@ class Tissue:
         kind: solid, part-solid or non-solid.
         solid_mm: mean of the axes of the solid core of a part-solid nodule; None for other kinds.
         calcification: ``none``, ``diffuse``, ``central`` or ``eccentric``; None for thick slices.
-        fat: whether the nodule holds fat; None for thick slices.
     """
 
     kind: Kind
     solid_mm: float | None
     calcification: str | None
-    fat: bool | None
 
 
 def tissue_of(mask: np.ndarray, hu: np.ndarray, spacing_mm: np.ndarray, slice_mm: float) -> Tissue:
@@ -62,7 +56,7 @@ def tissue_of(mask: np.ndarray, hu: np.ndarray, spacing_mm: np.ndarray, slice_mm
     thin = slice_mm <= THICK_MM
     return Tissue(
         kind, None if axes is None else (axes.long_mm + axes.short_mm) / 2,
-        calcification_of(mask, hu, depth) if thin else None, _has_fat(hu, depth, spacing_mm) if thin else None,
+        calcification_of(mask, hu, depth) if thin else None,
     )  # fmt: skip
 
 
@@ -100,12 +94,3 @@ def _solid_core(mask: np.ndarray, hu: np.ndarray) -> np.ndarray | None:
         return None
     core: np.ndarray = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     return core
-
-
-def _has_fat(hu: np.ndarray, depth_mm: np.ndarray, spacing_mm: np.ndarray) -> bool:
-    """Whether a connected part of fat lies deep enough in the nodule and is large enough."""
-    low, high = FAT_HU
-    smooth = ndimage.gaussian_filter(hu, 1.0 / spacing_mm)
-    labels, _ = ndimage.label((depth_mm > FAT_DEPTH_MM) & (smooth > low) & (smooth < high))
-    sizes = np.bincount(labels.ravel())[1:] * np.prod(spacing_mm)
-    return bool((sizes >= FAT_MM3).any())

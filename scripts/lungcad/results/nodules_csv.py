@@ -21,7 +21,7 @@ EXTRA_COLUMNS = (
 MEASURED_COLUMNS = {
     "long_axis_mm": "long_axis_mm", "short_axis_mm": "short_axis_mm", "mean_diameter_mm": "mean_diameter_mm",
     "effective_diameter_mm": "effective_diameter_mm", "mean_hu": "mean_hu", "mass_mg": "mass_mg", "kind": "kind",
-    "solid_mm": "solid_mm", "calcification_pattern": "calcification", "fat": "fat", "doubts": "doubts",
+    "solid_mm": "solid_mm", "calcification_pattern": "calcification", "doubts": "doubts",
     "method": "method",
 }  # fmt: skip
 """Further columns, and the names of their values in a measurement; ``calcification`` alone is LIDC's attribute."""
