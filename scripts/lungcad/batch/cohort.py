@@ -43,7 +43,7 @@ class Scan:
 
 
 def write_cohort(out: Path, summary: Summary) -> None:
-    """Write ``<out>/cohort.html``."""
+    """Write the page of all scans of a batch, likeliest malignancy first, to ``<out>/cohort.html``."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     scans, diameters, scores = [], list[float](), list[float]()

@@ -58,7 +58,7 @@ class OutlinedCrop:
 
 
 def save_crop(folder: str | Path, crop: OutlinedCrop) -> Path:
-    """Write ``<folder>/<name>.npz``."""
+    """Write a crop with its labels and readings to ``<folder>/<name>.npz``, and return that path."""
     path = Path(folder) / f"{crop.name}.npz"
     fields = {key: getattr(crop, key) for key in OutlinedCrop.__dataclass_fields__ if key != "name"}
     with whole_file(path) as part, part.open("wb") as stream:
