@@ -97,9 +97,19 @@ def test_draws_without_both_classes_are_drawn_again() -> None:
     assert score_malignancy(given, bootstraps=40)["auc_ci"] == [1.0, 1.0]
 
 
-def test_one_class_is_nothing_to_score() -> None:
-    with pytest.raises(ValueError, match="both benign and malignant"):
-        score_malignancy(Predictions(np.ones(3, int), np.ones(3), np.arange(3), {}))
+def test_one_class_gives_what_needs_no_other() -> None:
+    attributes = {"texture": np.array([[4.0, 5.0, 2.0], [5.0, 5.0, 5.0]])}
+    given = Predictions(np.ones(3, int), np.array([0.9, 0.6, 0.2]), np.arange(3), attributes)
+    figures = score_malignancy(given, bootstraps=20)
+    assert (figures["accuracy"], figures["sensitivity"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert (figures["benign"], figures["malignant"]) == (0, 3)
+    assert figures["brier"] == pytest.approx((0.01 + 0.16 + 0.64) / 3)
+    assert figures["attribute_errors"]["texture"]["error"] == pytest.approx(4 / 3)
+    for name in ("specificity", "balanced_accuracy", "auc"):
+        assert figures[name] is None and figures[f"{name}_ci"] is None
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    with pytest.raises(ValueError, match="no nodule"):
+        score_malignancy(Predictions(np.zeros(0, int), np.zeros(0), np.zeros(0, int), {}))
 
 
 TABLE = """\
@@ -143,7 +153,7 @@ def test_labels_and_nodules_without_patients(tmp_path: Path) -> None:
         ("mean_malignancy", "malignant", "no truth"),
         ("probability", "score", "column probability missing"),
         ("patient_id", "nodule_id", "column nodule_id stands there more than once"),
-        ("3.25", "2.5", "3 benign, 0 malignant nodules"),
+        (TABLE, "nodule_id,mean_malignancy,probability\nn1,3,0.5\n", "0 benign, 0 malignant nodules"),
     ],
 )
 def test_refuses_predictions(old: str, new: str, error: str, tmp_path: Path) -> None:
@@ -201,11 +211,23 @@ def test_a_baseline_is_compared_over_the_nodules_of_both(tmp_path: Path, capsys:
     assert "AUC               1.000 - 0.000 = +1.000  (+1.000 to +1.000)" in capsys.readouterr().out
 
 
+def test_a_table_of_one_class_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, TABLE.replace("3.25", "2.5"))
+    flags = ["--predictions", str(path), "--output_dir", str(tmp_path / "out"), "--bootstraps", "20"]
+    cli.main(["score_malignancy", *flags, *baseline(tmp_path, "n4,p3,0,0.7", "n1,p1,0,0.6")])
+    text = capsys.readouterr().out
+    assert text.startswith("3 nodules of 2 patients: 3 benign, 0 malignant")
+    assert "AUC               -" in text and "specificity       0.667" in text and "texture           0.467" in text
+    assert "accuracy          0.500 - 0.000 = +0.500" in text
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["auc"] is None
+    assert (tmp_path / "out" / "reliability.png").exists()
+
+
 @pytest.mark.parametrize(
     ("rows", "error"),
     [
         (["n4,p3,1,0.7", "n1,p1,1,0.6"], "baseline.csv, line 2: n4 has another label in predictions.csv"),
-        (["n1,p1,1,0.6"], "0 benign, 1 malignant nodules"),
+        (["n9,p9,1,0.6"], "0 benign, 0 malignant nodules"),
     ],
 )
 def test_a_baseline_that_cannot_be_compared_is_refused(

@@ -148,7 +148,6 @@ def test_the_limit_of_marks(tables: dict[str, Path], tmp_path: Path, capsys: pyt
         ("submission", "probability", "score", "submission.csv: column probability missing"),
         ("submission", "probability", "coordX", "submission.csv: column coordX stands there more than once"),
         ("annotations", "1.2,0,0,0,12", "1.2,0,0,0,0", "annotations.csv, line 4: diameter_mm is 0"),
-        ("annotations", "1.", "2.", "no nodule of annotations.csv lies in a scan of seriesuids.csv"),
         ("excluded", "-1", "inf", "excluded.csv, line 2: diameter_mm is 'inf'"),
         ("seriesuids", "1.3", "1.2", "seriesuids.csv, line 3: seriesuid 1.2 stands in line 2 already"),
         ("seriesuids", "1.1\n1.2\n1.3\n", "", "seriesuids.csv is empty"),
@@ -165,6 +164,27 @@ def test_bad_tables_are_one_line_and_exit_code_2(
     assert end.value.code == 2 and printed.out == ""
     assert printed.err.startswith("error[E-TABLE] ") and error in printed.err and printed.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_scans_without_any_nodule_have_their_false_marks_counted(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables["annotations"].write_text(tables["annotations"].read_text().replace("1.1,", "2.1,").replace("1.2,", "2.2,"))
+    tables["seriesuids"].write_text("1.1\n1.2\n1.3\n1.4\n")
+    cli.main(flags(tables, tmp_path / "out", "--baseline", str(tables["submission"])))
+    text = capsys.readouterr().out
+    # false marks: 0.9, 0.4 in 1.1, 0.8 in 1.2 (0.99 lies on an excluded finding), 0.85 in 1.3, none in 1.4
+    assert text.startswith("4 scans, 0 nodules: 0 hit, 0 missed; 4 false positives\nCPM -: no scan of the list has")
+    assert "the 3 annotations are of other scans" in text and "1 of 4 scans have no mark at all" in text
+    assert "the baseline: 1.0 false marks per scan, 1 scans without one" in text
+    rows = [line.split() for line in text.splitlines()[4:11]]
+    assert [row[3] for row in rows] == ["-", "0.9", "0.85", "0.4", "0.4", "0.4", "0.4"]
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (figures["cpm"], figures["sensitivities"], figures["false_marks_per_scan"]) == (None, None, 1.0)
+    with (tmp_path / "out" / "froc.csv").open(newline="") as file:
+        curve = list(csv.DictReader(file))
+    assert curve[-1] == {"fp_per_scan": "8", "sensitivity": "", "low": "", "high": "", "threshold": "0.4"}
+    assert (tmp_path / "out" / "froc.png").exists()
 
 
 @pytest.mark.parametrize(

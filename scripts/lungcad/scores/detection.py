@@ -24,7 +24,7 @@ class Curve:
 
     Attributes:
         fp_per_scan: mean number of false marks per scan.
-        sensitivity: sensitivity at that rate, interpolated.
+        sensitivity: sensitivity at that rate, interpolated; NaN where no scan has a nodule.
         low, high: ends of the pointwise interval of the sensitivity.
         threshold: lowest score with at most ``fp_per_scan`` false marks per scan; NaN where even the highest has more.
     """
@@ -87,26 +87,62 @@ def score_detection(
     return figures, curve
 
 
-def score_without_nodules(scans: Sequence[ScoredScan]) -> dict[str, Any]:
+def score_without_nodules(
+    scans: Sequence[ScoredScan], more_fp_per_scan: Sequence[float] = ()
+) -> tuple[dict[str, Any], Curve]:
     """Figures of scans without any nodule, where only false marks can be counted.
 
     Args:
         scans: scans with matched marks.
+        more_fp_per_scan: see :func:`score_detection`.
 
     Returns:
-        Figures by the names of :func:`score_detection`; None for those that need a nodule.
+        Figures by the names of :func:`score_detection`, None for those that need a nodule, and a curve whose
+        sensitivities are NaN.
     """
     unknown = ("sensitivity", "sensitivity_ci", "sensitivities", "sensitivities_ci", "cpm", "cpm_ci")
     false = sum(len(scan.false_scores) for scan in scans)
     counts = {"scans": len(scans), "nodules": 0, "hits": 0, "missed": 0, "false_positives": false}
     without_mark = sum(not len(scan.false_scores) for scan in scans)
     clear = {"scans_without_nodule": len(scans), "scans_without_mark": without_mark}
-    return counts | dict.fromkeys(unknown) | {
+    figures = counts | dict.fromkeys(unknown) | {
         "false_marks_per_scan": false / max(len(scans), 1),
         "found_by_diameter": sensitivity_by_diameter(scans) if scans else {},
         "fp_per_scan": list(FP_PER_SCAN),
-        "operating_points": [],
+        "bootstraps": 0,
+        "operating_points": [
+            _point_of_false_marks(scans, rate) for rate in sorted({*FP_PER_SCAN, *more_fp_per_scan}) if scans
+        ],
         "true_negative_patients": {"at_sensitivity": TNP_SENSITIVITY, "threshold": None, "score": None} | clear,
+    }  # fmt: skip
+    rates, nan = np.array(CURVE_FP_PER_SCAN), np.full(len(CURVE_FP_PER_SCAN), np.nan)
+    thresholds = [lowest_threshold(scans, rate)[0] if scans else None for rate in CURVE_FP_PER_SCAN]
+    return figures, Curve(rates, nan, nan, nan, np.array(thresholds, dtype=float))
+
+
+def lowest_threshold(scans: Sequence[ScoredScan], fp_per_scan: float) -> tuple[float | None, float]:
+    """Lowest score of a mark with at most ``fp_per_scan`` false marks per scan, and the false marks per scan there.
+
+    Args:
+        scans: one or more scans without a nodule.
+        fp_per_scan: largest mean number of false marks.
+
+    Returns:
+        Threshold, None where even the highest score has more, and the false marks per scan at it.
+    """
+    scores, counts = np.unique(np.concatenate([scan.false_scores for scan in scans]), return_counts=True)
+    marks = np.cumsum(counts[::-1])  # at or above each score, the highest first
+    allowed = int(np.searchsorted(marks / len(scans), fp_per_scan, side="right"))
+    return (float(scores[::-1][allowed - 1]), float(marks[allowed - 1] / len(scans))) if allowed else (None, 0.0)
+
+
+def _point_of_false_marks(scans: Sequence[ScoredScan], rate: float) -> dict[str, Any]:
+    """Operating point of a false positive rate on scans without a nodule; see :func:`_operating_point`."""
+    threshold, false = lowest_threshold(scans, rate)
+    return {
+        "fp_per_scan": rate, "sensitivity": None, "sensitivity_ci": None, "threshold": threshold,
+        "fp_per_scan_at_threshold": false, "sensitivity_at_threshold": None,
+        "found_by_diameter": sensitivity_by_diameter(scans),
     }  # fmt: skip
 
 

@@ -38,18 +38,19 @@ def score_malignancy(
     """Compute all figures of a malignancy classifier, ready for JSON.
 
     Args:
-        predictions: predictions for at least one benign and one malignant nodule.
+        predictions: predictions for at least one nodule; figures that need a benign and a malignant one are None where
+            all are of one class.
         threshold: lowest probability that is called malignant.
         bins: number of calibration bins, of equal width.
         bootstraps: number of bootstrap draws of patients; intervals are the 2.5 and 97.5 percentiles over them.
         seed: seed of the bootstrap.
 
     Raises:
-        ValueError: there is no benign or no malignant nodule.
+        ValueError: there is no nodule.
     """
     label = predictions.label
-    if len(np.unique(label)) != 2:
-        raise ValueError("nothing to tell apart: both benign and malignant nodules are needed.")
+    if not len(label):
+        raise ValueError("nothing to score: no nodule that is benign or malignant.")
 
     def figures(weight: np.ndarray) -> dict[str, float]:
         errors = {name: _error(pair, weight) for name, pair in predictions.attributes.items()}
@@ -65,7 +66,7 @@ def score_malignancy(
         "malignant": int((label == 1).sum()),
         "threshold": threshold,
         "bootstraps": bootstraps,
-        **{key: value for key, value in values.items() if key not in predictions.attributes},
+        **{key: _known(value) for key, value in values.items() if key not in predictions.attributes},
         **{f"{key}_ci": value for key, value in intervals.items() if key not in predictions.attributes},
         "brier": float(brier_score_loss(label, predictions.probability)),
         "ece": calibration_error(table),
@@ -99,7 +100,13 @@ def compare_malignancy(
     values = figures(np.ones(len(predictions.label)))
     intervals = bootstrap(figures, predictions, bootstraps=bootstraps, seed=seed)
     difference_intervals = {f"{key}_ci": interval for key, interval in intervals.items() if key.endswith("_difference")}
-    return {"nodules": len(predictions.label), **values, **difference_intervals}
+    known = {key: _known(value) for key, value in values.items()}
+    return {"nodules": len(predictions.label), **known, **difference_intervals}
+
+
+def _known(value: float) -> float | None:
+    """Value of a figure; None for NaN, which stands for a figure that the classes do not give."""
+    return None if np.isnan(value) else value
 
 
 def classification(
@@ -107,8 +114,10 @@ def classification(
 ) -> dict[str, float]:
     """Accuracy, sensitivity, specificity (MTMR-Net, equations 7 to 9), balanced accuracy and AUC.
 
+    Figures of a class that does not occur, and of both together, are NaN.
+
     Args:
-        label: (N,) 0 benign, 1 malignant; both occur with a weight above 0.
+        label: (N,) 0 benign, 1 malignant; one or more with a weight above 0.
         probability: (N,) probability of malignancy.
         threshold: lowest probability that is called malignant.
         weight: (N,) number of times that each nodule counts; None counts each once.
@@ -117,7 +126,8 @@ def classification(
     benign, malignant = weight * (label == 0), weight * (label == 1)
     called = probability >= threshold
     true_positive, true_negative = malignant[called].sum(), benign[~called].sum()
-    sensitivity, specificity = true_positive / malignant.sum(), true_negative / benign.sum()
+    sensitivity = true_positive / malignant.sum() if malignant.any() else np.nan
+    specificity = true_negative / benign.sum() if benign.any() else np.nan
     return {
         "accuracy": float((true_positive + true_negative) / weight.sum()),
         "sensitivity": float(sensitivity),
@@ -128,12 +138,16 @@ def classification(
 
 
 def area_under_curve(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-    """AUC of scores (N,), higher for malignant nodules; ``label`` and ``weight`` as in :func:`classification`."""
+    """AUC of scores (N,), higher for malignant nodules; ``label`` and ``weight`` as in :func:`classification`.
+
+    NaN where all nodules are of one class.
+    """
     levels, level = np.unique(score, return_inverse=True)
     benign = np.bincount(level, weight * (label == 0), len(levels))
     malignant = np.bincount(level, weight * (label == 1), len(levels))
     beaten = benign.cumsum() - benign / 2  # by each malignant nodule of a level: all benign ones below, half of its own
-    return float(malignant @ beaten / (malignant.sum() * benign.sum()))
+    pairs = malignant.sum() * benign.sum()
+    return float(malignant @ beaten / pairs) if pairs else float("nan")
 
 
 def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> list[dict[str, Any]]:
@@ -172,22 +186,27 @@ def calibration_error(table: list[dict[str, Any]]) -> float:
 def bootstrap(
     figures: Callable[[np.ndarray], Mapping[str, float]], predictions: Predictions, *,
     bootstraps: int = 1000, seed: int = 0,
-) -> dict[str, list[float]]:  # fmt: skip
-    """95 % interval of each figure, from draws of patients with replacement; draws without both classes are repeated.
+) -> dict[str, Any]:  # fmt: skip
+    """95 % interval of each figure, from draws of patients with replacement; draws that lack a class are repeated.
 
     Args:
         figures: function that computes figures from weights (N,), the number of times that each nodule counts.
         predictions: labels and patients; the same ones and the same seed give the same draws.
         bootstraps, seed: see :func:`score_malignancy`.
+
+    Returns:
+        Lower and upper end by figure; None for a figure that is NaN.
     """
     rng = np.random.default_rng(seed)
+    sides = np.unique(predictions.label)
     patients = int(predictions.patient.max()) + 1
     values: list[Mapping[str, float]] = []
     while len(values) < bootstraps:
         weight = np.bincount(rng.integers(patients, size=patients), minlength=patients)[predictions.patient]
-        if all((weight[predictions.label == side] > 0).any() for side in (0, 1)):
+        if all((weight[predictions.label == side] > 0).any() for side in sides):
             values.append(figures(weight))
-    return {key: np.percentile([draw[key] for draw in values], _INTERVAL).tolist() for key in values[0]}
+    ends = {key: np.percentile([draw[key] for draw in values], _INTERVAL).tolist() for key in values[0]}
+    return {key: None if np.isnan(interval).any() else interval for key, interval in ends.items()}
 
 
 def _error(pair: np.ndarray, weight: np.ndarray) -> float:

@@ -44,32 +44,42 @@ def draw_curve(path: Path, curve: Curve, figures: Mapping[str, Any]) -> None:
     Args:
         path: path of the picture.
         curve: FROC curve from 1/8 to 8 false positives per scan.
-        figures: figures from :func:`lungcad.scores.detection.score_detection`; the CPM is shown in the legend.
+        figures: figures from :func:`lungcad.scores.detection.score_detection`; the CPM is shown in the legend. Where
+            no scan has a nodule, the curve shows the score above which marks are as many.
     """
     from matplotlib.figure import Figure  # without pyplot there is no display to ask for: always Agg
 
     figure = Figure(figsize=(6.4, 4.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    low, high = figures["cpm_ci"]
     axes.set_xscale("log", base=2)
-    axes.plot(curve.fp_per_scan, curve.sensitivity, color="C0", linewidth=1.8,
-              label=f"CPM {figures['cpm']:.3f} (95 % CI {low:.3f} to {high:.3f})")  # fmt: skip
-    axes.plot(FP_PER_SCAN, figures["sensitivities"], "o", color="C0", markersize=4.5, clip_on=False,
-              label="the CPM's seven points")  # fmt: skip
-    axes.fill_between(curve.fp_per_scan, curve.low, curve.high, color="C0", alpha=0.2, linewidth=0,
-                      label=f"95 % band, {figures['bootstraps']} bootstraps over scans")  # fmt: skip
+    if figures["cpm"] is None:
+        axes.step(curve.fp_per_scan, curve.threshold, where="post", color="C0", linewidth=1.8, label="lowest score")
+        axes.set_ylabel("lowest score of a mark")
+    else:
+        _draw_sensitivity(axes, curve, figures)
     axes.set_xticks(FP_PER_SCAN, [str(Fraction(rate)) for rate in FP_PER_SCAN])
     axes.set_xlim(FP_PER_SCAN[0], FP_PER_SCAN[-1])
-    axes.set_ylim(0, 1)
-    axes.set_yticks(np.linspace(0, 1, 11))
     axes.set_xlabel("false positives per scan")
-    axes.set_ylabel("sensitivity")
     axes.set_title(f"FROC: {figures['nodules']} nodules in {figures['scans']} scans", fontsize=11)
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=True, edgecolor="none")
     figure.savefig(path, format="png", metadata={"Software": None})  # equal input, equal file
+
+
+def _draw_sensitivity(axes: Any, curve: Curve, figures: Mapping[str, Any]) -> None:
+    """Draw the sensitivity of a FROC curve, its band and the CPM's seven points into axes of matplotlib."""
+    low, high = figures["cpm_ci"]
+    axes.plot(curve.fp_per_scan, curve.sensitivity, color="C0", linewidth=1.8,
+              label=f"CPM {figures['cpm']:.3f} (95 % CI {low:.3f} to {high:.3f})")  # fmt: skip
+    axes.plot(FP_PER_SCAN, figures["sensitivities"], "o", color="C0", markersize=4.5, clip_on=False,
+              label="the CPM's seven points")  # fmt: skip
+    axes.fill_between(curve.fp_per_scan, curve.low, curve.high, color="C0", alpha=0.2, linewidth=0,
+                      label=f"95 % band, {figures['bootstraps']} bootstraps over scans")  # fmt: skip
+    axes.set_ylim(0, 1)
+    axes.set_yticks(np.linspace(0, 1, 11))
+    axes.set_ylabel("sensitivity")
 
 
 def draw_reliability(path: Path, figures: Mapping[str, Any]) -> None:

@@ -34,10 +34,10 @@ def read_predictions(path: str | Path) -> tuple[Predictions, int]:
 
     Raises:
         InputError: E-TABLE, the table cannot be read, a value is out of its range, a nodule appears twice, an
-            attribute has only one of its two columns, or one of the two classes is missing.
+            attribute has only one of its two columns, or no nodule is benign or malignant.
     """
     nodules, left_out = read_nodules([path])
-    return to_predictions(nodules), left_out
+    return to_predictions(nodules, classes=1), left_out
 
 
 def read_nodules(paths: Sequence[str | Path], attributes: Sequence[str] = ()) -> tuple[Table, int]:
@@ -79,23 +79,28 @@ def read_pair(path: str | Path, baseline: str | Path) -> tuple[Predictions, Pred
         if _label(rows[0][name]) != _label(rows[1][name]):
             raise rows[1][name].refusal(f"{name} has another label in {tables[0].name}", "Score against one truth.")
     predictions, other = (
-        to_predictions(replace(table, rows=tuple(by_name[name] for name in shared)))
+        to_predictions(replace(table, rows=tuple(by_name[name] for name in shared)), classes=1)
         for table, by_name in zip(tables, rows, strict=True)
     )
     return predictions, other
 
 
-def to_predictions(nodules: Table) -> Predictions:
+def to_predictions(nodules: Table, classes: int = 2) -> Predictions:
     """Predictions from a table of :func:`read_nodules`, or from some of its rows.
 
+    Args:
+        nodules: table of benign and malignant nodules.
+        classes: least number of the two classes that must occur.
+
     Raises:
-        InputError: E-TABLE, as :func:`read_predictions`.
+        InputError: E-TABLE, as :func:`read_predictions`, or a class is missing.
     """
     rows, names = nodules.rows, _attributes(nodules)
     label = np.array([_label(row) for row in rows], dtype=int)
-    if len(np.unique(label)) != 2:
+    if len(np.unique(label)) < classes:
         counts = f"{(label == 0).sum()} benign, {(label == 1).sum()} malignant"
-        raise InputError("E-TABLE", f"{nodules.name}: {counts} nodules.", "Figures need nodules of both classes.")
+        needed = "nodules of both classes" if classes == 2 else "a benign or malignant nodule"
+        raise InputError("E-TABLE", f"{nodules.name}: {counts} nodules.", f"Figures need {needed}.")
     patients = [row.text("patient_id" if "patient_id" in row.cells else "nodule_id") for row in rows]
     return Predictions(
         label,
@@ -220,12 +225,14 @@ def as_text(figures: Mapping[str, Any]) -> str:
 
 def _baseline_lines(both: Mapping[str, Any]) -> list[str]:
     lines = [f"less the baseline, on the {both['nodules']} nodules of both, the same draws for both"]
-    for key in ("auc", "balanced_accuracy"):
+    for key in ("auc", "balanced_accuracy") if both["auc"] is not None else ("accuracy",):
         values = f"{both[key]:.3f} - {both[f'baseline_{key}']:.3f} = {both[f'{key}_difference']:+.3f}"
         low, high = both[f"{key}_difference_ci"]
-        lines.append(f"{_FIGURE_NAMES[key]:<18}{values}  ({low:+.3f} to {high:+.3f})")
+        lines.append(f"{_FIGURE_NAMES.get(key, key):<18}{values}  ({low:+.3f} to {high:+.3f})")
     return lines
 
 
-def _line(name: str, value: float, interval: list[float]) -> str:
+def _line(name: str, value: float | None, interval: list[float] | None) -> str:
+    if value is None or interval is None:
+        return f"{name:<18}-      (needs nodules of both classes)"
     return f"{name:<18}{value:.3f}  ({interval[0]:.3f} to {interval[1]:.3f})"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.atomic import added_files
-from lungcad.errors import InputError
-from lungcad.scores.detection import Curve, compare_detection, score_detection
+from lungcad.scores.detection import Curve, compare_detection, score_detection, score_without_nodules
 from lungcad.scores.froc import ScoredScan
 from lungcad.scores.luna16 import MAX_MARKS, Marks, best_marks, read_marks, read_series, read_spheres, score_scans
 from lungcad.scores.plots import draw_curve, write_curve_csv
@@ -45,18 +44,16 @@ def score_submission(
         ignore_other_scans: leave out marks of scans that are not in the list, as annotations of such scans always are.
 
     Returns:
-        Figures and curve of :func:`lungcad.scores.detection.score_detection`. The figures also have ``marks``, the
+        Figures and curve of :func:`lungcad.scores.detection.score_detection`, or, where no scan of the list has a
+        nodule, of :func:`lungcad.scores.detection.score_without_nodules`. The figures also have ``marks``, the
         number in the submission, ``marks_over_limit``, those that do not count, and ``marks_per_scan`` of those that
         do; and, with a baseline, ``baseline``, those of :func:`lungcad.scores.detection.compare_detection`.
 
     Raises:
-        InputError: E-TABLE, a table is refused or no scan in the list has a nodule.
+        InputError: E-TABLE, a table is refused.
     """
     series = read_series(seriesuids)
     nodules, left_out = read_spheres(annotations, series)
-    if not nodules:
-        text = f"no nodule of {Path(annotations).name} lies in a scan of {Path(seriesuids).name}."
-        raise InputError("E-TABLE", text, "Give annotations and a list of series that belong together.")
     irrelevant, _ = read_spheres(excluded, series)
 
     def match(table: Mapping[str, Marks]) -> tuple[dict[str, Marks], list[ScoredScan]]:
@@ -65,10 +62,14 @@ def score_submission(
 
     submitted, marks_left_out = read_marks(submission, series, series_map, score_column, ignore_other_scans)
     counted, scans = match(submitted)
-    figures, curve = score_detection(scans, more_fp_per_scan, bootstraps)
+    if nodules:
+        figures, curve = score_detection(scans, more_fp_per_scan, bootstraps)
+    else:
+        figures, curve = score_without_nodules(scans, more_fp_per_scan)
     if baseline is not None:
         other = match(read_marks(baseline, series, series_map, ignore_others=ignore_other_scans)[0])[1]
-        figures["baseline"] = compare_detection(scans, other, bootstraps)
+        compared = compare_detection(scans, other, bootstraps) if nodules else score_without_nodules(other)[0]
+        figures["baseline"] = compared
     total, kept = (sum(len(marks.scores) for marks in table.values()) for table in (submitted, counted))
     counts = {
         "marks": total, "marks_over_limit": total - kept, "marks_per_scan": kept / len(series),
@@ -87,12 +88,10 @@ def write_scores(output_dir: str | Path, figures: Mapping[str, Any], curve: Curv
 
 def as_text(figures: Mapping[str, Any]) -> str:
     """Figures as text for the terminal."""
-    low, high = figures["cpm_ci"]
     lines = [
         f"{figures['scans']} scans, {figures['nodules']} nodules: {figures['hits']} hit, {figures['missed']} missed; "
         f"{figures['false_positives']} false positives",
-        f"CPM {figures['cpm']:.3f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"{figures['bootstraps']} bootstraps over scans)",
+        _cpm_line(figures),
         "",
         *_operating_table(figures["operating_points"]),
         "",
@@ -107,7 +106,20 @@ def as_text(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _cpm_line(figures: Mapping[str, Any]) -> str:
+    if figures["cpm"] is None:
+        left_out = figures["annotations_left_out"]
+        check = f" (the {left_out} annotations are of other scans: do the tables belong together?)" if left_out else ""
+        return f"CPM -: no scan of the list has a nodule{check}"
+    low, high = figures["cpm_ci"]
+    interval = f"95 % interval {low:.3f} to {high:.3f}, {figures['bootstraps']} bootstraps over scans"
+    return f"CPM {figures['cpm']:.3f} ({interval})"
+
+
 def _baseline_line(baseline: Mapping[str, Any]) -> str:
+    if baseline["cpm"] is None:
+        clear = baseline["true_negative_patients"]["scans_without_mark"]
+        return f"the baseline: {baseline['false_marks_per_scan']:.1f} false marks per scan, {clear} scans without one"
     low, high = baseline["cpm_difference_ci"]
     difference = f"difference {baseline['cpm_difference']:+.3f} ({low:+.3f} to {high:+.3f}, the same draws for both)"
     return f"CPM of the baseline {baseline['cpm']:.3f}, {difference}"
@@ -119,11 +131,11 @@ def _operating_table(points: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"FP/scan  sensitivity  95 % interval   threshold{''.join(f'{name:>10}' for name in ranges)}"]
     for point in points:
         rate = Fraction(point["fp_per_scan"])
-        low, high = point["sensitivity_ci"]
+        sensitivity, interval = _with_interval(point["sensitivity"], point["sensitivity_ci"])
         threshold = "-" if point["threshold"] is None else f"{point['threshold']:.6g}"
         parts = "".join(f"{_share(*found):>10}" for found in point["found_by_diameter"].values())
         name = str(rate) if rate.denominator <= 8 else f"{float(rate):g}"
-        lines.append(f"{name:>7}  {point['sensitivity']:11.3f}  {low:.3f} to {high:.3f}{threshold:>12}{parts}")
+        lines.append(f"{name:>7}  {sensitivity:>11}  {interval:>14}{threshold:>12}{parts}")
     return lines
 
 
@@ -131,13 +143,18 @@ def _share(found: int, total: int) -> str:
     return f"{found / total:.3f}" if total else "-"
 
 
+def _with_interval(value: float | None, interval: Sequence[float] | None) -> tuple[str, str]:
+    """Value and interval to three decimals, ``-`` where unknown."""
+    return ("-", "-") if value is None or interval is None else (f"{value:.3f}", "{:.3f} to {:.3f}".format(*interval))
+
+
 def _candidate_lines(figures: Mapping[str, Any]) -> list[str]:
-    low, high = figures["sensitivity_ci"]
+    sensitivity, interval = _with_interval(figures["sensitivity"], figures["sensitivity_ci"])
     over = figures["marks_over_limit"]
     beyond = f" ({over} of {figures['marks']} over the limit)" if over else ""
     found = ", ".join(f"{name} {hit}/{total}" for name, (hit, total) in figures["found_by_diameter"].items())
     return [
-        f"all marks: sensitivity {figures['sensitivity']:.3f} ({low:.3f} to {high:.3f}) at "
+        f"all marks: sensitivity {sensitivity} ({interval}) at "
         f"{figures['marks_per_scan']:.1f} marks{beyond} and {figures['false_marks_per_scan']:.1f} false per scan",
         f"found by diameter: {found}",
     ]
@@ -145,6 +162,8 @@ def _candidate_lines(figures: Mapping[str, Any]) -> list[str]:
 
 def _true_negative_line(figures: Mapping[str, Any]) -> str:
     target = f"sensitivity {figures['at_sensitivity']:g}"
+    if figures["score"] is None and figures["scans_without_mark"] is not None:
+        return f"{figures['scans_without_mark']} of {figures['scans_without_nodule']} scans have no mark at all"
     if figures["score"] is None:
         reason = f"{target} is not reached" if figures["scans_without_nodule"] else "every scan has a nodule"
         return f"true-negative-patient score: none, {reason}"

@@ -143,7 +143,7 @@ def summarise(
         scans.append(scan)
         errors.append(error)
     if not any(len(scan.best_scores) for scan in scans):
-        return score_without_nodules(scans) | _error_figures(np.zeros((0, 2)))
+        return score_without_nodules(scans)[0] | _error_figures(np.zeros((0, 2)))
     return score_detection(scans)[0] | _error_figures(np.concatenate(errors))
 
 

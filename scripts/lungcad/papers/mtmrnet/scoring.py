@@ -60,7 +60,7 @@ class NoduleScorer(Collector):
         self.rows.append(_row(batch["nodule"], finding, logits))
 
     def write(self) -> None:
-        """Write predictions and figures; the figures are None if the nodules are of one class alone."""
+        """Write predictions and figures; those that need benign and malignant nodules are None without both."""
         with added_files(self.folder) as folder:
             with (folder / PREDICTIONS).open("w", newline="") as stream:
                 csv.writer(stream).writerows([COLUMNS, *self.rows])
@@ -131,6 +131,8 @@ def scored_nodules(scored: Mapping[str, Sequence[str | Path]]) -> Iterator[Score
         groups.setdefault(names, {})[step] = replace(table, rows=rows)
     for steps in groups.values():
         everything = next(iter(steps.values()))
+        if not everything.rows:
+            continue
         fewest = int(column_values(everything, "n_readers").min())
         if _has_both_classes(everything):
             yield ScoredNodules(fewest, steps)
