@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CT volume in Hounsfield units with its position in the patient, the result of every reader, and its notices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,21 @@ AIR_BELOW_HU = -900.0
 """Upper end of air in a calibrated CT in HU, that in the trachea included."""
 AIR_FRACTION = 0.001
 """Least share of air among a CT's voxels; in six chest CTs cropped to the lungs it has -960 HU or less."""
+
+
+CHEST_MM = 200.0, 200.0, 80.0
+"""Smallest width, depth and length of a volume that is expected to hold the chest."""
+TISSUE_ABOVE_HU = -500.0
+"""Value above which tissue lies, the lungs' own left out."""
+TISSUE_MEDIAN_HU = -250.0, 450.0
+"""Range of the median of tissue in a chest. In two chest CTs, nine lungs with what is around them and 45 crops of 64 x
+64 pixels it lies between -112 and 306 HU."""
+TISSUE_FRACTION = 0.01
+"""Least share of tissue among a volume's voxels from which its median is judged."""
+BELOW_AIR_HU = -1500.0, -1100.0
+"""Range of values that are too low for air and too high for padding."""
+BELOW_AIR_FRACTION = 0.05
+"""Largest share of such values that noise and streaks in air explain."""
 
 
 class Notice(str):
@@ -42,6 +57,38 @@ def warn_without_air(air: float) -> list[Notice]:
     """Warning W-HU where the least dense matter of a volume, the HU of :func:`air_hu`, is no air; else nothing."""
     text = f"no air in the volume: the least dense voxels have {air:.0f} HU (expected below {AIR_BELOW_HU:.0f})."
     return [Notice("W-HU", text)] if air > AIR_BELOW_HU else []
+
+
+def holds_chest(size_mm: Sequence[float] | np.ndarray) -> bool:
+    """Whether a volume of the size (x, y, z) in mm can hold the chest; a phantom or a crop cannot."""
+    return all(side >= least for side, least in zip(size_mm, CHEST_MM, strict=True))
+
+
+def warn_of_scale(hu: np.ndarray, size_mm: Sequence[float] | np.ndarray) -> list[Notice]:
+    """Warning W-HU where values cannot be HU of a chest: no air, or, in a whole one, tissue far off; else nothing.
+
+    A wrong slope, or an intercept that was applied twice, leaves air in place, since values end at LOWEST_HU.
+
+    Args:
+        hu: HU in an array of any shape.
+        size_mm: width, depth and length of the volume.
+    """
+    without_air = warn_without_air(air_hu(hu))
+    tissue = hu[hu > TISSUE_ABOVE_HU]
+    if without_air or not holds_chest(size_mm) or tissue.size < TISSUE_FRACTION * hu.size:
+        return without_air
+    median, (low, high) = float(np.median(tissue)), TISSUE_MEDIAN_HU
+    text = f"half of what is denser than lung has more than {median:.0f} HU (expected {low:.0f} to {high:.0f})"
+    is_usual = low <= median <= high
+    return [] if is_usual else [Notice("W-HU", f"{text}: the rescale slope or intercept may be wrong.")]
+
+
+def warn_below_air(voxels: int, total: int) -> list[Notice]:
+    """Warning W-HU where many of a volume's voxels have values in :data:`BELOW_AIR_HU`; else nothing."""
+    if voxels <= BELOW_AIR_FRACTION * total:
+        return []
+    text = f"{voxels / total:.0%} of the voxels lie below {BELOW_AIR_HU[1]:.0f} HU, which nothing does (air: -1000)"
+    return [Notice("W-HU", f"{text}: the rescale slope or intercept may be wrong.")]
 
 
 @dataclass(frozen=True)

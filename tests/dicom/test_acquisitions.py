@@ -43,6 +43,8 @@ TAGS = [
     ),
     ({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}, "1", "2"),
     ({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"}, "B30f", "B70f"),
+    ({"SeriesNumber": 2}, {"SeriesNumber": 3}, "2", "3"),
+    ({"SeriesDescription": "Soft"}, {"SeriesDescription": "Thin"}, "Soft", "Thin"),
 ]  # fmt: skip
 
 
@@ -110,6 +112,48 @@ def test_two_scans_that_interleave_without_a_word_are_told(tmp_path: Path, phant
             dataset["PixelData"].VR = "OW"
         dataset.save_as(tmp_path / f"{dataset.InstanceNumber}.dcm")
     assert any(notice.startswith("W-SLICE every second slice") for notice in read_series(tmp_path).warnings)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_image_numbers_that_run_on_along_every_second_image_are_told(tmp_path: Path, count: int) -> None:
+    series = make_series()
+    for k, dataset in enumerate(series):
+        dataset.InstanceNumber = k // count + 100 * (k % count)
+    volume = read_series(save(series, tmp_path / "a"))
+    assert_exact(volume)
+    assert any("W-ACQUISITION InstanceNumber runs on" in n and f"{count} scans" in n for n in volume.warnings)
+    for k, dataset in enumerate(series):
+        dataset.InstanceNumber = 7919 * (k + 3) ** 2 % 9973  # as an anonymiser pleased
+    assert not any("ACQUISITION" in notice for notice in read_series(save(series, tmp_path / "b")).warnings)
+
+
+LOST_TAGS = [
+    ("AcquisitionNumber", 1, 1), ("KVP", "120", 4), ("ConvolutionKernel", "B30f", 6), ("AcquisitionTime", "1015", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keyword", "value", "missing"), LOST_TAGS)
+def test_a_tag_that_few_images_lack_is_no_other_acquisition(
+    tmp_path: Path, keyword: str, value: object, missing: int
+) -> None:
+    series = make_series()
+    for k, dataset in enumerate(series):
+        if k % 3 or k // 3 >= missing:
+            setattr(dataset, keyword, value)
+    assert_exact(read_series(save(series, tmp_path / "s")))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "spellings"),
+    [("KVP", ("120", "120.0")), ("ConvolutionKernel", ("LUNG", "Lung")), ("AcquisitionNumber", ("1", "01"))],
+)
+def test_spellings_of_a_tag_are_one_acquisition(tmp_path: Path, keyword: str, spellings: tuple[str, str]) -> None:
+    series = make_series()
+    for k, dataset in enumerate(series):
+        setattr(dataset, keyword, spellings[k % 2])
+    folder = save(series, tmp_path / "s")
+    assert_exact(read_series(folder))
+    assert not list_series(folder)[0].acquisitions
 
 
 @pytest.mark.parametrize(

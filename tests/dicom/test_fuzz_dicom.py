@@ -233,9 +233,9 @@ def test_mutated_series_are_equal_told_or_refused(tmp_path: Path) -> None:
         folder = tmp_path / "mutated"
         shutil.copytree(bases[name], folder)
         how = mutate(folder, rng)
-        start = time.perf_counter()
+        start = time.process_time()  # of all threads; a busy machine is no fault
         outcome = verdict(truths[name], folder, how, SMALL_HU_WITHOUT_CHECK.get(name, SMALL_HU))
-        if time.perf_counter() - start > MOST_SECONDS:
+        if time.process_time() - start > MOST_SECONDS:
             outcome = "slow"
         outcomes[outcome] += 1
         if outcome not in ("equal", "told", "refused", "small", "undetectable"):

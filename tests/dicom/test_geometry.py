@@ -152,7 +152,21 @@ def test_images_all_in_one_place_are_refused(tmp_path: Path) -> None:
     series = make_series()
     for dataset in series:
         dataset.ImagePositionPatient = list(ORIGIN_MM)
-    assert refusal(save(series, tmp_path / "s")).code == "E-GEOM-DUP"
+    error = refusal(save(series, tmp_path / "s"))
+    assert error.code == "E-GEOM-DUP" and "positions were lost: export" in str(error)
+
+
+def test_a_lone_image_beyond_a_gap_is_named(tmp_path: Path) -> None:
+    series = make_series(21)
+    series[20].ImagePositionPatient = [-14, -21.6, 60]
+    error = refusal(save(series, tmp_path / "s", lambda k: f"IM{series_order(21)[k]:03d}.dcm"))
+    assert error.code == "E-GEOM-SPACING" and "118 slice(s) missing" in str(error)
+    assert "If z=60.0 mm (image 21, IM020.dcm) is no slice of the scan, take the file out" in str(error)
+
+
+def series_order(count: int) -> list[int]:
+    """Index of the slice in each file that ``save`` writes."""
+    return np.random.default_rng(0).permutation(count).tolist()
 
 
 TILT_15_MM = [0.0, 1.25 * np.tan(np.radians(15)), 0.0]

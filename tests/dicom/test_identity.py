@@ -67,6 +67,8 @@ def test_a_frame_of_reference_for_each_image_is_read_and_told(tmp_path: Path) ->
     volume = read_series(save(series, tmp_path / "a"))
     assert_exact(volume)
     assert any(notice.startswith("W-FRAME-OF-REFERENCE") for notice in volume.warnings)
+    del series[7].FrameOfReferenceUID  # one lost on the way
+    assert any("W-FRAME" in notice for notice in read_series(save(series, tmp_path / "c")).warnings)
     series[3].FrameOfReferenceUID = series[4].FrameOfReferenceUID  # two share one: no anonymiser's habit
     assert refusal(save(series, tmp_path / "b")).code == "E-IDENTITY"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from dicom_phantom import SERIES_UID, assert_exact, make_series, save
+from pydicom import dcmread
+from pydicom.fileset import FileSet
 
 from lungcad.dicom import DicomSeriesError, list_series, read_series
 from lungcad.dicom.lost import changes, folder_state
@@ -49,6 +51,43 @@ def test_files_of_other_kinds_are_only_counted(tmp_path: Path, name: str) -> Non
     (folder / name).write_text(f"seriesuid,x\n{SERIES_UID},1\n" if name.endswith("csv") else "")
     found = codes(folder)
     assert "N-NOT-DICOM" in found and "W-LOST" not in found
+
+
+@pytest.mark.parametrize("ending", [".part", ".gz", ".crdownload", "~"])
+def test_packed_and_unfinished_slices_are_never_passed_over(tmp_path: Path, ending: str) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    (folder / f"IM004.dcm{ending}").write_bytes(b"a copy of what is there")
+    assert "W-LOST" not in codes(folder)
+    (folder / f"IM020.dcm{ending}").write_bytes(b"a slice")
+    assert "W-LOST" in codes(folder)
+    (folder / f"IM020.dcm{ending}").write_bytes(b"")
+    assert refusal(folder).code == "E-CORRUPT"
+
+
+def test_what_exported_discs_hold_besides_is_only_counted(tmp_path: Path) -> None:
+    folder = save(make_series(), tmp_path / "s", lambda k: f"{'ABCDEFGHIJKLMNOPQRST'[k] * 8}")
+    (folder / "LOCKFILE").touch()
+    (folder / "VERSION").write_bytes(b"1.0")
+    for file in list(folder.iterdir()):
+        (folder / f"._{file.name}").write_bytes(bytes.fromhex("0005160700020000") + b"Mac OS X")
+    assert "W-LOST" not in codes(folder)
+
+
+def test_images_that_only_a_dicomdir_names_are_told(tmp_path: Path) -> None:
+    file_set = FileSet()
+    for dataset in make_series(23):
+        dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = "20240101", "1200", "1", "1"
+        dataset.SeriesNumber = 1
+        file_set.add(dataset)
+    file_set.write(tmp_path / "s")
+    files = [file for file in (tmp_path / "s").rglob("*") if file.is_file() and file.name != "DICOMDIR"]
+    for file in sorted(files, key=lambda file: -dcmread(file).InstanceNumber)[:3]:
+        file.unlink()
+    volume = read_series(tmp_path / "s")
+    assert_exact(volume)
+    assert any(notice.startswith("W-LOST the DICOMDIR names 3 image(s)") for notice in volume.warnings)
+    (tmp_path / "s" / "DICOMDIR").write_bytes((tmp_path / "s" / "DICOMDIR").read_bytes()[:-90])  # cut: nobody needs it
+    assert_exact(read_series(tmp_path / "s"))
 
 
 def test_overwritten_beginnings_are_never_passed_over(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_phantom import COLUMNS, ROWS, assert_exact, field_error_hu, gdcm_jpeg, make_series, save
-from pydicom import uid
+from pydicom import dcmread, uid
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -406,6 +406,18 @@ def test_shifted_air_is_warned_of_though_padding_is_lower(tmp_path: Path, interc
         dataset.RescaleIntercept = str(intercept)
     volume = read_series(save(series, tmp_path / "s"))
     assert volume.hu.min() == -1024 and ("W-HU" in codes(volume)) == warns
+
+
+WRONG_RESCALES = [("0.5", "-1024"), ("2", "-1024"), ("1", "-2048"), ("1", "-1424"), ("1.7", "-1700")]
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [("1", "-1024"), *WRONG_RESCALES])
+def test_a_scale_that_cannot_be_hu_is_told(tmp_path: Path, phantom_dir: Path, slope: str, intercept: str) -> None:
+    for file in phantom_dir.iterdir():
+        dataset = dcmread(file)
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+        dataset.save_as(tmp_path / file.name)
+    assert ("W-HU" in codes(read_series(tmp_path))) == ((slope, intercept) != ("1", "-1024"))
 
 
 def test_no_meta_information_is_read_with_a_warning(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ def test_empty_missing_and_text_only_paths_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("hello")
+    for path in ("", "a\0b"):  # an empty path would be the current folder
+        assert refusal(path).code == "E-NO-DICOM"  # type: ignore[arg-type]
     for name in ("empty", "text", "nowhere", "text/a.txt"):
         assert refusal(tmp_path / name).code == "E-NO-DICOM"
         with pytest.raises(DicomSeriesError, match="E-NO-DICOM"):

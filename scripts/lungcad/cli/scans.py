@@ -36,6 +36,8 @@ def run(
     with optional_packages_withheld():
         from lungcad.cli.start import start
         from lungcad.dicom import BEST
+    if not input_path or not output_dir:
+        raise InputError("E-USAGE", f"{'OUT' if input_path else 'IN'} is empty.", "Give lungcad run IN OUT.")
     root = bundle_root(bundle)
     values = {"dataset_dir": str(Path(input_path).absolute()), "output_dir": str(Path(output_dir).absolute())}
     hidden = {*values, *PLUMBING, "bundle_root"}

@@ -5,6 +5,7 @@ Stacked by position alone, two scans would become one stack that mixes two state
 distinguish acquisitions are therefore compared along the stack, where images of one acquisition must lie together.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
@@ -12,6 +13,7 @@ from itertools import groupby, pairwise
 import numpy as np
 
 from lungcad.dicom.advice import choose_acquisition
+from lungcad.dicom.enhanced import is_enhanced
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.printable import short_label
@@ -23,20 +25,42 @@ TIME_GAP_S = 1.0
 """Longest time between successive images of one helical scan."""
 FEW_REVERSALS = 3
 """Smallest number of returns to an earlier time that proves two scans; fewer can be one repeated image: a warning."""
+FEW_UNKNOWN = 1 / 3
+"""Largest share of images without a tag that says nothing, because a system that altered headers may have lost it."""
+HEADER_TAGS = ("FrameOfReferenceUID", "SeriesNumber", "SeriesDescription")
+"""Tags that are one per object, never one per frame."""
 BLOCK = 8
 """Smallest number of images with the same AcquisitionNumber that may be a separate scan."""
 
 
 def _value(piece: Slice, keyword: str) -> str:
     """Value of a tag that distinguishes acquisitions, as a label without names; empty where absent."""
-    text = piece.labels.get(keyword, "") or (piece.header.text(keyword) if keyword == "FrameOfReferenceUID" else "")
+    text = piece.labels.get(keyword, "") or (piece.header.text(keyword) if keyword in HEADER_TAGS else "")
     header = piece.header
     return short_label(text, [header.text("PatientName")], [header.text("PatientID")]) if text else ""
 
 
 def _label(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
-    """Function that returns the label ``keyword`` of each slice, empty where absent."""
-    return lambda slices: [_value(piece, keyword) for piece in slices]
+    """Function that returns the label ``keyword`` of each slice, empty where absent.
+
+    Spellings of one value, such as ``120`` and ``120.0``, have the same label.
+    """
+
+    def labels(slices: Sequence[Slice]) -> list[str]:
+        """Labels of slices."""
+        values = [_value(piece, keyword) for piece in slices]
+        spellings: dict[str, str] = {}
+        for value in sorted(set(values)):
+            spellings.setdefault(_normalised(value), value)
+        return [spellings[_normalised(value)] for value in values]
+
+    return labels
+
+
+def _normalised(value: str) -> str:
+    """Value without case, and as the shortest number where it is one."""
+    is_number = re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value)
+    return f"{float(value):.15g}" if is_number else value.casefold()
 
 
 def _scan_starts(slices: Sequence[Slice]) -> list[str]:
@@ -83,6 +107,8 @@ KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
     "KVP": _label("KVP"),
     "ContrastBolusAgent": _label("ContrastBolusAgent"),
     "FrameOfReferenceUID": _label("FrameOfReferenceUID"),
+    "SeriesNumber": _label("SeriesNumber"),
+    "SeriesDescription": _label("SeriesDescription"),
 }
 """Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""
 
@@ -151,7 +177,8 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
     """Refuse two acquisitions that interleave along the stack.
 
     Returns:
-        W-ACQUISITION where acquisitions follow each other along the stack, or single images have another time.
+        W-ACQUISITION where acquisitions follow each other along the stack, single images have another time, or the
+        numbers of every second image run on by themselves.
 
     Raises:
         DicomSeriesError: E-ACQUISITION.
@@ -171,7 +198,7 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
             )
         if returns:
             return [Notice("W-ACQUISITION", "one or two images inside the stack were taken at another time.")]
-    return _successive_scans(along)
+    return _successive_scans(along) or _numbers_interleave(along)
 
 
 def _values_by_place(along: Sequence[Slice], keyword: str) -> list[str]:
@@ -190,8 +217,11 @@ def _count_returns(values: Sequence[str]) -> int:
     """Number of times that a value comes back after another one.
 
     Where nearly all values differ, it is the number of times that their order reverses, since two scans of single
-    rotations interleave like 1, 25, 2, 26; few reversals count as 0.
+    rotations interleave like 1, 25, 2, 26; few reversals count as 0. So do missing values that are few.
     """
+    known = [value for value in values if value]
+    if known and len(values) - len(known) <= FEW_UNKNOWN * len(values):
+        values = known
     kinds, runs = len(set(values)), sum(1 for _ in groupby(values))
     if kinds <= max(2, len(values) // 2):
         return runs - kinds
@@ -211,3 +241,27 @@ def _successive_scans(along: Sequence[Slice]) -> list[Notice]:
         return []
     parts = ", ".join(f"{value or 'none'}: {count} images" for value, count in list(sizes.items())[:6])
     return [Notice("W-ACQUISITION", f"the stack joins {len(sizes)} acquisitions ({parts}); they may not match.")]
+
+
+def _numbers_interleave(along: Sequence[Slice]) -> list[Notice]:
+    """Notice W-ACQUISITION where InstanceNumber runs on by itself along every second or third place of the stack.
+
+    Frames of a multi-frame object may stand in any order.
+    """
+    numbers = [piece.number for piece in along]
+    known = np.array([number for number in numbers if number is not None])
+    distinct = len(set(numbers)) == len(known) == len(numbers)
+    if not distinct or any(is_enhanced(piece.header) for piece in along) or _is_monotone(known):
+        return []
+    for count in (2, 3):
+        parts = [known[start::count] for start in range(count)]
+        if len(known) >= 4 * count and all(map(_is_monotone, parts)):
+            text = f"InstanceNumber runs on by itself along every {'second' if count == 2 else 'third'} image"
+            return [Notice("W-ACQUISITION", f"{text}: {count} scans may interleave.")]
+    return []
+
+
+def _is_monotone(numbers: np.ndarray) -> bool:
+    """Whether numbers (n,) always rise or always fall."""
+    steps = np.diff(numbers)
+    return bool((steps > 0).all() or (steps < 0).all())

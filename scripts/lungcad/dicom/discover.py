@@ -11,7 +11,7 @@ from pydicom import uid
 
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.header import Damaged, Header, read_header
-from lungcad.dicom.lost import find_lost
+from lungcad.dicom.lost import find_lost, find_unlisted
 from lungcad.dicom.quiet import quiet
 from lungcad.volume import Notice
 
@@ -49,7 +49,7 @@ def find_objects(path: str | os.PathLike[str], subfolders: bool = True) -> Found
     Raises:
         DicomSeriesError: E-NO-DICOM (nothing there, nothing readable, no DICOM), E-ARCHIVE (only archives).
     """
-    root = Path(path)
+    root = checked_path(path)
     found = Found()
     files = _list_files(root, found, subfolders)
     with quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
@@ -59,6 +59,7 @@ def find_objects(path: str | os.PathLike[str], subfolders: bool = True) -> Found
     found.headers = [header for header in headers if header.text("SOPClassUID") != uid.MediaStorageDirectoryStorage]
     if len(found.headers) < len(headers):
         found.notices.append(Notice("N-DICOMDIR", "DICOMDIR itself not used: every file beside and below it was read."))
+        found.notices += find_unlisted(headers)
     other_files = [file for file, result in zip(files, results, strict=True) if result is None]
     if not found.headers and not found.damaged:
         _raise_no_dicom(files, found)
@@ -67,6 +68,18 @@ def find_objects(path: str | os.PathLike[str], subfolders: bool = True) -> Found
     if other_files:
         found.notices.append(Notice("N-NOT-DICOM", f"{len(other_files)} of {len(files)} files are not DICOM."))
     return found
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Path as an object; raises DicomSeriesError E-NO-DICOM where it is empty or holds a NUL character.
+
+    An empty path, as of a variable that is not set, would mean the current folder.
+    """
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        what = "holds a NUL character" if text else "is empty"
+        raise DicomSeriesError("E-NO-DICOM", f"The path {what}.", "Give the folder that holds one CT series.")
+    return Path(path)
 
 
 def _list_files(root: Path, found: Found, subfolders: bool) -> list[Path]:

@@ -31,6 +31,8 @@ SAG_FROM_MM, SAG_MM, SAG_STEP_MM = 2 * GRID_TOLERANCE_MM, 0.5, 0.15
 largest offset accepted, the third the largest bend between neighbours."""
 SAME_PLACE_MM = 0.01
 """Distance along the normal below which two images share a place."""
+FEW_ALONE = 2
+"""Largest number of images beyond a gap that may be strays: the refusal names the first."""
 NEAR = 0.4
 """Share of the usual slice distance below which two neighbouring images are the same slice twice."""
 TILT_DEGREES = 0.5
@@ -79,9 +81,10 @@ def build_stack(slices: Sequence[Slice]) -> Stack:
             groups.append([slices[index]])
     if len(groups) < 2:
         text = f"All {len(slices)} images lie at {_at(slices[0])}."
-        raise DicomSeriesError("E-GEOM-DUP", text, "Choose a series that covers the chest.")
+        advice = "Choose a series that covers the chest; if this one does, its positions were lost: export it again."
+        raise DicomSeriesError("E-GEOM-DUP", text, advice)
     firsts = np.array([group[0].position_mm for group in groups])
-    _check_regular(firsts, normal)
+    _check_regular(firsts, normal, groups)
     step = (firsts[-1] - firsts[0]) / (len(firsts) - 1)
     tilt = _degrees(step @ normal / np.linalg.norm(step))
     offsets = _offsets_mm(groups, firsts, step)
@@ -138,7 +141,7 @@ def _common_axes(slices: Sequence[Slice]) -> tuple[np.ndarray, np.ndarray, np.nd
     return row, column, np.cross(row, column)
 
 
-def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
+def _check_regular(firsts: np.ndarray, normal: np.ndarray, groups: list[list[Slice]]) -> None:
     """Refuse gaps and uneven distances of places ``firsts`` (n, 3) along the normal (E-GEOM-SPACING, E-GEOM-DUP)."""
     along = firsts @ normal
     gaps = np.diff(along)
@@ -157,7 +160,12 @@ def _check_regular(firsts: np.ndarray, normal: np.ndarray) -> None:
     uneven = f"the distance is {gaps[odd]:.2f} mm between {_mm(firsts[odd])} and {_mm(firsts[odd + 1])}"
     further = f", and {len(holes) - 3} more gaps" if len(holes) > 3 else ""
     text = f"{'; '.join(holes[:3]) + further if holes else uneven} (expected {usual:.2f} mm)."
-    raise DicomSeriesError("E-GEOM-SPACING", text[0].upper() + text[1:], AGAIN)
+    widest = int(np.argmax(gaps)) + 1
+    alone = min(groups[:widest], groups[widest:], key=len)
+    advice = AGAIN
+    if len(alone) <= FEW_ALONE and len(groups) > 4 * FEW_ALONE:
+        advice += f" If {_at(alone[0][0], True)} is no slice of the scan, take the file out of the folder."
+    raise DicomSeriesError("E-GEOM-SPACING", text[0].upper() + text[1:], advice)
 
 
 def _check_copies(firsts: np.ndarray, gaps: np.ndarray) -> None:

@@ -26,7 +26,7 @@ TAGS = [
     Tag(keyword)
     for keyword in (
         "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
-        "Modality", "ImageType", "SeriesDescription", "InstanceNumber",
+        "Modality", "ImageType", "SeriesDescription", "SeriesNumber", "InstanceNumber",
         "PatientName", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
         "PatientBirthDate", "PatientSex", "IssuerOfPatientID",
         "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName",

@@ -62,8 +62,8 @@ def check_frame_of_reference(headers: Sequence[Header]) -> list[Notice]:
     """Refuse images of several frames of reference, whose positions cannot be compared.
 
     Some anonymisers gave every image a frame of reference of its own (LIDC-IDRI). This is accepted, with a warning,
-    where no two images share one and all have the same equipment; the caller has checked patient and study, and
-    checks that the images are evenly spaced.
+    where no two images share one, some may have none, and all have the same equipment; the caller has checked patient
+    and study, and checks that the images are evenly spaced.
 
     Returns:
         W-FRAME-OF-REFERENCE where some images have none, or each has its own.
@@ -80,7 +80,7 @@ def check_frame_of_reference(headers: Sequence[Header]) -> list[Notice]:
     if len(counts) < 2:
         return []
     equipment = {tuple(header.text(keyword) for keyword in EQUIPMENT) for header in headers}
-    if len(counts) == len(by_instance) > 2 and len(equipment) == 1:
+    if len(counts) + empty == len(by_instance) and len(counts) > max(2, empty) and len(equipment) == 1:
         text = "every image has a FrameOfReferenceUID of its own, as some anonymisers leave it; read as one scan."
         return [Notice("W-FRAME-OF-REFERENCE", text)]
     sizes = ", ".join(str(count) for _, count in counts.most_common(4)) + (", ..." if len(counts) > 4 else "")

@@ -12,14 +12,17 @@ from pydicom.uid import UID
 
 from lungcad.dicom.header import CT_CLASSES, Header
 
-SCOUT_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM", "SURVIEW"})
+SCOUT_WORDS = frozenset({"LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "SCANO", "SCANOGRAM", "SCANOSCOPE", "SURVIEW"})
 """Words for a localizer image."""
 PROCESSED = {
     "minimum intensity projection (MinIP)": {"MINIP", "MIN_IP", "MNIP", "MINIMUM_INTENSITY_PROJECTION"},
     "maximum intensity projection (MIP)": {"MIP", "MAXIP", "MAX_IP", "TMIP", "MAXIMUM_INTENSITY_PROJECTION"},
-    "projection": {"PROJECTION", "PROJECTION_IMAGE", "RADON"},
-    "curved reformation": {"CPR", "CURVED", "CURVED_MPR"},
-    "3D rendering": {"3D", "VRT", "VR", "SSD", "VOLUME_RENDER", "SURFACE_RENDER", "RENDERING", "SURFACE"},
+    "projection": {"PROJECTION", "PROJECTION_IMAGE", "RADON", "DRR", "RAYSUM", "RAY_SUM"},
+    "curved reformation": {"CPR", "CURVED", "CURVED_MPR", "PANORAMIC"},
+    "3D rendering": {
+        "3D", "VRT", "VR", "SSD", "VOLUME_RENDER", "SURFACE_RENDER", "RENDER", "RENDERED", "RENDERING", "SURFACE",
+        "ENDOSCOPY", "FLYTHROUGH", "CINEMATIC",
+    },
     "subtraction": {"SUBTRACTION", "SUBTRACTED", "SUBTRACT", "DSA"},
     "material or spectral map": {
         "MAT_SPECIFIC", "MAT_FRACTIONAL", "MAT_VALUE_BASED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "IODINE", "ZEFF",

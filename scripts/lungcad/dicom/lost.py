@@ -11,13 +11,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from lungcad.dicom.header import Damaged, Header
+from pydicom import dcmread, uid
+
+from lungcad.dicom.header import CT_CLASSES, Damaged, Header, text_of
 from lungcad.volume import Notice
 
 SEARCHED_BYTES = 1 << 16
 """Number of bytes at the beginning of a file that are searched for the UID of a series."""
+DICOMDIR_BYTES = 64 << 20
+"""Largest DICOMDIR that is read."""
 MIXED_NAMES = 0.5
 """Share of patterns among a folder's names above which any name with the same suffix counts as similar."""
+
+UNFINISHED = re.compile(r"(\.(gz|bz2|xz|zip|part|partial|filepart|crdownload|download|tmp|temp|bak|old)|~)$")
+"""Endings that programs append to the name of a file which they pack, have not finished or keep."""
+SIDE_FILES = frozenset("autorun dirfile index license lockfile manifest md5sum readme version".split())
+"""Names of files that lie on exported discs beside the images."""
+APPLE_DOUBLE = bytes.fromhex("00051607")
+"""First bytes of the file with a file's attributes that macOS leaves on foreign discs."""
 
 State = dict[str, tuple[int, int]]
 """Size in bytes and time of the last change in ns, by path."""
@@ -46,19 +57,69 @@ def find_lost(headers: Sequence[Header], other_files: Sequence[Path], links: Seq
     doubtful = 0
     for path in (*other_files, *links):
         kinds = names.get(path.parent, {})
-        similar = kinds.get(_name_pattern(path.name), set())
-        same_suffix = any(path.suffix.lower() == os.path.splitext(kind)[1] for kind in kinds)
+        plain = UNFINISHED.sub("", path.name.lower())
+        if _is_apple_double(path) or (plain != path.name.lower() and path.with_name(path.name[: len(plain)]).exists()):
+            continue
+        suffix = os.path.splitext(plain)[1]
+        similar = kinds.get(_name_pattern(plain), set())
+        same_suffix = any(suffix == os.path.splitext(kind)[1] for kind in kinds) and plain not in SIDE_FILES
         if not similar and same_suffix and len(kinds) > max(3, MIXED_NAMES * counts[path.parent]):
             similar = set().union(*kinds.values())
         reason = _why_lost(path, path in links, uids)
         if reason and (similar or (same_suffix and "overwritten" in reason)):
             lost.append(Damaged(path, "E-CORRUPT", reason, among=frozenset(similar) or None))
-        elif similar or (same_suffix and path.suffix.lower() in (".dcm", ".ima", ".dicom")):
+        elif similar or (same_suffix and suffix in (".dcm", ".ima", ".dicom")):
             doubtful += 1
     if doubtful:
         text = f"{doubtful} file(s) named like the slices are no DICOM: the scan may be longer than what was read."
         lost.append(Notice("W-LOST", text))
     return lost
+
+
+def find_unlisted(headers: Sequence[Header]) -> list[Notice]:
+    """Notice W-LOST where a DICOMDIR names images of a CT series that are not there, though others of it are.
+
+    Args:
+        headers: headers of the DICOM objects, those of file-sets (DICOMDIR) among them.
+    """
+    series = {header.text("SOPInstanceUID"): header for header in headers}
+    present = {header.text("SeriesInstanceUID") for header in headers if header.text("SOPClassUID") in CT_CLASSES}
+    missing = 0
+    for header in headers:
+        if header.text("SOPClassUID") == uid.MediaStorageDirectoryStorage:
+            listed = _listed_images(header.path)
+            missing += sum(one in present and image not in series for image, one in listed.items())
+    if not missing:
+        return []
+    return [Notice("W-LOST", f"the DICOMDIR names {missing} image(s) of a CT series that are not there.")]
+
+
+def _listed_images(path: Path) -> dict[str, str]:
+    """SeriesInstanceUID by SOPInstanceUID of the images that a DICOMDIR names; empty where it cannot be read."""
+    listed: dict[str, str] = {}
+    try:
+        if path.stat().st_size > DICOMDIR_BYTES:
+            return listed
+        records = dcmread(path, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
+        current = ""
+        for record in records:
+            kind = text_of(record, "DirectoryRecordType")
+            if kind == "SERIES":
+                current = text_of(record, "SeriesInstanceUID")
+            elif kind == "IMAGE":
+                listed[text_of(record, "ReferencedSOPInstanceUIDInFile")] = current
+    except Exception:  # it is not needed: every file is read by itself
+        return {}
+    return listed
+
+
+def _is_apple_double(path: Path) -> bool:
+    """Whether a file holds the attributes of another, as macOS writes them."""
+    try:
+        with path.open("rb") as file:
+            return path.name.startswith("._") and file.read(4) == APPLE_DOUBLE
+    except OSError:
+        return False
 
 
 def _name_pattern(name: str) -> str:

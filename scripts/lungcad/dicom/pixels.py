@@ -15,7 +15,7 @@ from lungcad.dicom.codecs import FrameError, to_signed
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.source import FrameSource
-from lungcad.volume import AIR_BELOW_HU, LOWEST_HU
+from lungcad.volume import AIR_BELOW_HU, BELOW_AIR_HU, LOWEST_HU
 
 PADDING_HU = -1500.0
 """Value below which pixels are padding even without a PixelPaddingValue."""
@@ -29,6 +29,7 @@ class SliceStatistics:
         minimum_hu, maximum_hu: range of the pixels that are not padding.
         padded_pixels: number of pixels of declared padding.
         padded_tissue: number of those whose values are in the range of tissue.
+        below_air: number of further pixels in the range BELOW_AIR_HU.
         tail: see :class:`lungcad.dicom.source.FrameSource`.
         copies, broken_copies: further images at the same place: identical ones, interrupted copies of the same object.
         checksum: Adler-32 of the values in HU.
@@ -38,15 +39,14 @@ class SliceStatistics:
     maximum_hu: float
     padded_pixels: int
     padded_tissue: int = 0
+    below_air: int = 0
     tail: str = ""
     copies: int = 0
     broken_copies: int = 0
     checksum: int = 0
 
 
-def decode_stack(
-    groups: list[list[Slice]], out: np.ndarray | None = None
-) -> tuple[np.ndarray, list[SliceStatistics]]:
+def decode_stack(groups: list[list[Slice]], out: np.ndarray | None = None) -> tuple[np.ndarray, list[SliceStatistics]]:
     """Decode every slice, and compare images that share a place.
 
     Args:
@@ -154,7 +154,9 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
         count = int(np.count_nonzero(padded))
         tissue = int(np.count_nonzero(out[padded] > AIR_BELOW_HU))
         out[padded] = LOWEST_HU
-    statistics = SliceStatistics(float(out.min()), float(out.max()), count, tissue, source.tail)
+    lowest = float(out.min())
+    below = int(np.count_nonzero((out > BELOW_AIR_HU[0]) & (out < BELOW_AIR_HU[1]))) if lowest < BELOW_AIR_HU[1] else 0
+    statistics = SliceStatistics(lowest, float(out.max()), count, tissue, below, source.tail)
     np.maximum(out, np.float32(LOWEST_HU), out=out)
     return statistics
 

@@ -22,14 +22,10 @@ from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
 from lungcad.dicom.strays import Sorting, read_without_strays
 from lungcad.printable import file_label
-from lungcad.volume import Notice
+from lungcad.volume import CHEST_MM, Notice, holds_chest
 
 WARN_SPACING_MM = 2.5
 """Slice distance above which nodules may be missed; LUNA16 left out scans above it (Setio et al. 2017)."""
-CHEST_WIDTH_MM = 200.0
-"""Smallest width and depth of a volume that is expected to hold the chest."""
-CHEST_LENGTH_MM = 80.0
-"""Smallest length of a volume that is expected to hold the chest."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +195,9 @@ def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notic
     if spacing[2] > WARN_SPACING_MM + 1e-3:
         text = f"slices are {spacing[2]:.2f} mm apart (expected at most {WARN_SPACING_MM}): nodules may be missed."
         notices.append(Notice("W-SPACING", text))
-    if min(extent[:2]) < CHEST_WIDTH_MM or extent[2] < CHEST_LENGTH_MM:
+    if not holds_chest(extent):
         size = " x ".join(f"{side:.0f}" for side in extent)
-        chest = f"{CHEST_WIDTH_MM:.0f} x {CHEST_WIDTH_MM:.0f} x {CHEST_LENGTH_MM:.0f}"
+        chest = " x ".join(f"{side:.0f}" for side in CHEST_MM)
         text = f"the volume is {size} mm (expected {chest} or more)."
         notices.append(Notice("W-COVERAGE", text))
     return notices

@@ -9,7 +9,7 @@ from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.neighbours import compare_neighbours
 from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import MAX_HU, Notice, air_hu, warn_without_air
+from lungcad.volume import MAX_HU, Notice, air_hu, warn_below_air, warn_of_scale
 
 METAL_HU = 4095.0
 """Value above which only metal lies."""
@@ -47,7 +47,8 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
     _check_blank(statistics, groups)
     notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale_notices(groups)
     notices += _identical_slices(statistics, groups)
-    return notices + _copy_notices(statistics) + _padding_notices(hu, statistics) + _check_calibration(hu, groups)
+    notices += _copy_notices(statistics) + _padding_notices(hu, statistics) + _check_calibration(hu, groups)
+    return notices + warn_below_air(sum(slice_.below_air for slice_ in statistics), hu.size)
 
 
 def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> None:
@@ -125,7 +126,7 @@ def _padding_notices(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[
 
 
 def _check_calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
-    """Refuse values that are not calibrated (E-HU-RANGE); returns W-HU for missing air or another RescaleType."""
+    """Refuse values that are not calibrated (E-HU-RANGE); returns W-HU for another scale or RescaleType."""
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
     air = air_hu(thinned)
     if air > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
@@ -133,4 +134,12 @@ def _check_calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice
     types = {group[0].rescale_type for group in groups} - {"", "HU"}
     shown = sorted({kind if kind in RESCALE_TYPES else "another text" for kind in types})
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(shown)} (expected HU).")] if types else []
-    return warn_without_air(air) + foreign
+    return warn_of_scale(thinned, _size_mm(groups)) + foreign
+
+
+def _size_mm(groups: list[list[Slice]]) -> tuple[float, float, float]:
+    """Width, depth and length of a stack in mm."""
+    first, last = groups[0][0], groups[-1][0]
+    (between_rows, between_columns), layout = first.pixel_spacing_mm, first.format
+    length = float(np.linalg.norm(np.subtract(last.position_mm, first.position_mm)))
+    return layout.columns * between_columns, layout.rows * between_rows, length * len(groups) / (len(groups) - 1)

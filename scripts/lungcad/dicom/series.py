@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lungcad.dicom.acquisitions import find_acquisitions
-from lungcad.dicom.discover import Found, find_objects
+from lungcad.dicom.discover import Found, checked_path, find_objects
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
 from lungcad.dicom.image_type import kind_of
@@ -123,7 +123,7 @@ def begin_series(
     """Check the headers of one CT series; arguments and errors as for :func:`read_series`."""
     options = Leniency.of(leniency)
     given = leniency if acquisition is None else {"acquisition": acquisition, **leniency}
-    before = folder_state(path)
+    before = folder_state(checked_path(path))
     chosen = []
     if series_uid == BEST:
         best = choose_best(path, **leniency)

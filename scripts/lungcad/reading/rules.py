@@ -8,7 +8,7 @@ import numpy as np
 from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
-from lungcad.volume import LOWEST_HU, MAX_HU, Notice, Volume, air_hu, warn_without_air
+from lungcad.volume import BELOW_AIR_HU, LOWEST_HU, MAX_HU, Notice, Volume, warn_below_air, warn_of_scale
 
 SPACING_MM = (0.05, 100.0)
 """Smallest and largest spacing of voxels; the slice distance has a stricter limit of its own."""
@@ -41,7 +41,11 @@ def check_axes(name: str, place: np.ndarray) -> None:
 
 
 def judged_volume(
-    hu: np.ndarray, affine: np.ndarray, options: Leniency, name: str, notices: Sequence[Notice] = (),
+    hu: np.ndarray,
+    affine: np.ndarray,
+    options: Leniency,
+    name: str,
+    notices: Sequence[Notice] = (),
     published: str = "",
 ) -> Volume:
     """Volume of voxels and their place, after checks that they can be a chest CT in HU.
@@ -61,7 +65,8 @@ def judged_volume(
     from lungcad.dicom.regrid import to_axial_order
 
     hu, affine = to_axial_order(hu, affine)
-    spacing = float(np.linalg.norm(affine[:3, 2]))
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = float(spacing_mm[2])
     if hu.shape[2] < options.min_slices:
         text = f"{hu.shape[2]} slice(s) (expected at least {options.min_slices})."
         raise InputError("E-FEW-SLICES", text, "Give a whole CT volume of the chest.")
@@ -72,7 +77,10 @@ def judged_volume(
     if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
         text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
         raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
-    found = [*notices, *describe_grid(affine, hu.shape), *warn_without_air(air_hu(hu[::4, ::4]))]
+    thinned = hu[::4, ::4]
+    below_air = int(np.count_nonzero((thinned > BELOW_AIR_HU[0]) & (thinned < BELOW_AIR_HU[1])))
+    found = [*notices, *describe_grid(affine, hu.shape), *warn_of_scale(thinned, spacing_mm * hu.shape)]
+    found += warn_below_air(below_air, thinned.size)
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
     return Volume(
         hu=hu, affine=affine, series_uid=name, description=published or name, warnings=found, published_uid=published

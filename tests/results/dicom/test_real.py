@@ -54,7 +54,7 @@ def test_dciodvfy_finds_no_error(written: Written, file: str) -> None:
 
 @pytest.mark.skipif(shutil.which("tid1500reader") is None, reason="needs dcmqi")
 def test_dcmqi_agrees(written: Written, tmp_path: Path) -> None:
-    first = by_dcmqi(written, tmp_path)["Measurements"][0]
+    first = by_dcmqi(written, tmp_path)["Measurements"][1]  # after the circle
     values = {one["quantity"]["CodeMeaning"]: float(one["value"]) for one in first["measurementItems"]}
     assert values == pytest.approx({name: value for name, (value, _) in numbers(written.nodule(1)).items()})
     assert first["segmentationSOPInstanceUID"] == written.segmentation.SOPInstanceUID

@@ -187,6 +187,19 @@ def test_nodule_with_a_mask_has_a_second_group_with_its_circle_and_that_circles_
         assert "Diameter" not in [one.name.meaning for one in group.get_measurements()] != []
 
 
+def test_the_first_region_of_each_nodule_is_its_circle_on_a_slice_which_viewers_open(written: Written) -> None:
+    report = pydicom.dcmread(written.folder / REPORT_FILE)
+    (groups,) = [item.ContentSequence for item in report.ContentSequence
+                 if item.ConceptNameCodeSequence[0].CodeMeaning == "Imaging Measurements"]  # fmt: skip
+    regions: dict[str, list[str]] = {}  # joined by tracking UID, as OHIF joins groups
+    for group in groups:
+        (tracked,) = [item.UID for item in group.ContentSequence
+                      if item.ConceptNameCodeSequence[0].CodeMeaning == "Tracking Unique Identifier"]  # fmt: skip
+        kinds = [item.ValueType for item in group.ContentSequence if item.ValueType in ("SCOORD", "SCOORD3D")]
+        regions.setdefault(tracked, []).extend(kinds)
+    assert list(regions.values()) == [["SCOORD", "SCOORD3D"]] * 3
+
+
 def test_axes_are_measured_where_there_is_a_mask_and_only_there(tmp_path: Path) -> None:
     mask = ball_mask(FIRST.center_lps_mm, (6.0, 3.5, 3.0), np.diag([0.5, 0.5, 0.5, 1.0]), size=40)
     told = write_phantom(tmp_path, masks={FIRST.center_lps_mm: mask})

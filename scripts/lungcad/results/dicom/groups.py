@@ -2,9 +2,10 @@
 """Measurement groups of the report: the measurements of one nodule, and the statement that there is no nodule.
 
 A nodule without a segment has one group with all measurements and its region on the key slice (TID 1410). DICOM allows
-no region beside a segment (TID 1411), so a nodule with a segment has two groups, each from one source: the segment with
-its measurements and all evaluations, and the circle on the key slice with its diameter, which another stage may have
-measured. Both have the same tracking UID, by which viewers join them.
+no region beside a segment (TID 1411), so a nodule with a segment has two groups, each from one source: the circle on
+the key slice with its diameter, which another stage may have measured, and the segment with its measurements and all
+evaluations. Both have the same tracking UID, by which viewers join them. The circle comes first: OHIF goes to the first
+region or point of the groups that it has joined, and cannot go to a point in space.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,21 +72,21 @@ def nodule_groups(
     }  # fmt: skip
     region = key_region(nodule.entry, source)
     tracking = _tracking(nodule)
+    whole: Any
     if segmentation is None or nodule.segment is None:
-        groups = [PlanarROIMeasurementsAndQualitativeEvaluations(tracking, region, **contents)]
+        whole = PlanarROIMeasurementsAndQualitativeEvaluations(tracking, region, **contents)
+        groups = [whole]
     else:
         series = SourceSeriesForSegmentation(source.instances[0].SeriesInstanceUID)
         segment = ReferencedSegment(segmentation.SOPClassUID, segmentation.SOPInstanceUID, nodule.segment,
                                     source_series=series)  # fmt: skip
-        groups = [
-            VolumetricROIMeasurementsAndQualitativeEvaluations(tracking, referenced_segment=segment, **contents),
-            PlanarROIMeasurementsAndQualitativeEvaluations(
-                tracking, region, algorithm_id=algorithm.for_report(), measurements=_measurement_items(on_circle),
-                **finding,
-            ),
-        ]
-    groups[0][0].ContentSequence.extend(_further_items(nodule.entry, source, points))
-    groups[0][0].ContentSequence.extend(map(_comment, nodule.comments))
+        whole = VolumetricROIMeasurementsAndQualitativeEvaluations(tracking, referenced_segment=segment, **contents)
+        circle = PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking, region, algorithm_id=algorithm.for_report(), measurements=_measurement_items(on_circle), **finding
+        )
+        groups = [circle, whole]
+    whole[0].ContentSequence.extend(_further_items(nodule.entry, source, points))
+    whole[0].ContentSequence.extend(map(_comment, nodule.comments))
     return groups
 
 
