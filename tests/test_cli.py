@@ -127,6 +127,9 @@ def test_run_hands_over_paths_as_text_and_further_keys(
         (["list", "--json", "maybe"], "expected true or false"),
         (["describe", "nothing"], "error[E-BUNDLE]"),
         (["inspekt", "in"], "Did you mean inspect?"),
+        (["inspect", "in", "--lenency", "{}"], "unknown option: --lenency. Did you mean --leniency?"),
+        (["score", "--submision=a"], "Did you mean --submission?"),
+        (["run", "", "out"], "IN is empty"), (["run", "in", ""], "OUT is empty"), (["inspect", ""], "path is empty"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

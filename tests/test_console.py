@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
 import os
 import re
 import signal
@@ -150,6 +151,28 @@ def test_output_that_nobody_reads_ends_quietly() -> None:
         error = process.stderr.read()
         process.wait(timeout=30)
     assert (process.returncode, error) == (141, "")
+
+
+def test_output_that_cannot_be_written_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(SystemExit) as end:
+        guarded(lambda: None)
+    assert end.value.code == 2 and capsys.readouterr().err.startswith("error[E-OUTPUT] The output cannot be written")
+
+
+def test_streams_that_the_caller_closed_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    guarded(print, "result")
+    with pytest.raises(SystemExit) as end:
+        guarded(lambda: 1 / 0)
+    assert end.value.code == 1
 
 
 def test_a_terminal_that_knows_ascii_only_shows_escapes() -> None:

@@ -6,6 +6,7 @@ after patients.
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ from lungcad.volume import Volume
 
 T = TypeVar("T")
 
+DISK_FULL = errno.ENOSPC, errno.EDQUOT
+"""Numbers of system errors that say that nothing more can be written."""
 EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_TERMINATED = 1, 2, 130, 141, 143
 
 
@@ -39,6 +42,7 @@ def guarded(function: Callable[..., T], *args: Any, debug: bool | str = False) -
     (``lungcad inspect | head``) with 141. With ``debug`` (True, or ``"true"`` as from a command line) the traceback
     comes first.
     """
+    open_missing_streams()
     print_any_text()
     terminate_like_interrupt()
     try:
@@ -46,12 +50,29 @@ def guarded(function: Callable[..., T], *args: Any, debug: bool | str = False) -
         sys.stdout.flush()
         return result
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        _drop_stdout()
         raise SystemExit(EXIT_NO_READER) from None
     except (KeyboardInterrupt, Terminated) as end:
         raise SystemExit(_report_end(end)) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:  # of no file of ours
+            _drop_stdout()
+            text = f"The output cannot be written: {error.strerror}."
+            raise SystemExit(report_error(InputError("E-OUTPUT", text, "Make room."), debug)) from error
         raise SystemExit(report_error(error, debug)) from error
+
+
+def _drop_stdout() -> None:
+    """Send what is left of the output nowhere: Python flushes once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_missing_streams() -> None:
+    """Stand in for streams that the caller closed (``>&-``), which are None: what is printed goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
 
 
 def print_any_text() -> None:

@@ -123,3 +123,14 @@ def test_descriptions_with_parts_of_a_name_or_id_are_known(text: str, hidden: bo
 )
 def test_a_file_is_named_where_its_name_is_no_persons(name: str, shown: bool) -> None:
     assert (file_label(name) == name) == shown
+
+
+@pytest.mark.parametrize("text", ["CT 19480521", "21.05.1948 CT", "Thorax A99-887766", "thorax x4711y"])
+def test_descriptions_with_other_identifiers_of_the_patient_are_not_shown(tmp_path: Path, text: str) -> None:
+    series = make_series()
+    for dataset in series:
+        dataset.PatientBirthDate, dataset.AccessionNumber, dataset.OtherPatientIDs = "19480521", "A99887766", "4711"
+        dataset.SeriesDescription = text
+    folder = save(series, tmp_path / "s")
+    volume = read_series(folder)
+    assert volume.description == "" and text not in repr(list_series(folder)) + repr(volume.warnings)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutated volume files are read as the unmutated truth, flagged, or refused; never silently wrong.
 
-LUNGCAD_FUZZ_VOLUMES sets the number of mutations.
+LUNGCAD_FUZZ_VOLUMES sets the number of mutations, LUNGCAD_FUZZ_SEED the seed.
 """
 
 import gzip
@@ -22,6 +22,7 @@ from lungcad.reading.volume_file import read_volume, read_volume_header, volume_
 from lungcad.reading.voxels import read_voxels
 
 COUNT = int(os.environ.get("LUNGCAD_FUZZ_VOLUMES", "400"))
+SEED = int(os.environ.get("LUNGCAD_FUZZ_SEED", "11"))
 SIZE = (24, 20, 16)
 NAMES = ["a.mhd", "b.mha", "c.mha", "d.nhdr", "e.nrrd", "f.nrrd", "g.nii", "h.nii.gz"]
 PACKED = {"c.mha", "f.nrrd", "h.nii.gz"}
@@ -114,7 +115,7 @@ def test_mutated_volume_files_are_never_silently_wrong(tmp_path: Path) -> None:
         sitk.WriteImage(image(), str(tmp_path / name), useCompression=name in PACKED)
     place = read_volume_header(tmp_path / "a.mhd", ".mhd").place
     contents = {name: (tmp_path / name).read_bytes() for name in NAMES}
-    rng, counts, slowest = np.random.default_rng(11), Counter[str](), 0.0
+    rng, counts, slowest = np.random.default_rng(SEED), Counter[str](), 0.0
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(COUNT):
         name = NAMES[number % len(NAMES)]
@@ -123,9 +124,9 @@ def test_mutated_volume_files_are_never_silently_wrong(tmp_path: Path) -> None:
         source = gzip.decompress(content) if inside else content
         changed = mutated(source, header_end(name, content), rng)
         path.write_bytes(gzip.compress(changed, 1) if inside else changed)
-        start = time.perf_counter()
+        start = time.process_time()  # a busy machine is no fault
         kind = verdict(path, (source, changed), truth, place)
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
         assert kind != "SILENTLY WRONG", f"mutation {number} of {name}"
         counts[kind] += 1
         path.write_bytes(content)

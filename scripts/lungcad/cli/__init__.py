@@ -77,8 +77,21 @@ def _dispatch(arguments: list[str]) -> None:
     if help_asked:
         arguments = [verb, "--", "--help"]  # the form that fire answers with exit code 0
     else:
+        _check_flags(function, rest)
         function = _with_texts(function)
     fire.Fire({verb: function}, command=arguments, name="lungcad")
+
+
+def _check_flags(function: Callable, rest: Sequence[str]) -> None:
+    """Refuse an option that a verb does not have, before its work; fire would do so after it (E-USAGE)."""
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for flag in parse_flags(rest):
+        if len(flag) > 1 and flag not in parameters and flag.removeprefix("no") not in parameters:
+            near = difflib.get_close_matches(flag, parameters, n=1)
+            advice = f"Did you mean --{near[0]}?" if near else f"Use --{', --'.join(parameters)}."
+            raise InputError("E-USAGE", f"unknown option: --{flag}.", advice)
 
 
 def _with_texts(function: Callable) -> Callable:

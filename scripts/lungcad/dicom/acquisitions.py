@@ -37,7 +37,7 @@ def _value(piece: Slice, keyword: str) -> str:
     """Value of a tag that distinguishes acquisitions, as a label without names; empty where absent."""
     text = piece.labels.get(keyword, "") or (piece.header.text(keyword) if keyword in HEADER_TAGS else "")
     header = piece.header
-    return short_label(text, [header.text("PatientName")], [header.text("PatientID")]) if text else ""
+    return short_label(text, [header.text("PatientName")], header.identifiers) if text else ""
 
 
 def _label(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:

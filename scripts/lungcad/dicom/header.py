@@ -28,7 +28,7 @@ TAGS = [
         "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
         "Modality", "ImageType", "SeriesDescription", "SeriesNumber", "InstanceNumber",
         "PatientName", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-        "PatientBirthDate", "PatientSex", "IssuerOfPatientID",
+        "PatientBirthDate", "PatientSex", "IssuerOfPatientID", "OtherPatientIDs", "AccessionNumber",
         "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName",
         "AcquisitionNumber", "AcquisitionUID", "IrradiationEventUID", "TemporalPositionIdentifier", "KVP",
         "NominalPercentageOfCardiacPhase", "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness",
@@ -46,6 +46,8 @@ ENHANCED_CLASSES = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTIma
 CT_CLASSES = (uid.CTImageStorage, *ENHANCED_CLASSES)
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UNDEFINED = 0xFFFFFFFF
+LONG_NUMBER = 5
+"""Number of characters from which an accession number is searched for in texts; a short one is part of many."""
 HEADER_LIMIT_BYTES = 16 << 20
 """Largest header of a deflated file in inflated bytes, and longest value read of any header; enhanced CT needs a few
 MB."""
@@ -92,6 +94,15 @@ class Header:
         if keyword not in self._texts:  # a tag is asked for up to ten times, and pydicom converts each time
             self._texts[keyword] = text_of(self.dataset, keyword)
         return self._texts[keyword]
+
+    @cached_property
+    def identifiers(self) -> list[str]:
+        """Values that identify the patient besides the name: ids, long accession number, birth date in three orders."""
+        birth, accession = self.text("PatientBirthDate"), self.text("AccessionNumber")
+        year, month, day = birth[:4], birth[4:6], birth[6:]
+        dates = [birth, day + month + year, month + day + year] if len(birth) == 8 else []
+        numbers = [accession] if len(accession) >= LONG_NUMBER else []
+        return [self.text("PatientID"), self.text("OtherPatientIDs"), *dates, *numbers]
 
     @cached_property
     def image_type(self) -> tuple[str, ...]:

@@ -166,14 +166,14 @@ def dropped_notices(found: Found, series: Series, leniency: Leniency) -> list[No
 def printable_description(header: Header) -> str:
     """SeriesDescription; empty where it holds a part of the patient's name or id."""
     text = header.text("SeriesDescription")
-    private = names_person(text, [header.text("PatientName")], [header.text("PatientID")])
+    private = names_person(text, [header.text("PatientName")], header.identifiers)
     return "" if private else text
 
 
 def shown_modality(header: Header) -> str:
     """Modality; empty where it is none of DICOM's form, or names the patient."""
     text = header.text("Modality").upper()
-    names, ids = [header.text("PatientName")], [header.text("PatientID")]
+    names, ids = [header.text("PatientName")], header.identifiers
     return text if re.fullmatch(r"[A-Z]{2,8}", text) and not names_person(text, names, ids) else ""
 
 
@@ -181,7 +181,7 @@ def shown_uid(series: Series) -> str:
     """SeriesInstanceUID; empty where it is missing, no UID, which could be any text, or names the patient."""
     header = series.all[0]
     private = re.search(r"[A-Za-z]", series.uid) and names_person(
-        series.uid, [header.text("PatientName")], [header.text("PatientID")]
+        series.uid, [header.text("PatientName")], header.identifiers
     )
     return series.uid if SAFE_UID.fullmatch(series.uid) and not private else ""
 
