@@ -44,6 +44,9 @@ TAGS = [
     ({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}, "1", "2"),
     ({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"}, "B30f", "B70f"),
     ({"SeriesNumber": 2}, {"SeriesNumber": 3}, "2", "3"),
+    ({"ProtocolName": "Native"}, {"ProtocolName": "Venous"}, "Native", "Venous"),
+    ({"SeriesTime": "101500"}, {"SeriesTime": "102000"}, "101500", "102000"),
+    ({"StationName": "CT1"}, {"StationName": "CT2"}, "CT1", "CT2"),
     ({"SeriesDescription": "Soft"}, {"SeriesDescription": "Thin"}, "Soft", "Thin"),
 ]  # fmt: skip
 

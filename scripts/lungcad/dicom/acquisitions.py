@@ -27,10 +27,14 @@ FEW_REVERSALS = 3
 """Smallest number of returns to an earlier time that proves two scans; fewer can be one repeated image: a warning."""
 FEW_UNKNOWN = 1 / 3
 """Largest share of images without a tag that says nothing, because a system that altered headers may have lost it."""
-HEADER_TAGS = ("FrameOfReferenceUID", "SeriesNumber", "SeriesDescription")
-"""Tags that are one per object, never one per frame."""
+SERIES_TAGS = ("SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesTime", "StationName", "DeviceSerialNumber")
+"""Tags of the series and the scanner: where they alternate, two series were merged under one uid."""
 BLOCK = 8
 """Smallest number of images with the same AcquisitionNumber that may be a separate scan."""
+
+
+HEADER_TAGS = frozenset({"FrameOfReferenceUID", *SERIES_TAGS})
+"""Tags that are one per object, never one per frame."""
 
 
 def _value(piece: Slice, keyword: str) -> str:
@@ -107,8 +111,7 @@ KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
     "KVP": _label("KVP"),
     "ContrastBolusAgent": _label("ContrastBolusAgent"),
     "FrameOfReferenceUID": _label("FrameOfReferenceUID"),
-    "SeriesNumber": _label("SeriesNumber"),
-    "SeriesDescription": _label("SeriesDescription"),
+    **{keyword: _label(keyword) for keyword in SERIES_TAGS},
 }
 """Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""
 
@@ -188,6 +191,8 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
         if keyword in ("ContrastBolusAgent", "FrameOfReferenceUID"):
             continue
         values = _values_by_place(along, keyword)
+        if keyword in SERIES_TAGS and len(set(values)) > len(values) // 2:
+            continue  # written image by image, against the standard: it tells no series apart
         returns = _count_returns(values)
         if returns >= (FEW_REVERSALS if keyword == "AcquisitionTime" else 1):
             text = f"Several acquisitions interleave along the stack: {keyword} alternates"

@@ -26,7 +26,8 @@ TAGS = [
     Tag(keyword)
     for keyword in (
         "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
-        "Modality", "ImageType", "SeriesDescription", "SeriesNumber", "InstanceNumber",
+        "Modality", "ImageType", "SeriesDescription", "SeriesNumber", "SeriesTime", "ProtocolName",
+        "InstanceNumber",
         "PatientName", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
         "PatientBirthDate", "PatientSex", "IssuerOfPatientID", "OtherPatientIDs", "AccessionNumber",
         "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName",
