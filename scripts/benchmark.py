@@ -14,7 +14,7 @@ from typing import Any
 import fire
 import torch
 
-from lungcad.bundle.registry import bundle_root
+from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.benchmark import SCRIPTS, checkout, paired, stage_figures, time_detection
 from lungcad.chain.chain import Chain
 from lungcad.chain.machine import describe_machine
@@ -78,7 +78,7 @@ def print_stages(stages: dict[str, dict[str, float]], slices: int) -> None:
 def run_versions(scan: str, against: str | None, repeats: int, device: str | None) -> dict[str, Any]:
     """Figures of runs as a user's by version; prints them."""
     with tempfile.TemporaryDirectory() as folder:
-        roots = {"this": (bundle_root("lung_nodule_cad").resolve(), SCRIPTS)}
+        roots = {"this": (bundle_root(CHAIN).resolve(), SCRIPTS)}
         if against:
             roots[str(against)] = checkout(str(against), Path(folder))
         runs = paired(list(roots.values()), scan, repeats, **({"device": device} if device else {}))

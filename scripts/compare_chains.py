@@ -11,7 +11,7 @@ from typing import Any
 import fire
 import torch
 
-from lungcad.bundle.registry import bundle_root
+from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.benchmark import chain_in_process
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.console import guarded
@@ -61,7 +61,7 @@ def _names(given: Sequence[str] | str) -> list[str]:
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak memory in GB of runs of a chain on the scans; None without scans."""
     keys: dict[str, Any] = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
-    root = bundle_root("lung_nodule_cad")
+    root = bundle_root(CHAIN)
     return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
 
 

@@ -12,6 +12,7 @@ from fire.decorators import SetParseFns
 
 from lungcad import __version__
 from lungcad.bundle.launch import parse_flags
+from lungcad.bundle.registry import CHAIN
 from lungcad.console import guarded
 from lungcad.errors import InputError
 
@@ -70,7 +71,7 @@ def _dispatch(arguments: list[str]) -> None:
     if verb == "run" and help_asked:
         from lungcad.bundle.run_help import run_help
 
-        print(run_help(parse_flags(arguments).get("bundle", "lung_nodule_cad")))
+        print(run_help(parse_flags(arguments).get("bundle", CHAIN)))
         return
     module, name = VERBS[verb].split(":")
     function = getattr(import_module(f"lungcad.cli.{module}"), name)

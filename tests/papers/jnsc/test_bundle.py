@@ -13,9 +13,9 @@ import torch
 from monai.bundle import ConfigWorkflow
 from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, small_chest, small_volume, write_image
 
-from lungcad.bundle.registry import stage_bundle, stages_of
+from lungcad.bundle.registry import CHAIN, stage_bundle, stages_of
 from lungcad.chain.cad import NoduleCAD
-from lungcad.chain.chain import CHAIN, Chain
+from lungcad.chain.chain import Chain
 from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import Finding
