@@ -161,6 +161,8 @@ def silence_optional_decoder() -> None:
     """Keep MONAI from warning that a GPU decoder for DICOM is not installed: our own reader needs none."""
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+
+
 def check_bundle_root(flags: Mapping[str, str], config: Mapping[str, Any], files: Sequence[str]) -> None:
     """Refuse a bundle's config without the folder of the bundle, where its weights lie.
 

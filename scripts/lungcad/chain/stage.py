@@ -28,6 +28,7 @@ from lungcad.scan.scan import Scan
 _READ_AND_WRITE = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
 """Transforms of a bundle that a stage leaves out, because the chain reads and writes."""
 
+
 @lru_cache(1)
 def _locator(modules: int) -> ComponentLocator:
     """Table of MONAI's classes by short name, one for all stages as long as no more of its modules are imported."""
