@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 
 from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.benchmark import chain_in_process
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.cpu import tune_allocator
 from lungcad.tables import markdown_row, with_interval
 from lungcad.training.cases import load_cases
@@ -88,4 +87,4 @@ def _malignancy(figures: Mapping[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, compare_chains)
+    run_script(compare_chains)
