@@ -10,7 +10,7 @@ from lungcad.chain.benchmark import checkout
 from lungcad.chain.machine import counted
 from lungcad.chain.stock import SameGrid, TimedWindows
 from lungcad.chain.work import plot_work, random_candidates, synthetic_scan
-from lungcad.engine import FusedConvolution
+from lungcad.fast_network import FusedConvolution
 from lungcad.geometry import to_index
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.peaks import IndexMap
