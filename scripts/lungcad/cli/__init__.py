@@ -99,10 +99,13 @@ def run_script(component: Callable | Mapping[str, Callable]) -> None:
     Args:
         component: function of the script, or functions by the name of their command.
     """
-    commands = {name: _with_texts(part) for name, part in component.items()} if isinstance(component, Mapping) else {}
+    command: Callable | dict[str, Callable]
+    if isinstance(component, Mapping):
+        command = {name: _with_texts(function) for name, function in component.items()}
+    else:
+        command = _with_texts(component)
     arguments, debug = _take_debug(sys.argv[1:])
-    name = Path(sys.argv[0]).name
-    guarded(lambda: fire.Fire(commands or _with_texts(component), command=arguments, name=name), debug=debug)
+    guarded(lambda: fire.Fire(command, command=arguments, name=Path(sys.argv[0]).name), debug=debug)
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], str]:
