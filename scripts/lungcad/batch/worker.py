@@ -22,8 +22,7 @@ from typing import Any, Protocol
 from lungcad.batch.journal import DONE, FAILED, REFUSED, Row
 from lungcad.batch.manifest import Item
 from lungcad.batch.resources import resident_gb
-from lungcad.console import find_input_error
-from lungcad.errors import InputError
+from lungcad.errors import InputError, find_input_error
 from lungcad.printable import printable
 
 

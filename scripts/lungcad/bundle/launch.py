@@ -17,8 +17,8 @@ from typing import Any
 
 from lungcad.bundle.manifest import check_pack
 from lungcad.bundle.values import PLUMBING, SEVERAL_NAMES, carries_code, check_kind
-from lungcad.console import one_line_errors
 from lungcad.errors import InputError
+from lungcad.exits import one_line_errors
 
 MONAI_ARGUMENTS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",

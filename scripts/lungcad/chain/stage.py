@@ -18,8 +18,7 @@ from monai.bundle import ComponentLocator, ConfigParser
 from monai.transforms import Compose
 
 from lungcad.bundle.registry import stages_of
-from lungcad.console import find_input_error
-from lungcad.errors import InputError
+from lungcad.errors import InputError, find_input_error
 from lungcad.finding import Finding
 from lungcad.papers.transforms import prepare_case
 from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd

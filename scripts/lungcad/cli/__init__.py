@@ -17,8 +17,8 @@ from fire.decorators import SetParseFns
 from lungcad import __version__
 from lungcad.bundle.launch import parse_flags
 from lungcad.bundle.registry import CHAIN
-from lungcad.console import guarded
 from lungcad.errors import InputError
+from lungcad.exits import guarded
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
