@@ -14,8 +14,10 @@ from made_pair import exam_of, make_pair, measure_balls, true_registration
 
 import lungcad
 from lungcad.followup import Comparison, compare, write_comparison
+from lungcad.followup.documents import comparison_document
 from lungcad.followup.exam import Header
 from lungcad.followup.page import SLICES, render_comparison, stack_picture
+from lungcad.followup.text import comparison_text
 from lungcad.followup.write import FILES
 
 SCHEMA = Path(lungcad.__file__).parent / "results" / "schemas" / "comparison.schema.json"
@@ -137,3 +139,12 @@ def test_stack_runs_from_the_feet_and_has_the_nodule_in_the_middle() -> None:
     flipped.affine[2, 3] = current.volume.affine[2, 3] + current.volume.affine[2, 2] * (current.volume.hu.shape[2] - 1)
     np.testing.assert_allclose(stack_picture(flipped, center.tolist(), 42.0, 20.0).pixels.astype(int),
                                picture.pixels.astype(int), atol=1)  # fmt: skip
+
+
+def test_text_for_the_radiology_report_is_three_to_five_sentences() -> None:
+    text = comparison_text(comparison_document(compared()))
+    assert text.isascii() and 3 <= text.count(". ") + 1 <= 5
+    assert "with the CT 365 days before" in text and "(1) growing, 9.0 to 10.5 mm mean diameter, volume +" in text
+    assert "If both are screening CTs" in text and "and 3 more in the comparison" in text
+    refused = {**comparison_document(compared()), "growth_refused": ["kernel A in the prior and B in the current scan"]}
+    assert "Growth was not computed: kernel A" in comparison_text(refused)
