@@ -34,6 +34,14 @@ def test_nothing_near_the_middle_is_no_mask() -> None:
     assert central_mask(ball(2.0, (5.0, 0, 0)), ball(2.0), affine(), 0.5) is not None  # its surface is 3 mm away
 
 
+def test_a_single_voxel_just_above_the_threshold_is_no_mask() -> None:
+    spark = np.zeros((SIZE,) * 3, np.float32)
+    spark[(SIZE // 2,) * 3] = 0.6  # between it and its neighbours the probability is below the threshold
+    assert central_mask(spark, spark, affine(), 0.5) is None
+    spark[(SIZE // 2,) * 3] = 1.0
+    assert central_mask(spark, spark, affine(), 0.2) is not None
+
+
 def test_a_nodule_at_a_face_of_the_cube_is_cut() -> None:
     wide = central_mask(ball(13.0, (4.0, 0, 0)), ball(4.0), affine(), 0.5)
     assert wide is not None and wide.cut

@@ -47,7 +47,8 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
         threshold: probability that the nodule's voxels exceed.
 
     Returns:
-        The mask, on voxels half as large as the cube's; None if no part comes within 4 mm of the middle.
+        The mask, on voxels half as large as the cube's; None if no part comes within 4 mm of the middle, or the part is
+        so faint and small that nothing of it is left between the voxels.
     """
     labels, _ = ndimage.label(probability > threshold)
     places = np.argwhere(labels > 0)
@@ -65,6 +66,8 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
     own = np.where(part[wide] | (labels[wide] == 0), probability[wide], 0)
     fine = ndimage.binary_fill_holes(_finer(own) > threshold)
     parts, count = ndimage.label(fine)
+    if not count:
+        return None
     if count > 1:
         fine = parts == np.bincount(parts.ravel())[1:].argmax() + 1
     inner = ndimage.find_objects(fine.astype(np.uint8))[0]
