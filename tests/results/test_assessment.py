@@ -103,6 +103,12 @@ def test_doubts_forbid_a_category_unless_it_can_bear_them(doubt: str, spacing: f
     assert (doubt in found.reason) != allowed
 
 
+def test_a_doubt_that_several_findings_share_is_said_once() -> None:
+    doubt = "the nodule touches the pleura, where its border is uncertain"
+    found = _assessed(_nodule(9.0, doubts=(doubt,)), _nodule(7.0, score=0.8), _nodule(6.0, score=0.7, doubts=(doubt,)))
+    assert f"findings 1, 3 as measured, although {doubt}" in found.assumptions
+
+
 def test_calcification_does_not_lower_a_category_but_is_said() -> None:
     found = _assessed(_nodule(9.0, calcification="central"))
     assert found.category == "4A" and "calcification (central) of finding 1 not taken into account" in found.assumptions

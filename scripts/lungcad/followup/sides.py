@@ -158,16 +158,20 @@ def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> lis
 
 def _centred(exam: Exam, sides: Sequence[Side], sizes_mm: Sequence[float], measure: Measure) -> list[Side]:
     """Sides measured again around the centres of their masks; those without a mask stay."""
-    chosen = {n: side.finding for n, side in enumerate(sides) if side.finding is not None and side.finding.mask}
-    at = [replace(one, center_lps_mm=one.mask.center_lps_mm, diameter_mm=sizes_mm[n])
-          for n, one in chosen.items() if one.mask]  # fmt: skip
+    at: dict[int, Finding] = {}
+    for n, side in enumerate(sides):
+        if side.finding is not None and side.finding.mask is not None:
+            center = side.finding.mask.center_lps_mm
+            at[n] = replace(side.finding, center_lps_mm=center, diameter_mm=sizes_mm[n] or None)
     done = list(sides)
-    for (n, first), second in zip(chosen.items(), measure(exam.scan, at) if at else (), strict=True):
-        if first.measurement is not None and second.measurement is not None:
+    for n, second in zip(at, measure(exam.scan, list(at.values())) if at else (), strict=True):
+        first = sides[n].finding
+        if first is not None and first.measurement is not None and second.measurement is not None:
             doubts = tuple(dict.fromkeys((*first.measurement.doubts, *second.measurement.doubts)))
-            kept = {"center_lps_mm": first.center_lps_mm, "diameter_mm": first.diameter_mm}
             size = replace(second.measurement, doubts=doubts)
-            done[n] = replace(sides[n], finding=replace(second, **kept, measurement=size))
+            place = first.center_lps_mm
+            kept = replace(second, center_lps_mm=place, diameter_mm=first.diameter_mm, measurement=size)
+            done[n] = replace(sides[n], finding=kept)
     return done
 
 

@@ -130,10 +130,15 @@ def missing_for_category(name: str, measured: Measurement | None, slice_mm: floa
 
 
 def _although(numbered: Sequence[tuple[int, Finding]]) -> list[str]:
-    """Assumptions that findings are as measured although there are doubts."""
-    doubtful = [(number, finding.measurement) for number, finding in numbered]
-    return [f"finding {number} as measured, although {'; '.join(measured.doubts)}"
-            for number, measured in doubtful if measured and measured.doubts]  # fmt: skip
+    """Assumptions that findings are as measured although there are doubts, each doubt once."""
+    doubtful: dict[str, list[int]] = {}
+    for number, finding in numbered:
+        if finding.measurement and finding.measurement.doubts:
+            doubtful.setdefault("; ".join(finding.measurement.doubts), []).append(number)
+    return [
+        f"finding{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} as measured, although {doubts}"
+        for doubts, numbers in doubtful.items()
+    ]
 
 
 def _fleischner(numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, str]) -> Assessment:
