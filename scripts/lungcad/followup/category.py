@@ -64,8 +64,14 @@ def category_words(found: LungRads) -> str:
     """Category in a sentence that begins with its condition."""
     if found.category is None:
         return f"Lung-RADS: {found.reason}."
-    asked = f" Open: {'; '.join(found.not_computed)}." if found.not_computed else ""
+    asked = f" Open: {open_questions(found.not_computed)}." if found.not_computed else ""
     return f"{CONDITION}: proposed Lung-RADS {found.category} ({found.reason}).{asked}"
+
+
+def open_questions(not_computed: Sequence[str]) -> str:
+    """Missing inputs in words for a reader, without the names of arguments."""
+    words = "; ".join(text.removeprefix("not computed: ") for text in not_computed)
+    return words.replace("prior_category", "the category at the prior CT")
 
 
 def _mean_mm(size: Measurement) -> float:

@@ -39,7 +39,8 @@ def mass_change_percent(prior: Scan, before: Finding, current: Scan, now: Findin
     """
     if before.mask is None or now.mask is None:
         return None
-    extents = [np.linalg.norm((np.array(one.mask.shape) - 1) / 2 * _spacing(one)) for one in (before.mask, now.mask)]
+    both = before.mask, now.mask
+    extents = [float(np.linalg.norm((np.array(one.mask.shape) - 1) / 2 * _spacing(one))) for one in both]
     first = np.array(before.mask.center_lps_mm)
     place = look_again(prior, first, 2 * max(extents), current, np.array(now.mask.center_lps_mm))
     radius = int(np.ceil(max(extents))) + AROUND_MM
@@ -50,10 +51,10 @@ def mass_change_percent(prior: Scan, before: Finding, current: Scan, now: Findin
     outlined = masks[0] | masks[1]
     wall = (hu[0] > DENSE_HU) & (hu[1] > DENSE_HU) & ~outlined
     region = ndimage.binary_dilation(outlined, iterations=BLUR_MM) & ~wall
-    masses = [_mass(one, region) for one in hu]
-    if masses[0] is None or masses[1] is None or min(masses) <= 0:
+    mass, mass_now = (_mass(one, region) for one in hu)
+    if mass is None or mass_now is None or mass <= 0 or mass_now <= 0:
         return None
-    return 100 * (masses[1] / masses[0] - 1)
+    return 100 * (mass_now / mass - 1)
 
 
 def _mass(hu: np.ndarray, region: np.ndarray) -> float | None:
