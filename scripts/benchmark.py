@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 
-from lungcad.bundle.registry import bundle_root
+from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.benchmark import SCRIPTS, checkout, paired, stage_figures, time_detection
 from lungcad.chain.chain import Chain
 from lungcad.chain.machine import describe_machine
 from lungcad.chain.stage import BundleStage
 from lungcad.chain.stock import WINDOWS, time_stock_inferer
 from lungcad.chain.work import measure_work, plot_work
+from lungcad.cli import run_script
 from lungcad.reading.volume_file import read_volume
 
 BUDGET_S = 480.0
@@ -78,9 +78,9 @@ def print_stages(stages: dict[str, dict[str, float]], slices: int) -> None:
 def run_versions(scan: str, against: str | None, repeats: int, device: str | None) -> dict[str, Any]:
     """Figures of runs as a user's by version; prints them."""
     with tempfile.TemporaryDirectory() as folder:
-        roots = {"this": (bundle_root("lung_nodule_cad").resolve(), SCRIPTS)}
+        roots = {"this": (bundle_root(CHAIN).resolve(), SCRIPTS)}
         if against:
-            roots[str(against)] = checkout(str(against), Path(folder))
+            roots[against] = checkout(against, Path(folder))
         runs = paired(list(roots.values()), scan, repeats, **({"device": device} if device else {}))
     named = dict(zip(roots, runs, strict=True))
     for name, run in named.items():
@@ -110,4 +110,4 @@ def against_stock(name: str, volume: Any, device: torch.device, windows: int, re
 
 
 if __name__ == "__main__":
-    fire.Fire(benchmark)
+    run_script(benchmark)

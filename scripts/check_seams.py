@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import fire
 import numpy as np
 import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere
@@ -212,4 +211,4 @@ def auc_with_interval(
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, main)
+    run_script(main)

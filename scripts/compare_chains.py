@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 
-from lungcad.bundle.registry import bundle_root
+from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.benchmark import chain_in_process
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.cpu import tune_allocator
 from lungcad.tables import markdown_row, with_interval
 from lungcad.training.cases import load_cases
@@ -61,7 +60,7 @@ def _names(given: Sequence[str] | str) -> list[str]:
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak memory in GB of runs of a chain on the scans; None without scans."""
     keys: dict[str, Any] = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
-    root = bundle_root("lung_nodule_cad")
+    root = bundle_root(CHAIN)
     return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
 
 
@@ -88,4 +87,4 @@ def _malignancy(figures: Mapping[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, compare_chains)
+    run_script(compare_chains)

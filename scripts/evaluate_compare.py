@@ -16,11 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 from scipy import ndimage
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.finding import Finding
 from lungcad.followup.comparison import Comparison, Lesion, compare
 from lungcad.followup.exam import Exam
@@ -226,4 +225,4 @@ def _bundle() -> Measure | None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, evaluate, debug=True)
+    run_script(evaluate)

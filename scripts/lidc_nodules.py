@@ -4,9 +4,7 @@
 import sys
 from pathlib import Path
 
-import fire
-
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.lidc.agreement import compare_table
 from lungcad.lidc.count_table import CountReport, render_counts
 from lungcad.lidc.images import find_images
@@ -34,23 +32,23 @@ def nodules(
         compare: path of a table with pylidc_annotation_ids, n_readers and mean_malignancy to compare with.
     """
     images = find_images(images_dir) if images_dir is not None else None
-    scans = read_scans(str(source), images)
+    scans = read_scans(source, images)
     found = find_nodules(scans)
-    write_nodules(str(output_csv), found, scans, images or {})
-    print(f"{Path(str(output_csv)).name}: {len(found)} nodules of {len(scans)} scans", file=sys.stderr)
+    write_nodules(output_csv, found, scans, images or {})
+    print(f"{Path(output_csv).name}: {len(found)} nodules of {len(scans)} scans", file=sys.stderr)
     print(render_counts(_report(scans, found, luna16_tables)), end="")
     if compare is not None:
-        print(f"\n## Agreement with {Path(str(compare)).name}\n\n{compare_table(str(compare), found)}")
+        print(f"\n## Agreement with {Path(compare).name}\n\n{compare_table(compare, found)}")
 
 
 def _report(scans: list[LidcScan], found: list[LidcNodule], luna16_tables: str | None) -> CountReport:
     """Input of the count tables, with LUNA16's reference where it is given."""
     if luna16_tables is None:
         return CountReport(scans, found)
-    series = read_series(Path(str(luna16_tables), "seriesuids.csv"))
-    reference, _ = read_spheres(Path(str(luna16_tables), "annotations.csv"), series)
+    series = read_series(Path(luna16_tables, "seriesuids.csv"))
+    reference, _ = read_spheres(Path(luna16_tables, "annotations.csv"), series)
     return CountReport(scans, found, frozenset(series), match_luna16(found, series, reference))
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, nodules)
+    run_script(nodules)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.datalists.deeplesion import LARGE_MM
 from lungcad.errors import InputError
 from lungcad.papers.threedag.deeplesion import DeepLesionCases, read_lists
@@ -118,12 +117,12 @@ def deeplesion(
         max_spacing_mm: largest slice distance in mm of a volume that is used.
         workers: number of processes.
     """
-    for split in read_lists(str(datalist)):
+    for split in read_lists(datalist):
         largest = LARGE_MM if ignore_large else float("inf")
         cases = DeepLesionCases(
-            str(datalist), str(images_dir), split, ignore_from_mm=largest, max_spacing_mm=max_spacing_mm
+            datalist, images_dir, split, ignore_from_mm=largest, max_spacing_mm=max_spacing_mm
         )
-        _write(cases, Path(str(output_dir)) / {"training": "train"}.get(split, split), workers)
+        _write(cases, Path(output_dir) / {"training": "train"}.get(split, split), workers)
 
 
 class _OrRefusal(Dataset):
@@ -164,4 +163,4 @@ def _write(cases: Dataset, folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"implanted": implanted, "luna16": luna16, "deeplesion": deeplesion})
+    run_script({"implanted": implanted, "luna16": luna16, "deeplesion": deeplesion})

@@ -4,9 +4,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import fire
-
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.datalists.deeplesion import deeplesion_lists
 from lungcad.datalists.files import Item, fold_lists, report_missing, write_lists
 from lungcad.datalists.lidc import lidc_items
@@ -25,8 +23,8 @@ def luna16(
         train_on_all: train on the next subset too, which otherwise is for validation.
         allow_missing: go on without missing scans.
     """
-    items, missing, expected = luna16_items(str(luna16_dir), range(subsets))
-    report_missing(str(output_dir), missing, expected, allow_missing)
+    items, missing, expected = luna16_items(luna16_dir, range(subsets))
+    report_missing(output_dir, missing, expected, allow_missing)
     about = "LUNA16: fold k is tested on subset k. Boxes x, y, z, d, d, d in LPS mm."
     _write_folds(output_dir, "luna16", items, fold_lists(items, subsets, validation=not train_on_all), about)
 
@@ -47,8 +45,8 @@ def lidc(
         train_on_all: train on the next fold too, which otherwise is for validation.
         allow_missing: go on without missing series.
     """
-    items, missing, expected = lidc_items(str(nodules_csv), str(images_dir), rule, folds, min_readers)
-    report_missing(str(output_dir), missing, expected, allow_missing)
+    items, missing, expected = lidc_items(nodules_csv, images_dir, rule, folds, min_readers)
+    report_missing(output_dir, missing, expected, allow_missing)
     lists = fold_lists(items, folds, validation=not train_on_all, tested=lambda item: item["label"] is not None)
     about = f"LIDC-IDRI nodules, labels of {rule}, {folds} folds by patient. Centres in LPS mm."
     _write_folds(output_dir, f"lidc_{rule}", items, lists, about, f"of{folds}")
@@ -63,10 +61,10 @@ def deeplesion(info_csv: str, images_dir: str, output_dir: str, allow_missing: b
         output_dir: folder for the file.
         allow_missing: go on without missing volumes.
     """
-    result = deeplesion_lists(str(info_csv), str(images_dir))
-    report_missing(str(output_dir), result.missing, result.volumes, allow_missing)
+    result = deeplesion_lists(info_csv, images_dir)
+    report_missing(output_dir, result.missing, result.volumes, allow_missing)
     about = "DeepLesion as 3D-AG uses it, official split. Boxes x, y, z, d, d, d in LPS mm."
-    write_lists(str(output_dir), {"deeplesion": result.lists}, about)
+    write_lists(output_dir, {"deeplesion": result.lists}, about)
     counts = f"{result.noisy} noisy annotations removed, {result.merged} merged"
     print(f"{counts}, {result.large} large lesions not trained on")
     _print_counts("deeplesion", result.lists)
@@ -78,8 +76,8 @@ def _write_folds(
 ) -> None:  # fmt: skip
     """Write one datalist per fold and print the number of its items."""
     files = {f"{name}_fold{number}{suffix}": lists for number, lists in enumerate(folds)}
-    write_lists(str(output_dir), files, about)
-    print(f"{Path(str(output_dir)).name}: {len(items)} items in {len(folds)} folds")
+    write_lists(output_dir, files, about)
+    print(f"{Path(output_dir).name}: {len(items)} items in {len(folds)} folds")
     for file, lists in files.items():
         _print_counts(file, lists)
 
@@ -98,4 +96,4 @@ def _classes(items: Sequence[Item]) -> str:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"luna16": luna16, "lidc": lidc, "deeplesion": deeplesion})
+    run_script({"luna16": luna16, "lidc": lidc, "deeplesion": deeplesion})

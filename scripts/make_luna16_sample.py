@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 import SimpleITK as sitk
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.errors import InputError
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.composites import ImplantedCases
@@ -72,4 +71,4 @@ def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, sample)
+    run_script(sample)

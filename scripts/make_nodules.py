@@ -10,10 +10,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import fire
 from tqdm import tqdm
 
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.datalists.files import patient_fold
 from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.nodules import RatedNodule, save_nodule
@@ -82,4 +81,4 @@ def _write(nodules: Iterable[RatedNodule], folder: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"crops": crops, "lidc": lidc, "outlined": outlined})
+    run_script({"crops": crops, "lidc": lidc, "outlined": outlined})

@@ -7,7 +7,6 @@ the demo phantom's nodules.
 
 from collections.abc import Sequence
 
-import fire
 import numpy as np
 import torch
 from scipy import ndimage
@@ -15,7 +14,7 @@ from scipy import ndimage
 import lungcad.phantom.nodules as painting
 from lungcad.bundle.registry import bundle_root
 from lungcad.chain.stage import BundleStage
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.geometry import affine_of
 from lungcad.measure import measure_at
 from lungcad.phantom import SIZES, make_phantom
@@ -128,4 +127,4 @@ def _box(
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, {"balls": balls, "phantom": phantom})
+    run_script({"balls": balls, "phantom": phantom})

@@ -12,13 +12,11 @@ import zipfile
 from pathlib import Path
 from string import Template
 
-import fire
-
 import lungcad
 from lungcad.atomic import replaced_folder, whole_file
 from lungcad.bundle.manifest import MANIFEST, sha256_of, write_manifest
 from lungcad.bundle.registry import bundle_root, config_keys, describe, list_bundles, stage_bundle
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -142,4 +140,4 @@ def main(bundle: str, output_dir: str = "dist") -> None:
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, main)
+    run_script(main)

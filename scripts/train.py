@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
-
 from lungcad.bundle.registry import bundle_root
 from lungcad.chain.results_table import results_markdown
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.errors import InputError
 from lungcad.training.cases import LEFT_OUT
 from lungcad.training.recipe import Step, load_recipe, run_recipe
@@ -112,4 +110,4 @@ def _write_results(scored: Mapping[str, Sequence[Path]], table: Path, cases_dir:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    guarded(fire.Fire, {"split": split, "cross_validate": cross_validate})
+    run_script({"split": split, "cross_validate": cross_validate})

@@ -10,12 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import fire
-
 from lungcad.bundle.manifest import sha256_of
 from lungcad.bundle.registry import bundle_root, list_bundles
 from lungcad.checks import hash_key, verify
-from lungcad.console import guarded
+from lungcad.cli import run_script
 from lungcad.options import true_or_false
 
 
@@ -76,4 +74,4 @@ def main(*bundles: str, schema: str | None = None, inference: bool = True, write
 
 
 if __name__ == "__main__":
-    guarded(fire.Fire, main)
+    run_script(main)

@@ -188,3 +188,19 @@ def test_help_of_run_is_a_plain_page_with_the_chains_keys(capsys: pytest.Capture
     cli.main(["run", "--bundle", "lung_nodule_malignancy_mtmrnet", "--help"])
     assert "--temperature" in capsys.readouterr().out
     _fails(2, "run", "--help", "--bundle", "nothing")
+
+
+def test_a_script_has_the_manners_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(folder: str, workers: int = 1) -> None:
+        raise RuntimeError(f"{folder!r} {workers!r}")
+
+    for words, traced in (([], False), (["--debug"], True), (["--debug", "true"], True), (["--debug=false"], False)):
+        monkeypatch.setattr(sys, "argv", ["scripts/a.py", "broken", "2024", *words, "--workers", "2"])
+        with pytest.raises(SystemExit) as end:
+            cli.run_script({"broken": broken})
+        told = capsys.readouterr().err
+        assert end.value.code == 1
+        assert "internal error RuntimeError: '2024' 2; run with --debug true" in told  # a folder's name is a text
+        assert ("Traceback" in told) == traced

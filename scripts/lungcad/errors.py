@@ -22,3 +22,16 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return f"error[{self.code}] {self.message} {self.advice}".rstrip()
+
+
+def find_input_error(error: BaseException | None) -> InputError | None:
+    """Return the first :class:`InputError` among an exception, its causes and its contexts."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, InputError):
+            return one
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [one.__cause__, one.__context__]
+    return None

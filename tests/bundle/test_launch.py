@@ -15,7 +15,7 @@ from lungcad.bundle.launch import (
     check_references,
     parse_flags,
 )
-from lungcad.console import find_input_error
+from lungcad.errors import find_input_error
 
 KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
 

@@ -11,7 +11,16 @@ import pytest
 
 import lungcad
 from lungcad.bundle import lean
-from lungcad.bundle.registry import list_bundles, read_config, read_metadata
+from lungcad.bundle.registry import (
+    CHAIN,
+    STAGE_KEYS,
+    bundle_root,
+    list_bundles,
+    read_config,
+    read_metadata,
+    stage_bundle,
+)
+from lungcad.cli import start
 
 SCRIPTS = Path(lungcad.__file__).parents[1]
 OURS = [Path(one["root"]) for one in list_bundles()]
@@ -66,6 +75,15 @@ def test_stages_of_ours_need_no_optional_package(root: Path) -> None:
 )
 def test_stage_with_other_parts_gets_the_whole_of_monai(change: dict[str, Any]) -> None:
     assert lean.needs_optional_packages([read_config(STAGES[0]), read_config(STAGES[0]) | change])
+
+
+def test_every_stage_of_the_chain_is_looked_at() -> None:
+    root = bundle_root(CHAIN)
+    chosen = read_config(root)
+    seen = [config["network_def"] for config in start._stage_configs(root, chosen)]
+    stages = [stage_bundle(stage, chosen[key]) for stage, key in STAGE_KEYS.items()]
+    assert seen == [read_config(stage)["network_def"] for stage in stages if stage]
+    assert len(seen) == 4
 
 
 def test_every_stage_loads_without_the_optional_packages() -> None:

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,41 +8,13 @@ from torch import nn
 
 from lungcad.chain.benchmark import checkout
 from lungcad.chain.machine import counted
-from lungcad.chain.reference import DenseInferer, compare_findings
 from lungcad.chain.stock import SameGrid, TimedWindows
 from lungcad.chain.work import plot_work, random_candidates, synthetic_scan
-from lungcad.engine import FusedConvolution
-from lungcad.finding import Finding
+from lungcad.fast_network import FusedConvolution
 from lungcad.geometry import to_index
-from lungcad.papers.dou2017.inference import LungFCNInferer
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.peaks import IndexMap
 from lungcad.scan.scan import Scan
-
-FOUND = [
-    Finding((10.0, 0.0, 0.0), nodule_probability=0.9),
-    Finding((50.0, 0.0, 0.0), nodule_probability=0.6),
-    Finding((90.0, 0.0, 0.0), nodule_probability=0.1),
-]
-
-
-def test_equal_findings_differ_in_nothing() -> None:
-    result = compare_findings(FOUND, FOUND, 0.3)
-    assert (result["findings_fast"], result["findings_reference"], result["without_partner"]) == (2, 2, 0)
-    assert result["largest_center_distance_mm"] == result["largest_probability_difference"] == 0
-
-
-def test_largest_change_is_told() -> None:
-    moved = [replace(FOUND[0], center_lps_mm=(10.0, 3.0, 4.0)), replace(FOUND[1], nodule_probability=0.4), FOUND[2]]
-    result = compare_findings(moved, FOUND, 0.3)
-    assert result["largest_center_distance_mm"] == pytest.approx(5)
-    assert result["largest_probability_difference"] == pytest.approx(0.2)
-
-
-def test_lost_and_new_findings_have_no_partner() -> None:
-    assert compare_findings(FOUND[1:], FOUND, 0.3)["without_partner"] == 1
-    assert compare_findings(FOUND, FOUND[:1], 0.3)["without_partner"] == 1
-    assert compare_findings([], FOUND, 0.3)["findings_fast"] == 0
 
 
 @pytest.mark.parametrize("measure", [1, 3, 8])
@@ -66,17 +37,6 @@ def test_padded_network_halves_the_plane_and_keeps_the_middle() -> None:
     torch.testing.assert_close(same[:, :, 7:11, 7:9, 4:7], network(x), rtol=1e-4, atol=1e-5)
 
 
-def test_reference_gives_what_the_sparse_path_gives() -> None:
-    network = CandidateFCN(channels=(2, 2, 2), head_channels=4, init_std=0.2).eval()
-    x = torch.rand(1, 1, 60, 52, 24)
-    lungs = torch.zeros(60, 52, 24, dtype=torch.bool)
-    lungs[18:48, 16:40, 6:20] = True
-    dense = DenseInferer(0.5, tile=(8, 8, 8))(x, network, lungs)
-    sparse = LungFCNInferer(0.5, tile=(16, 16, 16), precision="float32")(x, network, lungs)
-    assert dense.isfinite().sum() > 100
-    torch.testing.assert_close(dense, sparse, rtol=1e-4, atol=1e-5)
-
-
 def test_work_of_a_fused_convolution_is_counted_as_of_a_plain_one() -> None:
     layer, x = nn.Conv3d(2, 3, 3, bias=False), torch.rand(1, 2, 6, 6, 6)
     fused = FusedConvolution(layer, True, torch.float32)
@@ -97,9 +57,10 @@ def test_synthetic_lungs_have_the_litres_asked_for_and_are_found() -> None:
 
 def test_cost_against_work_becomes_a_plot(tmp_path: Path) -> None:
     rows = [{"x": 1, "lungs": 0.5, "detect": 2.0}, {"x": 2, "lungs": 0.5, "detect": 4.0}]
-    more = [{"x": 0, "reduce": 0.0}, {"x": 9, "reduce": 1.0}]
+    more = [{"x": 0, "measure": 0.0}, {"x": 9, "measure": 1.0}]
     plot_work({"litres": rows, "candidates": more}, tmp_path / "a.svg", "title")
-    assert "<!-- litres -->" in (tmp_path / "a.svg").read_text()
+    drawn = (tmp_path / "a.svg").read_text()
+    assert all(f"<!-- {text} -->" in drawn for text in ("litres", "lungs", "detect", "measure"))
 
 
 def test_an_unknown_commit_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_results_case import ball_mask
-from small_cases import CPU, NODULE_VOX, small_bundles, small_volume
+from small_cases import CPU, NODULE_VOX
 
 from lungcad.chain.chain import Chain
 from lungcad.chain.stage import BundleStage
@@ -30,16 +30,6 @@ class SoftTissue(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return 40 * (image - 600 / 1400)
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundles(tmp_path_factory.mktemp("bundles"))
-
-
-@pytest.fixture(scope="module")
-def scan() -> Scan:
-    return Scan(small_volume())
 
 
 @pytest.fixture

@@ -20,16 +20,6 @@ DETECT, REDUCE = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
 ANY_SCORE = {"score_threshold": 1e-6, "max_candidates": 7}
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundles(tmp_path_factory.mktemp("bundles"))
-
-
-@pytest.fixture(scope="module")
-def scan() -> Scan:
-    return Scan(small_volume())
-
-
 def refused(code: str, *args: object) -> InputError:
     with pytest.raises(InputError) as caught:
         BundleStage(*args)  # type: ignore[arg-type]

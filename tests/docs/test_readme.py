@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""READMEs fit a screen's width, and what they link to exists."""
+"""Pages fit a screen's width, and what they link to exists."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from small_cases import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "scripts" / "README.md", ROOT / ".github" / "CONTRIBUTING.md"]
+ENTRANCES = [ROOT / "README.md", ROOT / "scripts" / "README.md", ROOT / ".github" / "CONTRIBUTING.md"]
+PAGES = [*ENTRANCES, *sorted(ROOT.glob("bundles/*/docs/*.md")), ROOT / "scripts" / "deploy" / "README.md",
+         ROOT / "scripts" / "lungcad" / "guidelines" / "README.md"]  # fmt: skip
 
 
 def test_the_first_page_has_at_most_120_lines_of_100_columns() -> None:
@@ -21,10 +23,23 @@ def test_links_lead_to_files_of_the_repository(page: Path) -> None:
     text = page.read_text()
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r"^\[[^]]+\]: (\S+)", text, re.M)
     local = [target for target in targets if not target.startswith("http")]
-    assert local and [target for target in local if not (page.parent / target).exists()] == []
+    assert [target for target in local if not (page.parent / target).exists()] == []
+    assert local or page not in ENTRANCES
+
+
+def test_every_page_of_the_chain_is_linked_from_its_readme() -> None:
+    docs = ROOT / "bundles" / "lung_nodule_cad" / "docs"
+    text = (docs / "README.md").read_text()
+    assert [page.name for page in docs.glob("*.md") if page.name != "README.md" and f"({page.name})" not in text] == []
+
+
+def test_every_script_is_in_the_map() -> None:
+    text = (ROOT / "scripts" / "README.md").read_text()
+    assert [path.name for path in (ROOT / "scripts").glob("*.*") if path.suffix in (".py", ".sh")
+            and f"`{path.name}`" not in text] == []  # fmt: skip
 
 
 def test_scripts_that_the_pages_name_exist() -> None:
-    text = "".join(page.read_text() for page in PAGES)
+    text = "".join(page.read_text() for page in ENTRANCES)
     named = set(re.findall(r"scripts/[\w/]+\.(?:py|sh|txt)", text))
     assert named and [name for name in sorted(named) if not (ROOT / name).is_file()] == []

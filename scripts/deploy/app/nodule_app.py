@@ -48,7 +48,7 @@ def main() -> None:
     sys.path.insert(0, str(chain))
 
     from lungcad.bundle.manifest import check_pack
-    from lungcad.console import guarded
+    from lungcad.exits import guarded
 
     guarded(check_pack)
     with tempfile.TemporaryDirectory() as work:

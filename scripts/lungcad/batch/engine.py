@@ -10,8 +10,8 @@ from typing import Any
 from lungcad.atomic import check_replaceable
 from lungcad.batch.manifest import Item
 from lungcad.bundle.launch import check_pack, silence_optional_decoder
-from lungcad.bundle.registry import bundle_root
-from lungcad.chain.chain import CHAIN, Chain
+from lungcad.bundle.registry import CHAIN, bundle_root
+from lungcad.chain.chain import Chain
 from lungcad.console import StageClock
 from lungcad.dicom.lost import changes, folder_state
 from lungcad.options import options_by_name

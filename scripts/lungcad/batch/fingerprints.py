@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lungcad import __version__
-from lungcad.bundle.registry import bundle_root, read_metadata, stage_bundle, stages_folder
+from lungcad.bundle.registry import CHAIN, STAGE_KEYS, bundle_root, read_metadata, stage_bundle, stages_folder
 from lungcad.dicom.lost import folder_state
 from lungcad.reading.volume_file import is_volume_file, volume_suffix
-
-CHAIN = "lung_nodule_cad"
-"""Name of the chain's own bundle."""
-STAGES = {"detect": "detector", "reduce": "reducer", "characterise": "characteriser", "measure": "measurer"}
-"""Setting that names the bundle, by stage."""
 
 
 def chain_fingerprint(settings: Mapping[str, Any]) -> str:
@@ -35,7 +30,7 @@ def chain_fingerprint(settings: Mapping[str, Any]) -> str:
     folder = settings.get("bundles_dir") or stages_folder(root)
     relevant = {key: value for key, value in settings.items() if key not in ("device", "bundles_dir")}
     parts: list[Any] = [__version__, read_metadata(root)["version"], relevant]
-    for stage, key in STAGES.items():
+    for stage, key in STAGE_KEYS.items():
         bundle = stage_bundle(stage, settings[key], folder)
         if bundle is None:
             continue

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.atomic import check_output, remove_left_overs, whole_file
-from lungcad.batch.engine_door import make_engine
 from lungcad.batch.fingerprints import chain_fingerprint, input_fingerprint
 from lungcad.batch.journal import DONE, FAILED, REFUSED, Journal, Row, latest_rows
 from lungcad.batch.manifest import Item, read_manifest
@@ -19,7 +18,7 @@ from lungcad.batch.pool import Pool
 from lungcad.batch.progress import Progress
 from lungcad.batch.resources import plan_workers
 from lungcad.batch.shards import Shard
-from lungcad.batch.worker import Finder, Settled, Task
+from lungcad.batch.worker import Finder, Settled, Task, load_engine
 from lungcad.errors import InputError
 from lungcad.results.write import RESULT_FILES, folder_name
 
@@ -50,7 +49,7 @@ class Job:
     workers: int | None = None
     memory_gb: float | None = None
     series_per_worker: int = 200
-    make: Maker = field(default=make_engine)
+    make: Maker = field(default=load_engine)
 
     def __post_init__(self) -> None:
         if self.retry not in (None, REFUSED, FAILED):

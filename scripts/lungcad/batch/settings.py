@@ -4,9 +4,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lungcad.batch.fingerprints import CHAIN
 from lungcad.bundle.launch import check_override_values
-from lungcad.bundle.registry import bundle_root, read_config
+from lungcad.bundle.registry import CHAIN, bundle_root, read_config
 
 KEYS = (
     "detector", "reducer", "characteriser", "measurer", "stage_overrides", "leniency", "operating_point",

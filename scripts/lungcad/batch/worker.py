@@ -13,16 +13,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Protocol
 
 from lungcad.batch.journal import DONE, FAILED, REFUSED, Row
 from lungcad.batch.manifest import Item
 from lungcad.batch.resources import resident_gb
-from lungcad.console import find_input_error
-from lungcad.errors import InputError
+from lungcad.errors import InputError, find_input_error
 from lungcad.printable import printable
 
 
@@ -34,6 +34,13 @@ class Finder(Protocol):
 
     def finish(self, item: Item, volume: Any, fingerprint: str) -> dict[str, float]:
         """Find its nodules, write the results, return the seconds by step."""
+
+
+def load_engine(settings: Mapping[str, Any], out: Path) -> Finder:
+    """Load the engine with its chain; imports torch. Arguments and errors are those of its class."""
+    from lungcad.batch.engine import Engine
+
+    return Engine(settings, out)
 
 
 @dataclass

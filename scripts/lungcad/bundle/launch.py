@@ -17,8 +17,8 @@ from typing import Any
 
 from lungcad.bundle.manifest import check_pack
 from lungcad.bundle.values import PLUMBING, SEVERAL_NAMES, carries_code, check_kind
-from lungcad.console import one_line_errors
 from lungcad.errors import InputError
+from lungcad.exits import one_line_errors
 
 MONAI_ARGUMENTS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
@@ -161,6 +161,8 @@ def silence_optional_decoder() -> None:
     """Keep MONAI from warning that a GPU decoder for DICOM is not installed: our own reader needs none."""
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+
+
 def check_bundle_root(flags: Mapping[str, str], config: Mapping[str, Any], files: Sequence[str]) -> None:
     """Refuse a bundle's config without the folder of the bundle, where its weights lie.
 

@@ -10,6 +10,12 @@ from typing import Any
 
 from lungcad.errors import InputError
 
+CHAIN = "lung_nodule_cad"
+"""Name of the chain's own bundle."""
+
+STAGE_KEYS = {"detect": "detector", "reduce": "reducer", "characterise": "characteriser", "measure": "measurer"}
+"""Key of the chain's config that names the bundle, by stage, in the order in which the stages work."""
+
 _CHECKOUT_BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import torch
 
-from lungcad.bundle.registry import bundle_root, pair_name, read_metadata, stage_bundle, stages_folder
+from lungcad.bundle.registry import (
+    CHAIN,
+    STAGE_KEYS,
+    bundle_root,
+    pair_name,
+    read_metadata,
+    stage_bundle,
+    stages_folder,
+)  # fmt: skip
 from lungcad.chain.stage import BundleStage
 from lungcad.console import StageClock
 from lungcad.cpu import tune_allocator
@@ -21,10 +29,7 @@ from lungcad.results.result import Result
 from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
-CHAIN = "lung_nodule_cad"
-"""Name of the chain's own bundle, which holds the thresholds of pairs of stages."""
-
-ORDER = ("detect", "reduce", "characterise", "measure")
+ORDER = tuple(STAGE_KEYS)
 """Names of the stages, in the order in which they work."""
 
 OF_PROBABLE = ("characterise", "measure")

@@ -18,8 +18,7 @@ from monai.bundle import ComponentLocator, ConfigParser
 from monai.transforms import Compose
 
 from lungcad.bundle.registry import stages_of
-from lungcad.console import find_input_error
-from lungcad.errors import InputError
+from lungcad.errors import InputError, find_input_error
 from lungcad.finding import Finding
 from lungcad.papers.transforms import prepare_case
 from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd
@@ -27,6 +26,7 @@ from lungcad.scan.scan import Scan
 
 _READ_AND_WRITE = ("LoadImaged", LoadCandidatesd.__name__, WriteFindingsd.__name__)
 """Transforms of a bundle that a stage leaves out, because the chain reads and writes."""
+
 
 @lru_cache(1)
 def _locator(modules: int) -> ComponentLocator:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.chain.chain import Chain
+from lungcad.chain.chain import ORDER, Chain
 from lungcad.chain.machine import timed
 from lungcad.finding import Finding
 from lungcad.scan.scan import Scan
@@ -75,7 +75,7 @@ def measure_work(
     chain: Chain, slices: Sequence[int] = SLICES, litres: Sequence[float] = LITRES,
     candidates: Sequence[int] = CANDIDATES,
 ) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
-    """Seconds by stage of three series: 4 litres in ever more slices, ever larger lungs, ever more candidates."""
+    """Seconds by stage of three series: more slices over lungs of 2 litres, larger lungs, more candidates."""
     seconds_of(chain, synthetic_scan(2, 200))  # pays for start-up
     of_lungs = [{"x": n, **seconds_of(chain, synthetic_scan(n, 320))} for n in litres]
     of_slices = [{"x": n, **seconds_of(chain, synthetic_scan(2, n, max(1.0, 200 / n)))} for n in slices]
@@ -93,7 +93,7 @@ def plot_work(series: dict[str, list[dict[str, Any]]], path: Path, title: str) -
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(series), figsize=(11, 3.2), layout="constrained")
-    names = ("lungs", "detect", "reduce", "characterise")
+    names = ("lungs", *ORDER)
     for axis, (label, rows) in zip(np.atleast_1d(axes), series.items(), strict=True):
         x = [row["x"] for row in rows]
         shown = [name for name in names if any(name in row for row in rows)]

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command ``lungcad``: a table of its verbs. A verb's module, and what it needs, is imported when it is called."""
+"""Command ``lungcad``: a table of its verbs. A verb's module, and what it needs, is imported when it is called.
+
+:func:`run_script` gives the scripts of the repository the same manners.
+"""
 
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import fire
 from fire.decorators import SetParseFns
 
 from lungcad import __version__
 from lungcad.bundle.launch import parse_flags
-from lungcad.console import guarded
+from lungcad.bundle.registry import CHAIN
 from lungcad.errors import InputError
+from lungcad.exits import guarded
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
@@ -70,7 +75,7 @@ def _dispatch(arguments: list[str]) -> None:
     if verb == "run" and help_asked:
         from lungcad.bundle.run_help import run_help
 
-        print(run_help(parse_flags(arguments).get("bundle", "lung_nodule_cad")))
+        print(run_help(parse_flags(arguments).get("bundle", CHAIN)))
         return
     module, name = VERBS[verb].split(":")
     function = getattr(import_module(f"lungcad.cli.{module}"), name)
@@ -86,3 +91,29 @@ def _with_texts(function: Callable) -> Callable:
     parameters = inspect.signature(function).parameters
     texts = [name for name, parameter in parameters.items() if parameter.annotation in (str, str | None)]
     return SetParseFns(**dict.fromkeys(texts, str))(function)
+
+
+def run_script(component: Callable | Mapping[str, Callable]) -> None:
+    """Run a script by its command line: errors, exit codes, ``--debug`` and texts are those of ``lungcad``.
+
+    Args:
+        component: function of the script, or functions by the name of their command.
+    """
+    command: Callable | dict[str, Callable]
+    if isinstance(component, Mapping):
+        command = {name: _with_texts(function) for name, function in component.items()}
+    else:
+        command = _with_texts(component)
+    arguments, debug = _take_debug(sys.argv[1:])
+    guarded(lambda: fire.Fire(command, command=arguments, name=Path(sys.argv[0]).name), debug=debug)
+
+
+def _take_debug(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """Arguments without ``--debug``, alone or with a value, and the value, empty where it is not given."""
+    rest = list(arguments)
+    for place, word in enumerate(rest):
+        option, given, value = word.partition("=")
+        if option == "--debug":
+            after = [] if given else [text for text in rest[place + 1 : place + 2] if text.lower() in ("true", "false")]
+            return rest[:place] + rest[place + 1 + len(after) :], value or "".join(after) or "true"
+    return rest, ""

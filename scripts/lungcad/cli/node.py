@@ -129,9 +129,9 @@ def _checked(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     """
     from lungcad.bundle.launch import check_override_values
     from lungcad.bundle.manifest import check_pack
-    from lungcad.bundle.registry import bundle_root, read_config
+    from lungcad.bundle.registry import CHAIN, bundle_root, read_config
     from lungcad.bundle.values import decoded
-    from lungcad.chain.chain import CHAIN, Chain
+    from lungcad.chain.chain import Chain
 
     root = bundle_root(CHAIN)
     check_pack([root])

@@ -7,6 +7,7 @@ from typing import Any
 
 from lungcad.bundle.launch import check_override_values
 from lungcad.bundle.lean import optional_packages_withheld
+from lungcad.bundle.registry import CHAIN
 from lungcad.bundle.values import PLUMBING
 from lungcad.console import format_text, indented, print_json, series_remarks, spacing_text, text_table
 from lungcad.errors import InputError
@@ -16,7 +17,7 @@ _WEIGHTS = {True: "yes", False: "no", None: "-"}
 
 
 def run(
-    input_path: str, output_dir: str, bundle: str = "lung_nodule_cad", series_uid: str | None = None,
+    input_path: str, output_dir: str, bundle: str = CHAIN, series_uid: str | None = None,
     acquisition: str | None = None, choose: str | None = None, debug: bool = False, **overrides: Any,
 ) -> None:  # fmt: skip
     """Run a bundle on one CT series.

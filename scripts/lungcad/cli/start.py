@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.bundle.lean import needs_optional_packages, optional_packages_withheld
-from lungcad.bundle.registry import read_config, read_metadata, stage_bundle, stages_folder
+from lungcad.bundle.registry import STAGE_KEYS, read_config, read_metadata, stage_bundle, stages_folder
 from lungcad.bundle.values import CODE
 from lungcad.options import text_or_none
 from lungcad.reading.ahead import begin
 from lungcad.reading.volume_file import begin_volume
 
-STAGES = {"detect": "detector", "reduce": "reducer", "characterise": "characteriser"}
-"""Key of the chain's config that names the bundle, by stage."""
 READER = "lungcad.reading.monai_reader.CTSeriesReader"
 """Reader in the config of a bundle that runs on its own and reads ``dataset_dir`` as a CT."""
 
@@ -49,14 +47,14 @@ def start(root: Path, values: Mapping[str, Any]) -> None:
         gc.enable()
 
 
-_USED = frozenset({*STAGES.values(), "bundles_dir", "dataset_dir", "series_uid", "acquisition", "leniency"})
+_USED = frozenset({*STAGE_KEYS.values(), "bundles_dir", "dataset_dir", "series_uid", "acquisition", "leniency"})
 """Keys of the chain's config that are looked at here; an expression in one of them leaves all to the run."""
 
 
 def _stage_configs(root: Path, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the configs of a chain's stages; raises InputError for an unknown stage."""
     folder = values["bundles_dir"] or stages_folder(root)
-    for stage, key in STAGES.items():
+    for stage, key in STAGE_KEYS.items():
         bundle = stage_bundle(stage, text_or_none(key, values[key]), folder)
         if bundle is not None:
             yield read_config(bundle)

@@ -13,8 +13,8 @@ from typing import Any
 
 from lungcad import __version__
 from lungcad.atomic import whole_file
-from lungcad.console import EXIT_INTERRUPTED, EXIT_TERMINATED
 from lungcad.errors import InputError
+from lungcad.exits import EXIT_INTERRUPTED, EXIT_TERMINATED
 from lungcad.node.logs import log
 from lungcad.node.receiver import Receiver
 from lungcad.node.sender import Destination, Outbox

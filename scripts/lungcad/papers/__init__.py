@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Five papers, a folder each, and what they share: layers, inferers, transforms, peaks of score volumes."""
+"""Five papers and a U-Net, a folder each, and what they share: layers, inferers, transforms, peaks of score volumes."""

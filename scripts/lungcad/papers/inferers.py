@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, tune_allocator
-from lungcad.engine import ready
+from lungcad.fast_network import ready
 
 
 def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Tensor, list[int]]:

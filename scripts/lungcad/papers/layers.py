@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers that the networks of several papers share."""
+
 from torch import Tensor, nn
 
 

@@ -5,21 +5,20 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
-from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, small_chest, small_volume, write_image
+from small_cases import CPU, ROOT, dark_case, edit_json, export_weights_to, small_volume
 
-from lungcad.bundle.registry import stage_bundle, stages_of
-from lungcad.chain.cad import NoduleCAD
-from lungcad.chain.chain import CHAIN, Chain
+from lungcad.bundle.registry import CHAIN, stage_bundle, stages_of
+from lungcad.chain.chain import Chain
 from lungcad.chain.stage import BundleStage
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.papers.jnsc.network import JNSCNet
+from lungcad.results.result import rank_findings
 from lungcad.scan.scan import Scan
 from lungcad.training.cases import Sphere, save_case
 from lungcad.training.recipe import load_recipe
@@ -104,19 +103,15 @@ def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path,
     assert len((out / "segmentation.csv").read_text().splitlines()) == 2
 
 
-def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nodules(
-    bundles: Path, tmp_path: Path
-) -> None:
-    ct = write_image(tmp_path / "chest.nii.gz", *small_chest())
+def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nodules(bundles: Path) -> None:
+    scan = Scan(small_volume())
 
-    def findings(**thresholds: float) -> list[dict[str, Any]]:
-        some = {"candidates": 0.0} | thresholds
-        chain = Chain("jnsc", None, "jnsc", CPU, "candidates", thresholds=some, bundles_dir=bundles,
-                      root=ROOT / "bundles" / CHAIN, measurer=None)  # fmt: skip
-        folder = NoduleCAD(chain, str(ct), str(tmp_path)).run()
-        found: list[dict[str, Any]] = json.loads((folder / "nodules.json").read_text())["findings"]
-        return found
+    def findings(**thresholds: float) -> list[Finding]:
+        chain = Chain("jnsc", None, "jnsc", CPU, "candidates", thresholds={"candidates": 0.0} | thresholds,
+                      bundles_dir=bundles, root=ROOT / "bundles" / CHAIN, measurer=None)  # fmt: skip
+        return rank_findings(chain.find(scan))
 
-    best = findings()[0]["nodule_probability"]
-    assert findings(sensitive=best - 0.01)[0]["malignancy_probability"] is not None
-    assert all(finding["malignancy_probability"] is None for finding in findings(sensitive=best + 0.01))
+    best = findings()[0].nodule_probability
+    assert best is not None
+    assert findings(sensitive=best - 0.01)[0].malignancy_probability is not None
+    assert all(finding.malignancy_probability is None for finding in findings(sensitive=best + 0.01))

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of Liu and Chan 2020: segmentation, and the classification of regions."""
 
-import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -150,14 +148,3 @@ def test_instance_normalisation_is_torchs_with_its_gradients() -> None:
         outputs.append([y, image.grad, layer.weight.grad, layer.bias.grad])
     for one, other in zip(*outputs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-
-
-def test_monai_verifies_the_network(tmp_path: Path) -> None:
-    from monai.bundle import verify_net_in_out
-
-    data = {"num_channels": 1, "spatial_shape": [32, 32, 32], "dtype": "float32"}
-    form = {"inputs": {"image": data}, "outputs": {"pred": data}}
-    (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": form}))
-    network = {"_target_": "lungcad.papers.jnsc.network.JNSCNet", **NARROW}
-    (tmp_path / "inference.json").write_text(json.dumps({"network_def": network}))
-    verify_net_in_out("network_def", str(tmp_path / "metadata.json"), str(tmp_path / "inference.json"), device="cpu")

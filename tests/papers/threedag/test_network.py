@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of Zhang et al. 2020: proposals of three scales, and the classifier branch."""
 
-import json
-from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import verify_net_in_out
 from torch import Tensor, nn
 
 from lungcad.errors import InputError
@@ -102,17 +99,6 @@ def test_scripted_network_gives_the_same_in_both_branches(magnify: bool) -> None
     some = (cubes[None, ::20], level[None, ::20])
     expected = network.classify(network.pyramid(x), *some)
     torch.testing.assert_close(scripted.classify(scripted.pyramid(x), *some), expected)
-
-
-def test_monai_verifies_the_network(tmp_path: Path) -> None:
-    def data(channels: int) -> dict[str, object]:
-        return {"num_channels": channels, "spatial_shape": [16, 16, 16], "dtype": "float32"}
-
-    form = {"inputs": {"image": data(1)}, "outputs": {"pred": data(5)}}
-    (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": form}))
-    network = {"_target_": "lungcad.papers.threedag.network.AggregatedFasterRCNN", **NARROW}
-    (tmp_path / "inference.json").write_text(json.dumps({"network_def": network}))
-    verify_net_in_out("network_def", str(tmp_path / "metadata.json"), str(tmp_path / "inference.json"), device="cpu")
 
 
 FIGURE_3 = torch.tensor([[[57.56, 52.46, 60.56, 17.23]]])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
-from lungcad.engine import ready
+from lungcad.fast_network import ready
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
-from lungcad.engine import ready
 from lungcad.errors import InputError
+from lungcad.fast_network import ready
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.papers.jnsc.regions import Region, find_regions, trimmed

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lungcad.cpu import autocast, tune_allocator
-from lungcad.engine import ready
 from lungcad.errors import InputError
+from lungcad.fast_network import ready
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box

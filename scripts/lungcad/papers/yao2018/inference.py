@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lungcad.console import bar
 from lungcad.cpu import tune_allocator
-from lungcad.engine import ready
+from lungcad.fast_network import ready
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box

@@ -9,8 +9,8 @@ from small_cases import ready as trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lungcad import engine
-from lungcad.engine import FusedConvolution, ready
+from lungcad import fast_network
+from lungcad.fast_network import FusedConvolution, ready
 from lungcad.papers.dou2017.network import HybridLossResNet
 from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.papers.mtmrnet.network import MTMRNet
@@ -74,7 +74,7 @@ def test_the_device_without_onednn_gets_the_same_from_plain_operations(
     expected: Tensor = F.relu(layer(x))
     with torch.inference_mode():
         one = fused(x)
-        monkeypatch.setattr(engine, "_ONE_KERNEL", None)
+        monkeypatch.setattr(fast_network, "_ONE_KERNEL", None)
         plain = fused(x)  # the way of a GPU
     torch.testing.assert_close(one, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(plain, expected, atol=1e-5, rtol=1e-5)
