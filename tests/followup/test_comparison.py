@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import chromium
 import jsonschema
 import numpy as np
 import pytest
@@ -148,3 +149,18 @@ def test_text_for_the_radiology_report_is_three_to_five_sentences() -> None:
     assert "If both are screening CTs" in text and "and 3 more in the comparison" in text
     refused = {**comparison_document(compared()), "growth_refused": ["kernel A in the prior and B in the current scan"]}
     assert "Growth was not computed: kernel A" in comparison_text(refused)
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium")
+def test_wheel_and_slider_move_both_scans_of_a_nodule(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(render_comparison(compared()), encoding="utf-8")
+    planes = '[...document.querySelectorAll("#nodule-1 .view")].map(x => getComputedStyle(x).backgroundPositionY)'
+    wheel = 'new WheelEvent("wheel", {deltaY: -100, cancelable: true})'
+    with chromium.Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "page.html")
+        assert browser.evaluate(planes) == ["50%", "50%"] and browser.problems() == []
+        browser.evaluate(f'document.querySelector("#nodule-1 .view").dispatchEvent({wheel})')
+        assert browser.evaluate(planes) == [f"{100 * (SLICES // 2 + 1) / (SLICES - 1):g}%"] * 2
+        browser.evaluate('{const s = document.querySelector("#nodule-1 input"); s.value = 0;'
+                         ' s.dispatchEvent(new Event("input"))}')  # fmt: skip
+        assert browser.evaluate(planes) == ["0%", "0%"]
