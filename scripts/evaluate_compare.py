@@ -23,6 +23,7 @@ from lungcad.cli import run_script
 from lungcad.finding import Finding
 from lungcad.followup.comparison import Comparison, Lesion, compare
 from lungcad.followup.exam import Exam
+from lungcad.followup.growth import own_variation
 from lungcad.measurement import Measurement
 from lungcad.results.result import Result
 from lungcad.scan.scan import Scan
@@ -32,7 +33,7 @@ from lungcad.training.implant import Tissue, paste
 from lungcad.training.placement import Placement, Places
 from lungcad.volume import Volume
 
-GROWN = (0.0, 0.0, 0.1, 0.25, 0.6, 0.0, None, "new", 0.0, 0.6)
+GROWN = (0.0, 0.0, 0.6, 0.0, None, "new", 0.0, 0.25, 0.0, 0.1, 0.6, 0.0, "new", None)
 """Growth in volume of the nodules of a pair in turn; None for one that vanishes, ``new`` for one that appears."""
 BREATH, TILT_DEGREES, NOISE_HU, PADDING = 1.1, 5.0, 15.0, 24
 SIZES_MM = (4.0, 20.0)
@@ -74,7 +75,7 @@ def evaluate(data_dir: str, output: str, lungs: Any, folds: Any = 4, seed: int =
         prior, current, truths = make_pair(Background(root / "lungs", name), nodules, rng)
         start, cpu = time.perf_counter(), time.process_time()
         exams = [_exam(volume, side, truths, rng) for side, volume in enumerate((prior, current))]
-        comparison = compare(exams[0], exams[1], 365, measurer)
+        comparison = compare(exams[0], exams[1], 365, measurer, own_variation(prior, current))
         rows += [row | {"lung": name} for row in score(comparison, truths)]
         spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - cpu:.0f} CPU s"
         print(f"{name}: {comparison.summary}; {spent}", file=sys.stderr)
@@ -167,6 +168,9 @@ def score(comparison: Comparison, truths: Sequence[Truth]) -> list[dict[str, Any
         error = float(np.linalg.norm(np.array(other.place) - (truth.current, truth.prior)[side]))
         rows.append({
             "growth": truth.growth, "diameter_mm": truth.diameters[side], "status": lesion.status,
+            "reason": lesion.reason, "mass": lesion.change.mass_percent if lesion.change else None,
+            "kind": next((one.finding.measurement.kind for one in (lesion.current, lesion.prior)
+                          if one.finding and one.finding.measurement), None),
             "matched": not other.looked_for, "error_mm": error, "likeness": other.likeness, "density": other.density,
             "change": lesion.change.volume_percent if lesion.change else None,
         })  # fmt: skip

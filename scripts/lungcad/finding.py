@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lungcad.geometry import to_world
 from lungcad.measurement import Location, Measurement
 
 ATTRIBUTES = (
@@ -32,6 +33,12 @@ class FindingMask:
     def volume_mm3(self) -> float:
         """Volume of all voxels in mm3."""
         return float(self.mask.sum() * abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def center_lps_mm(self) -> tuple[float, float, float]:
+        """Centre of gravity (x, y, z) in LPS mm."""
+        x, y, z = to_world(self.affine, np.argwhere(self.mask).mean(axis=0)).tolist()
+        return x, y, z
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import chromium
 import jsonschema
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from made_pair import exam_of, make_pair, measure_balls, true_registration
 
 import lungcad
 from lungcad.followup import Comparison, compare, write_comparison
+from lungcad.followup.documents import comparison_document
 from lungcad.followup.exam import Header
 from lungcad.followup.page import SLICES, render_comparison, stack_picture
+from lungcad.followup.text import comparison_text
 from lungcad.followup.write import FILES
 
 SCHEMA = Path(lungcad.__file__).parent / "results" / "schemas" / "comparison.schema.json"
@@ -137,3 +140,27 @@ def test_stack_runs_from_the_feet_and_has_the_nodule_in_the_middle() -> None:
     flipped.affine[2, 3] = current.volume.affine[2, 3] + current.volume.affine[2, 2] * (current.volume.hu.shape[2] - 1)
     np.testing.assert_allclose(stack_picture(flipped, center.tolist(), 42.0, 20.0).pixels.astype(int),
                                picture.pixels.astype(int), atol=1)  # fmt: skip
+
+
+def test_text_for_the_radiology_report_is_three_to_five_sentences() -> None:
+    text = comparison_text(comparison_document(compared()))
+    assert text.isascii() and 3 <= text.count(". ") + 1 <= 5
+    assert "with the CT 365 days before" in text and "(1) growing, 9.0 to 10.5 mm mean diameter, volume +" in text
+    assert "If both are screening CTs" in text and "and 3 more in the comparison" in text
+    refused = {**comparison_document(compared()), "growth_refused": ["kernel A in the prior and B in the current scan"]}
+    assert "Growth was not computed: kernel A" in comparison_text(refused)
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium")
+def test_wheel_and_slider_move_both_scans_of_a_nodule(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(render_comparison(compared()), encoding="utf-8")
+    planes = '[...document.querySelectorAll("#nodule-1 .view")].map(x => getComputedStyle(x).backgroundPositionY)'
+    wheel = 'new WheelEvent("wheel", {deltaY: -100, cancelable: true})'
+    with chromium.Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "page.html")
+        assert browser.evaluate(planes) == ["50%", "50%"] and browser.problems() == []
+        browser.evaluate(f'document.querySelector("#nodule-1 .view").dispatchEvent({wheel})')
+        assert browser.evaluate(planes) == [f"{100 * (SLICES // 2 + 1) / (SLICES - 1):g}%"] * 2
+        browser.evaluate('{const s = document.querySelector("#nodule-1 input"); s.value = 0;'
+                         ' s.dispatchEvent(new Event("input"))}')  # fmt: skip
+        assert browser.evaluate(planes) == ["0%", "0%"]

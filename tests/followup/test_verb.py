@@ -5,6 +5,7 @@ import functools
 import json
 from pathlib import Path
 
+import highdicom as hd
 import pydicom
 import pytest
 from made_pair import Made, exam_of, make_pair, measure_balls, true_registration
@@ -19,7 +20,7 @@ from lungcad.results.write import WRITERS, write
 
 @functools.cache
 def pair() -> tuple[Made, Made]:
-    return make_pair(((9.0, 11.5),))
+    return make_pair(((9.0, 11.5), (8.0, None)))
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,9 @@ def test_compare_reuses_results_and_carries_the_tracking_uid_on(
     assert "growing" in capsys.readouterr().out
     (folder,) = (series / "out").glob("compare_*")
     document = json.loads((folder / "comparison.json").read_text())
-    (lesion,) = document["lesions"]
-    assert document["days"] == 365 and lesion["status"] == "growing"
+    lesion, gone = document["lesions"]
+    assert document["days"] == 365 and (lesion["status"], gone["status"]) == ("growing", "resolved")
+    assert (lesion["lung_rads"]["category"], gone["lung_rads"], document["lung_rads"]["category"]) == ("4B", None, "4B")
     prior = read_volume(series / "prior")
     known = tracking_uids(series / "out" / prior.series_uid, prior.series_uid)
     assert lesion["tracking_uid"] == known[1]
@@ -63,6 +65,11 @@ def test_compare_reuses_results_and_carries_the_tracking_uid_on(
     assert report.StudyInstanceUID == read_volume(series / "current").study_uid
     text = report.to_json()
     assert known[1] in text and "Increase in size" in text and "Compared with series" in text
+    assert "proposed Lung-RADS 4B" in text and "RID50134" not in text  # words with their condition, no code
+    groups = hd.sr.srread(folder / "comparison.sr.dcm").content.get_image_measurement_groups(tracking_uid=known[2])
+    assert [group.finding_type.meaning for group in groups] == ["Problem resolved"]
+    said = [str(one.TextValue) for one in groups[0][0].ContentSequence if "TextValue" in one]
+    assert any(text.startswith("resolved: looked for in the current scan") for text in said)
 
 
 def test_a_scan_without_results_is_run_first(

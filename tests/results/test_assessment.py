@@ -51,6 +51,13 @@ def test_highest_category_counts_and_names_its_finding() -> None:
     assert (found.category, found.finding) == ("4A", 2) and "finding 2, solid, 9.0 mm" in found.reason
 
 
+def test_every_finding_has_its_own_category_or_says_what_it_lacks() -> None:
+    found = _assessed(_nodule(20.0, "non-solid", 0.9), _nodule(9.0, "solid", 0.8), Finding((0.0, 0.0, 0.0), 9.0, 0.7))
+    assert [(one.id, one.category) for one in found.findings] == [(1, "2"), (2, "4A"), (3, None)]
+    assert "needs a measurement of finding 3" in found.findings[2].reason
+    assert _assessed(_nodule(9.0), indication="incidental").findings == ()
+
+
 def test_nothing_without_a_measurement_at_the_operating_point() -> None:
     assert assess(_result(*some_findings())) is None and assess(_result()) is None
     assert assess(_result(_nodule(20.0, score=0.4))) is None  # below 0.5
@@ -94,6 +101,12 @@ def test_doubts_forbid_a_category_unless_it_can_bear_them(doubt: str, spacing: f
     assert found is not None and (found.category == "4A") == allowed
     assert any(doubt in text for text in found.assumptions)  # named in either case
     assert (doubt in found.reason) != allowed
+
+
+def test_a_doubt_that_several_findings_share_is_said_once() -> None:
+    doubt = "the nodule touches the pleura, where its border is uncertain"
+    found = _assessed(_nodule(9.0, doubts=(doubt,)), _nodule(7.0, score=0.8), _nodule(6.0, score=0.7, doubts=(doubt,)))
+    assert f"findings 1, 3 as measured, although {doubt}" in found.assumptions
 
 
 def test_calcification_does_not_lower_a_category_but_is_said() -> None:
@@ -141,6 +154,7 @@ def test_document_and_page_carry_it(tmp_path: Path, indication: str | None) -> N
         assert document["assessment"]["category"] == "4B" and "Lung-RADS 4B" in box and "Fleischner" not in page
         condition = "If this is the baseline screening CT" if indication else "If this were a baseline screening CT"
         assert condition in box and "Taken for granted" in box
+        assert "Lung-RADS<br>if baseline" in page and "<td>4B</td>" in page
 
 
 def test_page_without_measurements_has_no_category(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 """Follow-up: two CTs of one patient, their lungs registered, their findings matched, and growth with its error.
 
 ``registration.py`` maps places, ``again.py`` looks for a nodule where it should be, ``matching.py`` pairs findings,
-``growth.py`` judges a pair, ``comparison.py`` puts them together; ``exam.py`` and ``pair.py`` say what may be compared,
-``documents.py``, ``page.py`` and ``dicom.py`` write.
+``sides.py`` measures both scans alike, ``mass.py`` checks a change of volume, ``growth.py`` judges a pair,
+``category.py`` proposes a category, ``comparison.py`` puts them together; ``exam.py`` and ``pair.py`` say what may be
+compared, ``documents.py``, ``page.py``, ``text.py`` and ``dicom.py`` write.
 """
 
 from lungcad.followup.comparison import Comparison, Lesion, compare

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Structured report of a comparison, in the study of the current scan: the nodules that it shows, and their course.
+"""Structured report of a comparison, in the study of the current scan: its nodules, resolved ones, and their course.
 
-A nodule has the tracking UID that the prior's report gave it, so that viewers list its sizes over time. Resolved
-nodules have no place on the current images; comparison.json and the page hold them.
+A nodule has the tracking UID that the prior's report gave it, so that viewers list its sizes over time. A resolved one
+is a group without measurements: the finding "problem resolved" at the place that was looked at.
 """
 
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from highdicom.sr import FindingSite, MeasurementsAndQualitativeEvaluations, TrackingIdentifier
 from pydicom.config import disable_value_validation
 from pydicom.sr.coding import Code
 
 from lungcad.errors import InputError
 from lungcad.finding import Finding
+from lungcad.followup.category import category_words
 from lungcad.followup.comparison import Comparison, Lesion
+from lungcad.results.dicom.codes import ABNORMAL, LUNG, SIDES, concept
 from lungcad.results.dicom.equipment import Algorithm
+from lungcad.results.dicom.groups import center_item, comment_item
 from lungcad.results.dicom.nodules import Nodule, reported_nodules
 from lungcad.results.dicom.source import Source, read_source
 from lungcad.results.dicom.structured_report import make_report
@@ -23,6 +27,7 @@ from lungcad.results.dicom.uids import object_key
 from lungcad.results.dicom.write import save_dataset, without_highdicom_messages
 from lungcad.results.nodules_json import nodules_document
 from lungcad.results.result import Result
+from lungcad.scan.location import side_of_body
 
 REPORT_FILE = "comparison.sr.dcm"
 COMPARED = "compared"
@@ -35,6 +40,8 @@ COURSES = {
     "new": Code("RID5720", "RADLEX", "new"),
 }
 """Codes by status; a nodule that is not comparable has none."""
+RESOLVED = Code("413322009", "SCT", "Problem resolved")
+"""Finding of a resolved nodule: no nodule, so that no reader of the report counts one."""
 
 
 def write_comparison_dicom(folder: Path, comparison: Comparison) -> None:
@@ -63,9 +70,12 @@ def _write(folder: Path, comparison: Comparison) -> str:
     algorithm = Algorithm.of(document, comparison.current.result.weights_sha256)
     nodules = compared_nodules(comparison, source, algorithm)
     about = [f"{nodule.tracking_uid} {nodule.key} {nodule.comments}" for nodule in nodules]
+    about += [f"{one.tracking_uid} {one.status} {one.reason}" for one in comparison.lesions]
     key = object_key(source.instances, algorithm, [comparison.prior.volume.series_uid, *about])
     with disable_value_validation(), without_highdicom_messages():
-        save_dataset(make_report(source, document, nodules, None, algorithm, key), folder / REPORT_FILE)
+        resolved = resolved_groups(comparison, source, algorithm)
+        report = make_report(source, document, nodules, None, algorithm, key, further_groups=resolved)
+        save_dataset(report, folder / REPORT_FILE)
     return ""
 
 
@@ -82,6 +92,32 @@ def compared_nodules(comparison: Comparison, source: Source, algorithm: Algorith
     return [_with_course(nodule, number, shown[number], comparison) for number, nodule in sorted(nodules, key=_first)]
 
 
+def resolved_groups(
+    comparison: Comparison, source: Source, algorithm: Algorithm
+) -> list[MeasurementsAndQualitativeEvaluations]:
+    """Groups (TID 1501) of the nodules that only the prior scan shows: tracking UID, place, and the course in words."""
+    groups = []
+    for number, lesion in enumerate(comparison.lesions, start=1):
+        if lesion.status == "resolved":
+            side = side_of_body(comparison.current.volume, lesion.current.place)
+            group = MeasurementsAndQualitativeEvaluations(
+                TrackingIdentifier(lesion.tracking_uid, f"nodule {number}"), algorithm_id=algorithm.for_report(),
+                finding_type=concept(RESOLVED), finding_category=concept(ABNORMAL),
+                finding_sites=[FindingSite(concept(LUNG), concept(SIDES[side]) if side else None)],
+            )  # fmt: skip
+            if source.frame_of_reference_uid:
+                group[0].ContentSequence.append(center_item(lesion.current.place, source))
+            group[0].ContentSequence.append(comment_item(_course_words(lesion, comparison)))
+            groups.append(group)
+    return groups
+
+
+def _course_words(lesion: Lesion, comparison: Comparison) -> str:
+    """Course of a nodule in a sentence, with the series that it was compared with."""
+    interval = "" if comparison.days is None else f" {comparison.days:g} days before"
+    return f"{lesion.status}: {lesion.reason}. Compared with series {comparison.prior.volume.series_uid}{interval}."
+
+
 def _first(pair: tuple[int, Nodule]) -> int:
     return pair[0]
 
@@ -89,12 +125,12 @@ def _first(pair: tuple[int, Nodule]) -> int:
 def _with_course(nodule: Nodule, number: int, lesion: Lesion, comparison: Comparison) -> Nodule:
     """Nodule with the tracking UID over time, its course as a code and in words."""
     size = lesion.current.finding.measurement if lesion.current.finding else None
-    interval = "" if comparison.days is None else f" {comparison.days:g} days before"
-    text = f"{lesion.status}: {lesion.reason}. Compared with series {comparison.prior.volume.series_uid}{interval}."
+    category = (category_words(lesion.lung_rads),) if lesion.lung_rads else ()
     course = COURSES.get(lesion.status)
     volume = nodule.entry["volume_mm3"] if size is None else size.volume_mm3
     return replace(
         nodule, entry={**nodule.entry, "id": number, "volume_mm3": volume}, tracking_id=f"nodule {number}",
-        tracking_uid=lesion.tracking_uid, evaluations=((DIFFERENCE, course),) if course else (), comments=(text,),
+        tracking_uid=lesion.tracking_uid, evaluations=((DIFFERENCE, course),) if course else (),
+        comments=(_course_words(lesion, comparison), *category),
         axes_mm=nodule.axes_mm if size is None else (size.long_axis_mm, size.short_axis_mm),
     )  # fmt: skip

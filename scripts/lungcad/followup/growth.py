@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Growth of one nodule between two scans, with the error of measurement, and why it is not computed where it is not."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,8 @@ THIN_MM = 1.25
 """Largest distance of slices in mm for which our own coefficient of variation holds."""
 SLICE_DIFFERENCE_MM = 0.5
 """Difference of slice distance or thickness in mm above which two scans are of different protocols."""
+LEAST_SHARED = 0.4
+"""Least change of the mass that confirms a change of volume, as a share of it, both as logarithms."""
 DAYS_A_MONTH = 30.4375
 Variation = Callable[[float], float]
 """Coefficient of variation of our volume (0.1 is 10 %) by diameter in mm, from repeated scans."""
@@ -42,6 +45,7 @@ class Change:
     Attributes:
         mean_diameter_mm: change of the mean diameter in mm.
         volume_mm3, volume_percent: change of the volume.
+        mass_percent: change of the mass in both outlines together, see :mod:`lungcad.followup.mass`; None if not known.
         error_percent: lower and upper limit of a change that a repeated scan of an unchanged nodule would show (95 %).
         error_source: source of these limits.
         interval_mm3: confidence interval (95 %) of the change by our own coefficient of variation; None if not known.
@@ -57,6 +61,7 @@ class Change:
     interval_mm3: tuple[float, float] | None
     doubling_days: float | None
     rules: tuple[str, ...]
+    mass_percent: float | None = None
 
 
 def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> list[str]:
@@ -84,14 +89,16 @@ def own_variation(prior: Volume, current: Volume) -> Variation | None:
 
 
 def change_between(
-    prior: Measurement, current: Measurement, days: float | None, variation: Variation | None = None
-) -> Change:
+    prior: Measurement, current: Measurement, days: float | None, variation: Variation | None = None,
+    mass_percent: float | None = None,
+) -> Change:  # fmt: skip
     """Change of a nodule from its two measurements.
 
     Args:
         prior, current: measurements.
         days: days between the scans; None if not known.
         variation: our own coefficient of variation; None if not known.
+        mass_percent: change of the mass in both outlines together; None if not known.
 
     Raises:
         ValueError: sizes or days not above 0.
@@ -111,7 +118,7 @@ def change_between(
     return Change(
         current.mean_diameter_mm - prior.mean_diameter_mm, now - before, volume_change_percent(before, now),
         (limits.lowest, limits.highest), limits.source, interval,
-        None if days is None else volume_doubling_days(before, now, days), rules,
+        None if days is None else volume_doubling_days(before, now, days), rules, mass_percent,
     )  # fmt: skip
 
 
@@ -119,7 +126,8 @@ def judge(prior: Measurement, current: Measurement, change: Change) -> tuple[Sta
     """Status of a nodule that both scans show, and its reason.
 
     It grows where its volume rose by at least 25 % (BTS 2015) and beyond the error of measurement, the published one
-    and, where known, our own; it shrinks likewise.
+    and, where known, our own; it shrinks likewise. A change of volume that the mass in the same region does not share
+    (:data:`LEAST_SHARED`) is one of the outlines, and not comparable.
     """
     percent, limits = change.volume_percent, change.error_percent
     published = volume_repeatability(_kind(prior, current), prior.mean_diameter_mm)
@@ -128,12 +136,23 @@ def judge(prior: Measurement, current: Measurement, change: Change) -> tuple[Sta
         beyond = beyond and not change.interval_mm3[0] <= 0 <= change.interval_mm3[1]
     said = f"{percent:+.0f} % in volume, {change.mean_diameter_mm:+.1f} mm in mean diameter"
     error = f"error of measurement {limits[0]:+.0f} to {limits[1]:+.0f} %"
+    if abs(percent) >= BTS_PERCENT and beyond and not _shared_by_mass(change):
+        mass = f"{change.mass_percent:+.0f} % in mass where both outlines lie"
+        return "not comparable", f"{said}, but {mass}: the outlines differ more than the nodule"
     if percent >= BTS_PERCENT and beyond:
         return "growing", f"{said}: at least 25 % and beyond the {error}"
     if percent <= -BTS_PERCENT and beyond:
         return "shrinking", f"{said}: at least 25 % less and beyond the {error}"
     why = f"within the {error}" if not beyond else f"below 25 % ({error})"
     return "stable", f"{said}: {why}"
+
+
+def _shared_by_mass(change: Change) -> bool:
+    """Whether the mass changed with the volume; a mass that is not known agrees."""
+    if change.mass_percent is None:
+        return True
+    volume, mass = (math.log(1 + max(percent, -99.0) / 100) for percent in (change.volume_percent, change.mass_percent))
+    return mass / volume >= LEAST_SHARED
 
 
 def _kind(prior: Measurement, current: Measurement) -> str:

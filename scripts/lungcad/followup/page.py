@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.followup.comparison import Comparison, Lesion, Side
+from lungcad.followup.category import open_questions
+from lungcad.followup.comparison import Comparison, Lesion
 from lungcad.followup.documents import comparison_document
 from lungcad.followup.exam import Exam
+from lungcad.followup.sides import Side
+from lungcad.followup.text import comparison_text
 from lungcad.geometry import to_index
 from lungcad.results.pictures import Picture, window_to_grey
 from lungcad.volume import Volume
@@ -39,9 +42,12 @@ def render_comparison(comparison: Comparison) -> str:
     )  # fmt: skip
     environment.filters |= {"number": _number, "signed": _signed}
     document = comparison_document(comparison)
+    if (category := document["lung_rads"]) is not None:
+        category["open"] = open_questions(category["not_computed"])
     pictured = [_card(comparison, lesion) for lesion in comparison.lesions[:MAX_PICTURED]]
     return environment.get_template("comparison.html.j2").render(
-        document=document, lesions=document["lesions"], cards=pictured, slices=SLICES, max_pictured=MAX_PICTURED,
+        document=document, text=comparison_text(document), lesions=document["lesions"], cards=pictured, slices=SLICES,
+        max_pictured=MAX_PICTURED,
     )  # fmt: skip
 
 

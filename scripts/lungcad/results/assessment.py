@@ -29,6 +29,15 @@ FLEISCHNER = "Fleischner 2017"
 
 
 @dataclass(frozen=True)
+class FindingCategory:
+    """Lung-RADS category of one finding: its id, category (None where an input is missing) and reason."""
+
+    id: int
+    category: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Assessment:
     """Proposed category of a scan; a radiologist assigns it.
 
@@ -40,6 +49,7 @@ class Assessment:
         recommendation: management that the guideline connects with the category.
         assumptions: circumstances taken for granted.
         not_computed: missing inputs that could change the category.
+        findings: Lung-RADS category of each finding; empty for Fleischner, who judges the leading nodule alone.
     """
 
     guideline: str
@@ -49,6 +59,7 @@ class Assessment:
     recommendation: str
     assumptions: tuple[str, ...]
     not_computed: tuple[str, ...] = ()
+    findings: tuple[FindingCategory, ...] = ()
 
 
 def assess(result: Result) -> Assessment | None:
@@ -57,7 +68,8 @@ def assess(result: Result) -> Assessment | None:
                 if finding.score is not None and finding.score >= result.threshold]  # fmt: skip
     if not any(finding.measurement for _, finding in numbered):
         return None
-    missing = {number: _missing(number, one.measurement, result.volume.spacing_mm[2]) for number, one in numbered}
+    missing = {number: missing_for_category(f"finding {number}", one.measurement, result.volume.spacing_mm[2])
+               for number, one in numbered}  # fmt: skip
     if result.indication == "incidental":
         return _fleischner(numbered, missing)
     return _lung_rads(numbered, missing, result.indication)
@@ -82,7 +94,8 @@ def _lung_rads(
     assumptions = (known, "the first one (baseline), without a prior CT", *assumed, *calcified, *_although(numbered),
                    "every mark is a nodule, and none was missed")  # fmt: skip
     return Assessment(
-        LUNG_RADS, exam.category, leading, exam.reason, exam.management, assumptions, exam.not_computed
+        LUNG_RADS, exam.category, leading, exam.reason, exam.management, assumptions, exam.not_computed,
+        tuple(FindingCategory(number, one.category, one.reason) for number, one in each.items()),
     )  # fmt: skip
 
 
@@ -100,21 +113,32 @@ def _lung_rads_of(number: int, finding: Finding, missing: str) -> LungRads:
     return found if found.category is None else replace(found, reason=f"finding {number}, {found.reason}")
 
 
-def _missing(number: int, measured: Measurement | None, slice_mm: float) -> str:
-    """Reason why a finding has no category: it was not measured, or the measurement is in doubt; empty if it has."""
+def missing_for_category(name: str, measured: Measurement | None, slice_mm: float) -> str:
+    """Reason why a finding has no category: it was not measured, or the measurement is in doubt; empty if it has.
+
+    Args:
+        name: name of the finding, such as ``finding 2``.
+        measured: its measurement.
+        slice_mm: distance of the scan's slices.
+    """
     if measured is None:
-        return needs(f"a measurement of finding {number}")
+        return needs(f"a measurement of {name}")
     allowed = (*ALLOWED_DOUBTS, *([ALLOWED_IF_THIN] if slice_mm <= THIN_MM else []))
     if doubts := [doubt for doubt in measured.doubts if not doubt.startswith(allowed)]:
-        return f"{needs(f'a measurement of finding {number} without doubt')} ({'; '.join(doubts)})"
-    return needs(f"the kind of finding {number}") if measured.kind is None else ""
+        return f"{needs(f'a measurement of {name} without doubt')} ({'; '.join(doubts)})"
+    return needs(f"the kind of {name}") if measured.kind is None else ""
 
 
 def _although(numbered: Sequence[tuple[int, Finding]]) -> list[str]:
-    """Assumptions that findings are as measured although there are doubts."""
-    doubtful = [(number, finding.measurement) for number, finding in numbered]
-    return [f"finding {number} as measured, although {'; '.join(measured.doubts)}"
-            for number, measured in doubtful if measured and measured.doubts]  # fmt: skip
+    """Assumptions that findings are as measured although there are doubts, each doubt once."""
+    doubtful: dict[str, list[int]] = {}
+    for number, finding in numbered:
+        if finding.measurement and finding.measurement.doubts:
+            doubtful.setdefault("; ".join(finding.measurement.doubts), []).append(number)
+    return [
+        f"finding{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} as measured, although {doubts}"
+        for doubts, numbers in doubtful.items()
+    ]
 
 
 def _fleischner(numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, str]) -> Assessment:
@@ -126,7 +150,7 @@ def _fleischner(numbered: Sequence[tuple[int, Finding]], missing: Mapping[int, s
         return Assessment(FLEISCHNER, None, None, "; ".join(left_out), needs("the category"), ())
     leading = max(sizes, key=sizes.__getitem__)
     measured = dict(numbered)[leading].measurement
-    assert measured is not None and measured.kind is not None  # _missing says so
+    assert measured is not None and measured.kind is not None  # missing_for_category says so
     size, multiple = (measured.kind, measured.mean_diameter_mm), len(numbered) > 1
     found = fleischner(*size, None, multiple)
     recommendation = found.recommendation

@@ -17,7 +17,7 @@ from lungcad.results.assessment import assess
 from lungcad.results.result import Result
 from lungcad.volume import Volume
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Version of nodules.json, as in schemas/nodules.schema.json; the first number changes when a reader would break."""
 
 

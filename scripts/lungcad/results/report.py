@@ -15,7 +15,7 @@ from lungcad.results.page import page_environment
 from lungcad.results.panels import overview, panels
 from lungcad.results.pictures import LUNG_WINDOW_HU
 from lungcad.results.result import Result
-from lungcad.results.ris_text import condition, place_text, ris_text
+from lungcad.results.ris_text import condition, finding_categories, place_text, ris_text
 from lungcad.results.run_json import run_document
 from lungcad.results.stack import slice_stack
 from lungcad.results.viewer import viewer_data
@@ -56,6 +56,7 @@ def render_report(result: Result, prior: Mapping[int, str] | None = None) -> str
         graded=mentions_malignancy(entries, document["software"]["bundles"]), malignancy_meaning=MALIGNANCY_MEANING,
         measured=any(entry["measurement"] for entry in above), ris_text=ris_text(document, above),
         condition=document["assessment"] and condition(document["assessment"]),
+        categories=finding_categories(document["assessment"]),
         slices=_slices(result, above, below[:MAX_BELOW]),
         viewer_entries=[{"id": entry["id"], "text": _short(entry)} for entry in above],
     )  # fmt: skip

@@ -83,6 +83,12 @@ def assessment_sentences(assessment: Mapping[str, Any] | None) -> list[str]:
             f"({assessment['reason']})."]  # fmt: skip
 
 
+def finding_categories(assessment: Mapping[str, Any] | None) -> dict[int, str]:
+    """Lung-RADS categories by the findings' ids; only of findings that have one."""
+    each = assessment["findings"] if assessment else ()
+    return {one["id"]: one["category"] for one in each if one["category"] is not None}
+
+
 def condition(assessment: Mapping[str, Any]) -> str:
     """Condition under which the category holds, in the words of a sentence's beginning."""
     if not assessment["guideline"].startswith("Lung-RADS"):

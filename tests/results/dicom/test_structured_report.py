@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
@@ -28,6 +29,7 @@ from dicom_results_case import (
 )
 from enhanced_phantom import enhanced, legacy_converted
 from highdicom.spatial import ImageToReferenceTransformer
+from made_pair import sphere
 from pydicom.config import disable_value_validation
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
@@ -71,6 +73,24 @@ def test_every_number_is_that_of_nodules_json_rounded_to_what_it_means(written: 
             assert told.pop("Volume") == (round(entry["volume_mm3"]), "mm3")
         assert told == {}  # nothing else, and no axis without a mask
         assert center_of(group) == pytest.approx(entry["center_lps_mm"], abs=1e-4)  # DICOM keeps points as float32
+
+
+@pytest.mark.parametrize("indication", [None, "screening", "incidental"])
+def test_a_category_is_coded_only_for_a_screening_ct_as_told(tmp_path: Path, indication: str | None) -> None:
+    save(make_series(), tmp_path / "series")
+    result = result_of(tmp_path / "series", [replace(FIRST, measurement=sphere(9.0), attributes=None), SECOND])
+    assert write_dicom_results(tmp_path, replace(result, indication=indication)) == []
+    report = hd.sr.srread(tmp_path / REPORT_FILE)
+    first, second = report.content.get_planar_roi_measurement_groups()
+    told = attributes_of(first)
+    assert told.get("RID50134") == ("RID50139" if indication == "screening" else None)
+    comments, others = (
+        [str(one.TextValue) for one in group[0].ContentSequence if one.ValueType == "TEXT"] for group in (first, second)
+    )
+    words = [text for text in comments if "proposed Lung-RADS 4A" in text]
+    assert len(words) == (indication != "incidental")
+    assert all(text.startswith("If this") and "Taken for granted: " in text for text in words)
+    assert not any("Lung-RADS" in text for text in others)  # not measured
 
 
 def test_no_probability_of_cancer_and_no_full_certainty_leave_the_program(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ MALIGNANCY_STEPS = {
     5: Code("905", LIDC_SCHEME, "5 out of 5 (Highly Suspicious for Cancer)"),
 }
 """Codes of LIDC-IDRI's five steps of a reader's opinion on malignancy; reports hold no probability of cancer."""
+LUNG_RADS = Code("RID50134", "RADLEX", "Lung-RADS assessment")
+LUNG_RADS_CATEGORIES = {
+    category: Code(f"RID{number}", "RADLEX", f"Lung-RADS {category}")
+    for number, category in enumerate(("0", "1", "2", "3", "4A", "4B", "4X"), start=50135)
+}
+"""Codes of the categories: RadElement's set RDES195 (openimagingdata/CDEStaging); a second public list agrees."""
 CENTER = Code("111010", "DCM", "Center")
 COMMENT = Code("121106", "DCM", "Comment")
 

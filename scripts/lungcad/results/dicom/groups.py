@@ -8,7 +8,7 @@ evaluations. Both have the same tracking UID, by which viewers join them. The ci
 region or point of the groups that it has joined, and cannot go to a point in space.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ def nodule_groups(
         )
         groups = [circle, whole]
     whole[0].ContentSequence.extend(_further_items(nodule.entry, source, points))
-    whole[0].ContentSequence.extend(map(_comment, nodule.comments))
+    whole[0].ContentSequence.extend(map(comment_item, nodule.comments))
     return groups
 
 
@@ -104,7 +104,7 @@ def no_nodule_group(
         TrackingIdentifier(derived_uid("no nodule", key), "no nodule"), algorithm_id=algorithm.for_report(),
         finding_sites=[FindingSite(concept(codes.LUNG))], qualitative_evaluations=[result],
     )  # fmt: skip
-    group[0].ContentSequence.append(_comment(document["summary"]))
+    group[0].ContentSequence.append(comment_item(document["summary"]))
     return group
 
 
@@ -163,17 +163,22 @@ def key_region(entry: Mapping[str, Any], source: Source) -> ImageRegion:
 def _further_items(entry: Mapping[str, Any], source: Source, points: bool) -> Iterator[Any]:
     """Yield items without an argument in highdicom's templates: the centre in space, and comments."""
     if points and source.frame_of_reference_uid:
-        yield Scoord3DContentItem(
-            concept(codes.CENTER), "POINT", np.array([entry["center_lps_mm"]]), source.frame_of_reference_uid,
-            relationship_type=RelationshipTypeValues.CONTAINS,
-        )  # fmt: skip
+        yield center_item(entry["center_lps_mm"], source)
     if entry["malignancy_probability"] is not None:
-        yield _comment(MALIGNANCY_MEANING)
+        yield comment_item(MALIGNANCY_MEANING)
     if entry["measurement"] is not None:
-        yield _comment(measurement_words(entry["measurement"]))
+        yield comment_item(measurement_words(entry["measurement"]))
 
 
-def _comment(text: str) -> TextContentItem:
+def center_item(center_lps_mm: Sequence[float], source: Source) -> Scoord3DContentItem:
+    """Centre of a nodule in space as content of a group; the series must have a frame of reference."""
+    return Scoord3DContentItem(
+        concept(codes.CENTER), "POINT", np.array([center_lps_mm]), source.frame_of_reference_uid,
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )  # fmt: skip
+
+
+def comment_item(text: str) -> TextContentItem:
     """Comment as content of a group."""
     return TextContentItem(concept(codes.COMMENT), text, RelationshipTypeValues.CONTAINS)
 

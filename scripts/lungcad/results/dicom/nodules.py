@@ -9,12 +9,14 @@ from pydicom.sr.coding import Code
 
 from lungcad.finding import Finding
 from lungcad.measure.axes import transverse_axes
+from lungcad.results.dicom.codes import LUNG_RADS, LUNG_RADS_CATEGORIES
 from lungcad.results.dicom.equipment import Algorithm
 from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.source_mask import SourceMask, on_source, on_thin_slices
 from lungcad.results.dicom.uids import derived_uid, finding_key
 from lungcad.results.nodules_json import nodules_document
 from lungcad.results.result import Result
+from lungcad.results.ris_text import condition, finding_categories
 from lungcad.scan.location import side_of_body
 
 
@@ -55,8 +57,8 @@ def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> li
         algorithm: chain that found them; the tracking UIDs follow from chain, series and finding.
     """
     nodules: list[Nodule] = []
-    segments = 0
-    for entry, finding in zip(nodules_document(result)["findings"], result.findings, strict=True):
+    segments, document = 0, nodules_document(result)
+    for entry, finding in zip(document["findings"], result.findings, strict=True):
         if finding.score is not None and finding.score < result.threshold:
             continue
         mask = axes_mm = None
@@ -67,8 +69,27 @@ def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> li
         nodules.append(Nodule(
             entry, f"nodule {entry['id']}", derived_uid("finding", result.volume.series_uid, repr(algorithm), key),
             side_of_body(result.volume, entry["center_lps_mm"]), mask, None if mask is None else segments, axes_mm, key,
+            *_category(document["assessment"], entry["id"], result.indication),
         ))  # fmt: skip
     return nodules
+
+
+def _category(
+    assessment: Mapping[str, Any] | None, number: int, indication: str | None
+) -> tuple[tuple[tuple[Code, Code], ...], tuple[str, ...]]:
+    """Evaluation and comment on a finding's Lung-RADS category; empty where it has none.
+
+    A code has no "if": it is written only where the user said that the scan is a screening CT, the words always.
+    """
+    if (category := finding_categories(assessment).get(number)) is None or assessment is None:
+        return (), ()
+    reason = next(one["reason"] for one in assessment["findings"] if one["id"] == number)
+    words = (
+        f"{condition(assessment)}: proposed Lung-RADS {category} ({reason}). "
+        f"Taken for granted: {'; '.join(assessment['assumptions'])}."
+    )
+    coded = ((LUNG_RADS, LUNG_RADS_CATEGORIES[category]),) if indication == "screening" else ()
+    return coded, (words,)
 
 
 def _axes_mm(finding: Finding, source: Source) -> tuple[float, float] | None:

@@ -38,6 +38,7 @@ SERIES_NUMBER = 9001
 def make_report(
     source: Source, document: Mapping[str, Any], nodules: Sequence[Nodule], segmentation: Segmentation | None,
     algorithm: Algorithm, key: str, comprehensive: bool = False, earlier: Sequence[Dataset] = (),
+    further_groups: Sequence[Any] = (),
 ) -> Comprehensive3DSR | ComprehensiveSR:  # fmt: skip
     """Build the report: complete, preliminary and not verified.
 
@@ -51,6 +52,7 @@ def make_report(
         comprehensive: build a Comprehensive SR, which has no points in space, for archives that refuse a 3D SR.
         earlier: earlier reports of the series, see :func:`lungcad.results.dicom.earlier.earlier_reports`. The new
             report names them as its predecessors.
+        further_groups: measurement groups that follow those of the nodules.
     """
     device = DeviceObserverIdentifyingAttributes(
         algorithm.device_uid, algorithm.name, MANUFACTURER, f"{algorithm.name} {algorithm.version}"
@@ -59,7 +61,7 @@ def make_report(
     groups = [group for nodule in nodules for group in nodule_groups(nodule, source, segmentation, algorithm, points)]
     report = MeasurementReport(
         ObservationContext(observer_device_context=ObserverContext(concept(dictionary.DCM.Device), device)),
-        concept(CT_CHEST), groups or [no_nodule_group(document, algorithm, key)],
+        concept(CT_CHEST), [*(groups or [no_nodule_group(document, algorithm, key)]), *further_groups],
     )  # fmt: skip
     root = report[0].ContentSequence
     root.insert(len(root) - 1, image_library(source))

@@ -78,7 +78,8 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     document, segmentation = nodules_document(result), None
     algorithm = Algorithm.of(document, result.weights_sha256)
     nodules = reported_nodules(result, source, algorithm)
-    key = object_key(source.instances, algorithm, [nodule.key for nodule in nodules])
+    said = [" ".join((nodule.key, *nodule.comments)) for nodule in nodules]
+    key = object_key(source.instances, algorithm, said)
     reason = why_no_segmentation(source, nodules)
     with disable_value_validation(), without_highdicom_messages():
         if not reason:
