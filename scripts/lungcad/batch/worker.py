@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from lungcad.batch.journal import DONE, FAILED, REFUSED, Row
 from lungcad.batch.manifest import Item
 from lungcad.batch.resources import resident_gb
+from lungcad.cpu import release_memory
 from lungcad.errors import InputError, find_input_error
 from lungcad.printable import printable
 
@@ -97,6 +98,8 @@ def serve(connection: Connection, make: Callable[[], Finder], most_gb: float) ->
             connection.send(Fatal(error))
             return
         connection.send(settled)
+        if resident_gb() > most_gb / 2:
+            release_memory()  # not after every scan: the next one would pay for each page again
         if settled.row.state == FAILED or resident_gb() > most_gb:
             return
 
