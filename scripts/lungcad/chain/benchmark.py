@@ -96,7 +96,8 @@ def _run(root: Path, scan: str, scripts: Path, overrides: dict[str, str]) -> dic
         process = subprocess.Popen(
             [sys.executable, "-m", "lungcad", "run", str(Path(scan).resolve()), output,
              *(f"--{key}={value}" for key, value in overrides.items())],
-            env=os.environ | {"PYTHONPATH": path, "LUNGCAD_BUNDLES": str(root.parent)}, cwd=output, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": path, "LUNGCAD_BUNDLES": str(root.parent)}, cwd=output,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
