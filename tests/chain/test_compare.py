@@ -157,7 +157,8 @@ def test_the_characteriser_is_asked_from_the_sensitive_threshold_up() -> None:
 def test_a_pair_has_values_of_its_own_and_the_user_has_the_last_word() -> None:
     options: dict[str, Any] = {"load_stage": Stage}
     own = Chain("3dag", "dou2017", "none", CPU, **options)
-    assert own.stages["reduce"].overrides == {"prior_weight": 0.5}
+    config = json.loads((own.root / "configs" / "inference.json").read_text())
+    assert own.stages["reduce"].overrides == config["overrides_of"]["3dag dou2017"]["reduce"] != {}
     assert Chain("finds", "dou2017", "none", CPU, **options).stages["reduce"].overrides == {}
     asked = Chain("3dag", "dou2017", "none", CPU, stage_overrides={"reduce": {"prior_weight": 0.1}}, **options)
     assert asked.stages["reduce"].overrides == {"prior_weight": 0.1}

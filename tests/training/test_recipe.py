@@ -283,7 +283,7 @@ def test_3dags_stages_hand_on_what_the_next_one_needs(
     merged = {"data": "test cases", "second_weights": "{joint_magnify}/model.pt", "keep": "union"}
     union = {"name": "union", "bundle": name, "config": "merge", "cases": "test", "weights": "joint", "set": merged}
     steps.append(union)
-    _validate_on_test_cases(steps[2], tmp_path)
+    _validate_on_test_cases(next(step for step in steps if step["name"] == "joint"), tmp_path)
     for step in steps:
         step["set"] |= {"cube_size": [64, 64, 64]} if step["config"] == "train" else {"score_threshold": 0.3}
     steps[-1]["set"] |= {f"second_network_def#{key}": value for key, value in SLIM.items()}

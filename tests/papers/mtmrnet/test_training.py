@@ -223,12 +223,12 @@ def test_the_evaluator_writes_figures(tmp_path: Path) -> None:
     assert errors["internalStructure"]["error"] == pytest.approx(1.5, abs=1e-5)  # 2.5 is said of 1
 
 
-def test_nodules_of_one_class_keep_their_table_and_have_no_figures(tmp_path: Path) -> None:
+def test_nodules_of_one_class_keep_their_table_and_the_figures_of_that_class(tmp_path: Path) -> None:
     evaluate([one for one in RATED if one.mean[0] < 3], tmp_path)
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) > 1
     figures = json.loads((tmp_path / "metrics.json").read_text())
-    assert figures["auc"] is None
-    assert "malignant" in figures["unknown"]
+    assert figures["auc"] is None and figures["sensitivity"] is None
+    assert figures["specificity"] == figures["accuracy"] and 0 <= figures["accuracy"] <= 1
 
 
 def test_one_class_alone_is_refused() -> None:
