@@ -192,7 +192,7 @@ def states_another_grid(truth: Volume, volume: Volume, folder: Path) -> bool:
     return (
         not np.allclose(spacing[::-1], truth.spacing_mm[:2])
         or not np.allclose(volume.affine[:3, :3], truth.affine[:3, :3], atol=1e-3)
-        or (float(rescale.RescaleSlope), float(rescale.RescaleIntercept)) != (1.0, -1024.0)
+        or (float(rescale.get("RescaleSlope", 1)), float(rescale.get("RescaleIntercept", 0))) != (1.0, -1024.0)
     )
 
 
