@@ -8,7 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killed_batch import PYTHONPATH, SUPPORT, differences, done_twice, kill_at_random, left_overs, stub_job, trouble
+from killed_batch import (
+    PYTHONPATH,
+    SUPPORT,
+    differences,
+    done_twice,
+    kill,
+    kill_at_random,
+    left_overs,
+    rows_of,
+    stub_job,
+    trouble,
+    wait_for,
+)
 from small_archive import add_bad_series, add_series
 
 from lungcad.batch.cluster import Resources, submit_shards
@@ -37,10 +49,7 @@ def test_a_batch_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     root = make_root(tmp_path, 3 * KILLS, bad=False)
     assert kill_at_random(root, "out", KILLS, KILLS, SECONDS) >= KILLS // 2
     run_shard(stub_job(root, "out", SECONDS), Shard())
-    assert left_overs(root / "out") == [] and done_twice(root / "out") == []
-    assert summarise(root / "out").states == {"done": 3 * KILLS, "refused": 0, "failed": 0, "missing": 0}
-    run_shard(stub_job(root, "undisturbed", SECONDS), Shard())
-    assert differences(root / "out", root / "undisturbed") == []
+    check_whole(root, SECONDS, {"done": 3 * KILLS, "refused": 0, "failed": 0, "missing": 0})
 
 
 @pytest.fixture
@@ -56,6 +65,29 @@ def test_shards_are_submitted(tmp_path: Path, importable: None, cluster: str, pa
     assert len({job.job_id for job in jobs}) == ids
     assert sum(count["done"] for count in counts) == 4
     assert summarise(root / "out").states["done"] == 4
+
+
+@pytest.mark.slow
+def test_local_jobs_are_killed_and_cancelled(tmp_path: Path, importable: None) -> None:
+    root, out = make_root(tmp_path, 30, bad=True), tmp_path / "out"
+    job = stub_job(root, "out", 0.2)
+    jobs = submit_shards(job, "local", 4, 4, Resources(minutes=5))
+    wait_for(lambda: all(rows_of(out, shard) for shard in range(4)))
+    kill(SUBMITIT_LOCAL_JOB_ID=jobs[0].job_id)
+    jobs[1].cancel(check=False)
+    wait_for(lambda: all(one.done() for one in jobs))
+    assert 0 < len(summarise(out).missing) < 40
+    for one in submit_shards(job, "local", 4, 4, Resources(minutes=5)):
+        one.result()
+    check_whole(root, 0.2, {"done": 31, "refused": 9, "failed": 0, "missing": 0})
+
+
+def check_whole(root: Path, seconds: float, states: dict[str, int]) -> None:
+    """Check that nothing is missing, nothing twice, and all as in an undisturbed run but for times."""
+    assert summarise(root / "out").states == states
+    assert left_overs(root / "out") == [] and done_twice(root / "out") == []
+    run_shard(stub_job(root, "undisturbed", seconds, workers=2), Shard())
+    assert differences(root / "out", root / "undisturbed") == []
 
 
 @pytest.fixture
@@ -79,9 +111,6 @@ def test_slurm_kills_cancels_and_drains(tmp_path: Path, cluster: None) -> None:
     def submit() -> list[str]:
         return [one.job_id for one in submit_shards(job, "slurm", 4, 2, Resources(1, 1.0))]
 
-    after, end = trouble(root / "out", submit)
+    after = trouble(root / "out", submit)
     assert 0 < len(after.missing) < 40
-    assert end.states == {"done": 31, "refused": 9, "failed": 0, "missing": 0}
-    assert left_overs(root / "out") == [] and done_twice(root / "out") == []
-    run_shard(stub_job(root, "undisturbed", 0.5, workers=2), Shard())
-    assert differences(root / "out", root / "undisturbed") == []
+    check_whole(root, 0.5, {"done": 31, "refused": 9, "failed": 0, "missing": 0})

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from small_archive import PATIENT, add_series, numbered, save
 from stub_engine import StubEngine
 
 from lungcad import cli
+from lungcad.batch import worker
 from lungcad.batch.fingerprints import chain_fingerprint
 from lungcad.batch.journal import Journal, read_rows
 from lungcad.batch.manifest import Item, read_manifest
@@ -163,6 +165,29 @@ def test_a_chain_that_cannot_be_loaded_ends_the_shard(root: Path) -> None:
         run_shard(job_of(root, settings=chain_settings({"detector": "no_such"})), Shard())
     with pytest.raises(InputError, match=r"E-CONFIG.*unknown option --detectr"):
         chain_settings({"detectr": "3dag"})
+
+
+@pytest.mark.parametrize(("resident", "released", "answers"), [(2.9, 0, 3), (3.1, 3, 3), (6.1, 1, 1)])
+def test_a_worker_gives_memory_back_and_ends_beyond_its_share(
+    resident: float, released: int, answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(worker, "release_memory", lambda: calls.append(1))
+    monkeypatch.setattr(worker, "resident_gb", lambda: resident)
+    monkeypatch.setattr(worker, "die_with_parent", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(StubEngine, "read", lambda self, item: None)
+    monkeypatch.setattr(StubEngine, "finish", lambda *_: {})
+    ours, theirs = multiprocessing.Pipe()
+    for message in (*(Task(Item(uid, Path()), "f") for uid in "abc"), None):
+        ours.send(message)
+    worker.serve(theirs, lambda: StubEngine({}, Path()), 6.0)
+    theirs.close()
+    received = [ours.recv() for _ in range(answers + 1)]
+    assert received[0] == worker.READY and [one.row.state for one in received[1:]] == ["done"] * answers
+    with pytest.raises((EOFError, ConnectionResetError)):  # no more answers
+        ours.recv()
+    assert len(calls) == released
 
 
 def test_one_series_is_read_while_another_is_in_the_networks() -> None:

@@ -98,33 +98,37 @@ def rows_of(out: Path, shard: int) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
-def pids_of(job_id: str) -> list[int]:
-    """Processes on this machine that work on a task of a Slurm array, without Slurm's own."""
-    number, _, task = job_id.partition("_")
-    marks = {f"SLURM_ARRAY_JOB_ID={number}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode()}
-    found = []
+def pids_of(**environment: str) -> list[int]:
+    """Processes on this machine that work on a submitted job, found by their environment, without Slurm's own."""
+    marks, found = {f"{name}={value}".encode() for name, value in environment.items()}, []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            command, environment = ((process / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+            command, given = ((process / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
         except OSError:
             continue
-        if b"python" in command[0] and b"submitit.core._submit" in command and marks <= set(environment):
+        if b"python" in command[0] and b"submitit.core._submit" in command and marks <= set(given):
             found.append(int(process.name))
     return found
 
 
-def trouble(out: Path, submit: Callable[[], list[str]]) -> tuple[Summary, Summary]:
+def kill(**environment: str) -> None:
+    """Kill the processes of a submitted job with SIGKILL."""
+    pids = pids_of(**environment)
+    assert pids, "the job is not to be found"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def trouble(out: Path, submit: Callable[[], list[str]]) -> Summary:
     """Submit four shards; kill one, cancel one, drain and resume the node, queue one again; then submit again.
 
     Returns:
-        Summaries after the trouble and at the end.
+        Summary after the trouble, before the second submission.
     """
     ids = submit()
     wait_for(lambda: rows_of(out, 0) and rows_of(out, 1))
-    pids = pids_of(ids[0])
-    assert pids, "the job of the first shard is not to be found"
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    number, _, task = ids[0].partition("_")
+    kill(SLURM_ARRAY_JOB_ID=number, SLURM_ARRAY_TASK_ID=task)
     node = slurm("sinfo", "-h", "-o", "%N").strip()
     slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     slurm("scancel", ids[1])
@@ -137,7 +141,7 @@ def trouble(out: Path, submit: Callable[[], list[str]]) -> tuple[Summary, Summar
     after = summarise(out)
     submit()
     wait_for(lambda: not slurm("squeue", "-h").strip())
-    return after, summarise(out)
+    return after
 
 
 def done_twice(out: Path) -> list[str]:
