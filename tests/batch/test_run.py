@@ -167,9 +167,12 @@ def test_a_chain_that_cannot_be_loaded_ends_the_shard(root: Path) -> None:
         chain_settings({"detectr": "3dag"})
 
 
-@pytest.mark.parametrize(("resident", "released", "answers"), [(2.9, 0, 3), (3.1, 3, 3), (6.1, 1, 1)])
+@pytest.mark.parametrize(
+    ("share", "resident", "released", "answers"),
+    [(20.0, 2.9, 0, 3), (20.0, 3.1, 3, 3), (4.0, 1.9, 0, 3), (4.0, 2.1, 3, 3), (4.0, 4.1, 1, 1)],
+)
 def test_a_worker_gives_memory_back_and_ends_beyond_its_share(
-    resident: float, released: int, answers: int, monkeypatch: pytest.MonkeyPatch
+    share: float, resident: float, released: int, answers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
     monkeypatch.setattr(worker, "release_memory", lambda: calls.append(1))
@@ -181,7 +184,7 @@ def test_a_worker_gives_memory_back_and_ends_beyond_its_share(
     ours, theirs = multiprocessing.Pipe()
     for message in (*(Task(Item(uid, Path()), "f") for uid in "abc"), None):
         ours.send(message)
-    worker.serve(theirs, lambda: StubEngine({}, Path()), 6.0)
+    worker.serve(theirs, lambda: StubEngine({}, Path()), share)
     theirs.close()
     received = [ours.recv() for _ in range(answers + 1)]
     assert received[0] == worker.READY and [one.row.state for one in received[1:]] == ["done"] * answers
