@@ -84,7 +84,7 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
 
 
 def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path, tmp_path: Path) -> None:
-    case = dark_case(nodules=[Sphere(np.array([16.0, 16.0, 16.0]), 6.0, "p_1", (5.0, 4.0, 5.0))])
+    case = dark_case(nodules=[Sphere(np.array([16.0, 16.0, 16.0]), 8.0, "p_1", (5.0, 4.0, 5.0))])
     masks = np.zeros(case.hu.shape, np.uint8)
     masks[14:19, 14:19, 14:19] = 1
     cases, out = tmp_path / "cases", tmp_path / "out"
