@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-import lungcad.phantom.nodules as painting
 from lungcad.bundle.registry import bundle_root
 from lungcad.chain.stage import BundleStage
 from lungcad.cli import run_script
@@ -55,38 +54,21 @@ def balls(
 
 
 def phantom(size: str = "full", seed: int = 0) -> None:
-    """Print volumes of the demo phantom's nodules: as painted, as measured, and their ratio.
+    """Print volumes of the demo phantom's nodules: as painted into lung, as measured, and their ratio.
 
     Args:
         size: size of the phantom, ``full`` or ``small``.
         seed: seed of the phantom.
     """
-    painted: list[float] = []
-    paint, densify = painting.paint_nodule, painting._densify
-    voxel = float(np.prod(SIZES[size]["spacing_mm"]))
-
-    def counted(hu: np.ndarray, cover: np.ndarray, background_hu: float, value: float) -> None:
-        covers.append(np.broadcast_to(cover, hu.shape).copy())
-        densify(hu, cover, background_hu, value)
-
-    def painted_nodule(*arguments: object) -> None:
-        covers.clear()
-        paint(*arguments)  # type: ignore[arg-type]
-        painted.append(float(np.max(covers, axis=0).sum()) * voxel)
-
-    covers: list[np.ndarray] = []
-    painting._densify = counted
-    import lungcad.phantom.chest as chest
-
-    chest.paint_nodule = painted_nodule  # type: ignore[assignment]
     hu, affine, nodules = make_phantom(seed, **SIZES[size])
     scan, stage = Scan(Volume(hu, affine, "phantom")), _stage()
     print("| nodule | diameter | painted mm3 | measured mm3 | ratio | kind | doubts |\n|---|---|---|---|---|---|---|")
-    for nodule, true in zip(nodules, painted, strict=True):
+    for nodule in nodules:
         measured = measure_at(scan, nodule.center_lps_mm, stage, nodule.diameter_mm).measurement
         found = (0.0, None, ()) if measured is None else (measured.volume_mm3, measured.kind, measured.doubts)
-        print(markdown_row(nodule.kind, f"{nodule.diameter_mm:g}", f"{true:.0f}", f"{found[0]:.0f}",
-                           f"{found[0] / true:.2f}", found[1], "; ".join(found[2])), end="", flush=True)  # fmt: skip
+        sizes = (f"{nodule.diameter_mm:g}", f"{nodule.volume_mm3:.0f}", f"{found[0]:.0f}")
+        ratio = f"{found[0] / nodule.volume_mm3:.2f}"
+        print(markdown_row(nodule.kind, *sizes, ratio, found[1], "; ".join(found[2])), end="", flush=True)
 
 
 def _stage() -> BundleStage:

@@ -11,6 +11,7 @@ import pytest
 from lungcad.geometry import to_index
 from lungcad.phantom import SIZES, Nodule, make_phantom, write_series
 from lungcad.phantom.__main__ import main
+from lungcad.phantom.nodules import paint_nodule
 
 TYPE_1 = (
     "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality ImageType "
@@ -59,6 +60,20 @@ def test_equal_seeds_give_equal_chests_and_others_do_not(chest: tuple) -> None:
     assert make_phantom(1, **SIZES["small"])[2] != nodules
 
 
+def test_a_nodule_has_the_volume_that_was_painted_inside_the_lung() -> None:
+    axes = (np.arange(60) * 0.5 - 14.75,) * 3  # the middle lies between two voxels
+    left = np.broadcast_to(axes[0][:, None, None] < 0, (60, 60, 60))
+
+    def volume_mm3(lung: np.ndarray) -> float:
+        nodule = Nodule((0.0, 0.0, 0.0), 10.0, "solid")
+        return paint_nodule(np.full(lung.shape, -850.0), lung, axes, nodule, -850.0, np.random.default_rng(0)) / 8
+
+    whole = volume_mm3(np.ones_like(left))
+    assert whole == pytest.approx(np.pi / 6 * 10**3, rel=0.1)
+    assert volume_mm3(left) + volume_mm3(~left) == pytest.approx(whole)
+    assert volume_mm3(left) == pytest.approx(whole / 2, rel=0.2)
+
+
 def test_files_are_equal_byte_for_byte(chest: tuple, phantom_dir: Path, tmp_path: Path) -> None:
     for path in write_series(tmp_path, *chest[:2]):
         assert path.read_bytes() == (phantom_dir / path.name).read_bytes()
@@ -72,7 +87,7 @@ def test_dicom_gives_the_volume_back(chest: tuple, slices: list[pydicom.Dataset]
 
 def test_nodules_are_where_they_are_said_to_be(chest: tuple, slices: list[pydicom.Dataset]) -> None:
     hu, affine = read_back(slices)
-    for center, diameter, kind in chest[2]:
+    for center, diameter, kind, _ in chest[2]:
         x, y, z = np.rint(to_index(affine, center)).astype(int)
         here = hu[x - 1 : x + 2, y - 1 : y + 2, z].mean()
         # Far enough out to be past the spicules: mostly lung, whatever touches the nodule.

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     hu, affine, nodules = make_phantom(args.seed, **SIZES[args.size])
     files = write_series(args.out, hu, affine)
     print(f"{args.out}: synthetic chest CT, {len(files)} slices, {len(nodules)} nodules")
-    for (x, y, z), diameter, kind in nodules:
+    for (x, y, z), diameter, kind, _ in nodules:
         print(f"  {diameter:4.0f} mm  {kind:<16} at LPS ({x:6.1f}, {y:6.1f}, {z:6.1f}) mm")
     return 0
 

@@ -56,8 +56,8 @@ def make_phantom(
         spacing_mm: voxel size in mm along X, Y, Z.
 
     Returns:
-        Hounsfield units (X, Y, Z) float32 holding whole numbers; the affine (4, 4) from index to LPS mm; the nodules
-        as (center_lps_mm, diameter_mm, kind).
+        Hounsfield units (X, Y, Z) float32 holding whole numbers; the affine (4, 4) from index to LPS mm; the
+        nodules.
 
     Raises:
         ValueError: the volume is too small to hold the nodules.
@@ -69,6 +69,7 @@ def make_phantom(
     scale = np.array(shape) * spacing_mm / anatomy.FIELD_MM
 
     hu = _draw_anatomy(axes, scale)
+    lung = hu < (anatomy.LUNG_HU + VESSEL_HU) / 2
     body_points, depth = _lung_points(rng, 60000)
     trees = _grow_vessels(body_points[depth > 4], scale, rng)
     _draw_tubes(hu, axes, scale, trees)
@@ -79,8 +80,11 @@ def make_phantom(
         (np.concatenate([t.nodes for t in trees]), np.concatenate([t.radius_mm for t in trees])),
         rng,
     )
-    for nodule in nodules:
-        paint_nodule(hu, axes, nodule, anatomy.LUNG_HU, rng)
+    voxels = [paint_nodule(hu, lung, axes, nodule, anatomy.LUNG_HU, rng) for nodule in nodules]
+    nodules = [
+        nodule._replace(volume_mm3=count * float(np.prod(spacing_mm)))
+        for nodule, count in zip(nodules, voxels, strict=True)
+    ]
     _scan(hu, spacing_mm, seed)
     return hu, affine, nodules
 

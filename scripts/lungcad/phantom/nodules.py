@@ -26,11 +26,19 @@ PLAN = (
 
 
 class Nodule(NamedTuple):
-    """Nodule of the phantom: centre (x, y, z) in LPS mm, diameter in mm, and kind, one of :data:`KINDS`."""
+    """Nodule of the phantom.
+
+    Attributes:
+        center_lps_mm: centre (x, y, z) in LPS mm.
+        diameter_mm: diameter.
+        kind: one of :data:`KINDS`.
+        volume_mm3: volume that was painted inside the lung; what lies in the chest wall does not count. 0 before that.
+    """
 
     center_lps_mm: tuple[float, float, float]
     diameter_mm: float
     kind: str
+    volume_mm3: float = 0.0
 
 
 def place_nodules(
@@ -80,21 +88,26 @@ def _beside_vessel(center: np.ndarray, radius: float, nodes: np.ndarray, radii: 
 
 
 def paint_nodule(
-    hu: np.ndarray, axes: tuple[np.ndarray, ...], nodule: Nodule, background_hu: float, rng: np.random.Generator
-) -> None:
+    hu: np.ndarray, lung: np.ndarray, axes: tuple[np.ndarray, ...], nodule: Nodule, background_hu: float,
+    rng: np.random.Generator,
+) -> float:  # fmt: skip
     """Paint one nodule into a volume in place; denser voxels keep their value.
 
     Args:
         hu: (X, Y, Z) Hounsfield units.
+        lung: (X, Y, Z) bool, the lung with its vessels.
         axes: coordinates of the voxel centres along X, Y, Z in LPS mm.
         nodule: nodule to paint.
         background_hu: HU of the lung around it.
         rng: generator of the surface's shape.
+
+    Returns:
+        Volume in voxels that it fills of the lung.
     """
     center, radius = np.array(nodule.center_lps_mm), nodule.diameter_mm / 2
     box_and_points = box_points(hu.shape, axes, center - 2 * radius - 2, center + 2 * radius + 2)
     if box_and_points is None:
-        return
+        return 0.0
     box, points = box_and_points
     x, y, z = (p - np.float32(c) for p, c in zip(points, center, strict=True))
     distance = np.sqrt(x**2 + y**2 + z**2)
@@ -102,6 +115,7 @@ def paint_nodule(
     cover = slice_mean(np.clip(0.5 - (distance - rim) / EDGE_MM, 0, 1))
     value = GROUND_GLASS_HU if nodule.kind == "part-solid" else SOLID_HU
     _densify(hu[box], cover, background_hu, value)
+    filled = np.broadcast_to(cover, hu[box].shape)
     if nodule.kind == "part-solid":
         off_centre = np.sqrt((x - 0.2 * radius) ** 2 + (y + 0.1 * radius) ** 2 + z**2)
         solid_part = slice_mean(np.clip(0.5 - (off_centre - 0.45 * rim) / EDGE_MM, 0, 1))
@@ -113,6 +127,8 @@ def paint_nodule(
             tip = center + ray * rng.uniform(1.3, 1.9)
             spike = tube_cover(center + 0.8 * ray, tip, (1.3, 0.3), points, EDGE_MM)
             _densify(hu[box], spike, background_hu, SOLID_HU - 60)
+            filled = np.maximum(filled, spike)
+    return float(filled[lung[box]].sum())
 
 
 def _surface(
