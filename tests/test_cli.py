@@ -141,6 +141,27 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert error in printed and printed.count("\n") == 1 and runs == []
 
 
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        ("submit manifest.csv out", "submitit", "cluster"),
+        ("node --peers PACS@10.0.0.5 --send_to PACS@10.0.0.5:104 --aet CAD --port 11112 --spool spool", "pynetdicom", "node"),
+        ("pull --dicomweb http://10.0.0.5 --study 1.2.3 --out out", "dicomweb_client", "node"),
+    ],
+)
+def test_a_missing_package_is_refused_with_the_command_that_installs_it(
+    command: str, package: str, extra: str, tmp_path: Path
+) -> None:
+    blocked = f"import sys; sys.modules['{package}'] = None; import lungcad.cli; lungcad.cli.main()"
+    run = [sys.executable, "-c", blocked, *command.split()]
+    done = subprocess.run(
+        run, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"error[E-PACKAGE] {package.replace('_', '-')} is not installed." in done.stderr
+    assert f"pip install 'lungcad[{extra}]'" in done.stderr
+
+
 def test_missing_argument_exits_with_2(bundles: Path) -> None:
     _fails(2, "run", "in")
 

@@ -24,6 +24,16 @@ class InputError(ValueError):
         return f"error[{self.code}] {self.message} {self.advice}".rstrip()
 
 
+def missing_package(package: str, extra: str) -> InputError:
+    """InputError E-PACKAGE: a package that only one of lungcad's extras installs is not there.
+
+    Args:
+        package: name of the package.
+        extra: extra of lungcad that installs it.
+    """
+    return InputError("E-PACKAGE", f"{package} is not installed.", f"Install it: pip install 'lungcad[{extra}]'.")
+
+
 def find_input_error(error: BaseException | None) -> InputError | None:
     """Return the first :class:`InputError` among an exception, its causes and its contexts."""
     waiting, seen = [error], set()

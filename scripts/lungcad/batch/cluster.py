@@ -7,12 +7,12 @@ from typing import Any
 
 from lungcad.batch.run import Job, run_shard
 from lungcad.batch.shards import Shard
-from lungcad.errors import InputError
+from lungcad.errors import InputError, missing_package
 
 try:
     import submitit
 except ImportError as error:
-    raise InputError("E-USAGE", "submitit is not installed.", "Install it: pip install 'lungcad[cluster]'.") from error
+    raise missing_package("submitit", "cluster") from error
 
 
 @dataclass(frozen=True)

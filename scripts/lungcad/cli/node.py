@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungcad.errors import InputError
+from lungcad.errors import InputError, missing_package
 from lungcad.options import positive_number, true_or_false, whole_number
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def _require_packages(*names: str) -> None:
         try:
             __import__(name)
         except ImportError as error:
-            text = f"{name.replace('_', '-')} is not installed."
-            raise InputError("E-NODE", text, "pip install lungcad[node]") from error
+            raise missing_package(name.replace("_", "-"), "node") from error
 
 
 def _checked(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

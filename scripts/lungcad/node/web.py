@@ -5,7 +5,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from lungcad.errors import InputError
+from lungcad.errors import InputError, missing_package
 from lungcad.printable import printable
 
 TOKEN = "LUNGCAD_DICOMWEB_TOKEN"
@@ -18,7 +18,7 @@ def open_client(url: str) -> Any:
     """Client for the DICOMweb services under a URL.
 
     Raises:
-        InputError: E-USAGE, no such URL; E-DICOMWEB, dicomweb-client is not installed.
+        InputError: E-USAGE, no such URL; E-PACKAGE, dicomweb-client is not installed.
     """
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         text = f"--dicomweb is {printable(without_password(url), 80)} (expected a URL)."
@@ -26,7 +26,7 @@ def open_client(url: str) -> Any:
     try:
         from dicomweb_client.api import DICOMwebClient
     except ImportError as error:
-        raise InputError("E-DICOMWEB", "dicomweb-client is not installed.", "pip install lungcad[node].") from error
+        raise missing_package("dicomweb-client", "node") from error
     token = os.environ.get(TOKEN)
     client = DICOMwebClient(
         url.rstrip("/"), headers={"Authorization": f"Bearer {token}"} if token else None, timeout=TIMEOUT_SECONDS,
