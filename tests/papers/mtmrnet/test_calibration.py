@@ -6,26 +6,28 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-import fit_temperature as script
+import fit_calibration as script
 from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.calibration import (
+    Calibration,
     SliceLogits,
     calibration_figures,
     cross_fit,
-    fit_temperature,
+    fit_calibration,
     read_logits,
 )
 
-TRUE = 2.5
-"""So many times too sure are the simulated logits."""
+TRUE = Calibration(2.5, -0.7)
+"""The simulated logits are two and a half times too sure, and as if malignant nodules were twice as frequent."""
+NONE = Calibration()
 
 
 def simulated(nodules: int, seed: int, slices: int = 3) -> SliceLogits:
-    """Labels drawn by the mean probability of the slices, whose logits are then taken times :data:`TRUE`."""
+    """Labels drawn by the mean probability of the slices, whose logits then need :data:`TRUE`."""
     rng = np.random.default_rng(seed)
     honest = [rng.normal(scale=1.5) + rng.normal(scale=0.5, size=1 + rng.integers(slices)) for _ in range(nodules)]
     label = np.array([rng.random() < expit(one).mean() for one in honest], dtype=int)
-    return SliceLogits([one * TRUE for one in honest], label)
+    return SliceLogits([(one - TRUE.shift) * TRUE.temperature for one in honest], label)
 
 
 def write(path: Path, nodules: SliceLogits, name: str) -> Path:
@@ -36,32 +38,37 @@ def write(path: Path, nodules: SliceLogits, name: str) -> Path:
     return path
 
 
-def test_a_known_temperature_is_recovered() -> None:
+def test_a_known_calibration_is_recovered() -> None:
     nodules = simulated(10000, 0)
-    temperature = fit_temperature(nodules)
-    assert temperature == pytest.approx(TRUE, rel=0.05)
-    before, after = (calibration_figures(nodules.label, nodules.probability(one)) for one in (1, temperature))
+    found = fit_calibration(nodules)
+    assert found.temperature == pytest.approx(TRUE.temperature, rel=0.05)
+    assert found.shift == pytest.approx(TRUE.shift, abs=0.05)
+    before, after = (calibration_figures(nodules.label, nodules.probability(one)) for one in (NONE, found))
     assert all(after[key] < before[key] for key in ("nll", "ece", "brier"))
     assert after["ece"] < 0.03 < before["ece"]
 
 
 def test_probability_is_the_mean_over_slices() -> None:
     nodules = SliceLogits([np.array([logit(0.2), logit(0.6)]), np.array([2 * logit(0.9)])], np.array([0, 1]))
-    assert nodules.probability(1)[0] == pytest.approx(0.4)
-    assert nodules.probability(2)[1] == pytest.approx(0.9)
+    assert nodules.probability(NONE)[0] == pytest.approx(0.4)
+    assert nodules.probability(Calibration(2))[1] == pytest.approx(0.9)
+    assert nodules.probability(Calibration(2, -logit(0.9)))[1] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("label", "bound"), [([0, 1], 0.2), ([1, 0], 5)])
 def test_temperatures_are_bounded(label: list[int], bound: float) -> None:
     nodules = SliceLogits([np.array([-1.0]), np.array([1.0])], np.array(label))
-    assert fit_temperature(nodules) == pytest.approx(bound, rel=1e-3)
+    found = fit_calibration(nodules)
+    assert found.temperature == pytest.approx(bound, rel=1e-3)
+    assert found.shift == pytest.approx(0, abs=0.01)
 
 
 def test_a_fold_is_fitted_on_the_others() -> None:
     sure, honest = simulated(4000, 0), simulated(4000, 1)
-    honest = SliceLogits([one / TRUE for one in honest.logits], honest.label)
+    honest = SliceLogits([one / TRUE.temperature + TRUE.shift for one in honest.logits], honest.label)
     (first, _), (second, probability) = cross_fit([sure, honest])
-    assert (first, second) == pytest.approx((1, TRUE), rel=0.1)
+    assert (first.temperature, second.temperature) == pytest.approx((1, TRUE.temperature), rel=0.1)
+    assert (first.shift, second.shift) == pytest.approx((0, TRUE.shift), abs=0.1)
     assert probability.tolist() == honest.probability(second).tolist()
 
 
@@ -69,7 +76,7 @@ def test_tables_are_read_without_the_indeterminate(tmp_path: Path) -> None:
     nodules = simulated(50, 0)
     found = read_logits([write(tmp_path / "a.csv", nodules, "n")])
     assert found.label.tolist() == nodules.label.tolist()
-    assert found.probability(2) == pytest.approx(nodules.probability(2), abs=1e-4)
+    assert found.probability(TRUE) == pytest.approx(nodules.probability(TRUE), abs=1e-4)
 
 
 @pytest.mark.parametrize(("logits", "message"), [("1.0 b", "logits are '1.0 b'"), ("", "logits is empty")])
@@ -98,35 +105,35 @@ def told(text: str) -> dict[str, list[float]]:
     return {name: [float(value) for value in values] for name, *values in lines}
 
 
-def test_command_tells_temperatures_and_cross_fitted_figures(
+def test_command_tells_calibrations_and_cross_fitted_figures(
     folds: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     script.main(*folds)
     text = capsys.readouterr().out
     everything = read_logits(folds)
-    assert f"T fitted on all files: {fit_temperature(everything):.3f} (3000 nodules)" in text
-    assert len(re.findall(r"2\.\d{3}", text.splitlines()[0])) == 3
+    assert f"fitted on all files: {fit_calibration(everything)} (3000 nodules)" in text
+    assert len(re.findall(r"without \S+: T = 2\.\d{3}, shift -0\.\d{3}\n", text)) == 3
     figures = told(text)
-    assert list(figures) == ["T = 1", "cross-fitted"]
-    before = calibration_figures(everything.label, everything.probability(1))
-    assert figures["T = 1"] == pytest.approx(list(before.values()), abs=6e-4)
-    assert all(after < one for after, one in zip(figures["cross-fitted"], figures["T = 1"], strict=True))
+    assert list(figures) == ["as they are", "cross-fitted"]
+    before = calibration_figures(everything.label, everything.probability(NONE))
+    assert figures["as they are"] == pytest.approx(list(before.values()), abs=6e-4)
+    assert all(after < one for after, one in zip(figures["cross-fitted"], figures["as they are"], strict=True))
 
 
 def test_command_with_one_file_fits_only(folds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     script.main(folds[0])
-    assert list(told(capsys.readouterr().out)) == ["T = 1"]
+    assert list(told(capsys.readouterr().out)) == ["as they are"]
 
 
-def test_command_applies_the_others_temperature(folds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_applies_the_others_calibration(folds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     script.main(*folds, apply_to=folds[2])
     with_it = capsys.readouterr().out
     script.main(*folds[:2], apply_to=folds[2])
     assert capsys.readouterr().out == with_it  # the file itself is not fitted on
-    temperature = fit_temperature(read_logits(folds[:2]))
+    calibration = fit_calibration(read_logits(folds[:2]))
     held_out = read_logits(folds[2:])
-    after = calibration_figures(held_out.label, held_out.probability(temperature))
-    assert told(with_it)[f"T = {temperature:.3f}"] == pytest.approx(list(after.values()), abs=6e-4)
+    after = calibration_figures(held_out.label, held_out.probability(calibration))
+    assert told(with_it)["calibrated"] == pytest.approx(list(after.values()), abs=6e-4)
 
 
 def test_command_refuses_what_it_cannot_fit_on(folds: list[str], tmp_path: Path) -> None:

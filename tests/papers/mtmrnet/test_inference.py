@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
 import shutil
 from pathlib import Path
 
@@ -118,10 +119,12 @@ def test_a_nodule_is_the_mean_over_its_slices_on_lidcs_scales() -> None:
         )  # fmt: skip
 
 
-def test_temperature_divides_the_logits() -> None:
+def test_temperature_divides_the_logits_and_the_shift_is_added() -> None:
     findings = DecodeMalignancyd("pred", temperature=2.0)(decode_input())["findings"]
     # log(1 / 9) / 2 = log(1 / 3): a quarter
     assert findings[2].malignancy_probability == pytest.approx(0.25)
+    shifted = DecodeMalignancyd("pred", temperature=2.0, shift=math.log(3))(decode_input())["findings"]
+    assert shifted[2].malignancy_probability == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("findings", [[], [finding(1, 2, 3, None), finding(1, 2, 3, 9.0, 0.01)]])

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temperature of a malignancy bundle: the divisor of its logits that makes probabilities agree with frequencies.
+"""Calibration of a malignancy bundle: the line through its logits that makes probabilities agree with frequencies.
 
-The method is temperature scaling (Guo et al., ICML 2017, "On Calibration of Modern Neural Networks"), with one
+The method is Platt scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines"): temperature scaling (Guo
+et al., ICML 2017) and a shift, because half of the training's slices are malignant and fewer nodules are. One
 difference: a nodule's probability is the mean over its slices (MTMR-Net, section III.A.3), so each slice's logit is
-divided before that mean is taken.
+changed before that mean is taken.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,17 +12,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import brier_score_loss, log_loss
 
 from lungcad.errors import InputError
-from lungcad.scores.malignancy import calibration, calibration_error
+from lungcad.scores.malignancy import calibration as reliability
+from lungcad.scores.malignancy import calibration_error
 from lungcad.scores.predictions import read_nodules, to_predictions
 from lungcad.tables import Row
 
 BOUNDS = (0.2, 5.0)
 """Lowest and highest temperature considered."""
+SHIFTS = (-5.0, 5.0)
+"""Lowest and highest shift considered."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration of log odds: they are divided by ``temperature``, then ``shift`` is added."""
+
+    temperature: float = 1.0
+    shift: float = 0.0
+
+    def __str__(self) -> str:
+        return f"T = {self.temperature:.3f}, shift {self.shift:+.3f}"
 
 
 @dataclass(frozen=True)
@@ -36,11 +51,12 @@ class SliceLogits:
     logits: Sequence[np.ndarray]
     label: np.ndarray
 
-    def probability(self, temperature: float) -> np.ndarray:
-        """Probabilities (N,) of malignancy, as the bundle reports them at this temperature."""
+    def probability(self, calibration: Calibration) -> np.ndarray:
+        """Probabilities (N,) of malignancy, as the bundle reports them with this calibration."""
         slices = [len(logits) for logits in self.logits]
         starts = np.cumsum([0, *slices[:-1]])
-        return np.add.reduceat(expit(np.concatenate(self.logits) / temperature), starts) / slices
+        logits = np.concatenate(self.logits) / calibration.temperature + calibration.shift
+        return np.add.reduceat(expit(logits), starts) / slices
 
 
 def read_logits(paths: Sequence[str | Path]) -> SliceLogits:
@@ -59,20 +75,23 @@ def read_logits(paths: Sequence[str | Path]) -> SliceLogits:
     return SliceLogits([_logits(row) for row in nodules.rows], to_predictions(nodules).label)
 
 
-def fit_temperature(nodules: SliceLogits) -> float:
-    """Temperature within :data:`BOUNDS` that gives the labels the highest likelihood."""
+def fit_calibration(nodules: SliceLogits) -> Calibration:
+    """Calibration within :data:`BOUNDS` and :data:`SHIFTS` that gives the labels the highest likelihood."""
 
-    def loss(log_temperature: float) -> float:
-        return log_loss(nodules.label, nodules.probability(np.exp(log_temperature)))
+    def of(parameters: np.ndarray) -> Calibration:
+        return Calibration(float(np.exp(parameters[0])), float(parameters[1]))
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded").x))
+    def loss(parameters: np.ndarray) -> float:
+        return log_loss(nodules.label, nodules.probability(of(parameters)))
+
+    return of(minimize(loss, (0.0, 0.0), bounds=[np.log(BOUNDS), SHIFTS], method="Nelder-Mead").x)
 
 
-def cross_fit(folds: Sequence[SliceLogits]) -> Iterator[tuple[float, np.ndarray]]:
-    """Fit the temperature for each fold on the other folds; yields it and the fold's probabilities (N,) at it."""
+def cross_fit(folds: Sequence[SliceLogits]) -> Iterator[tuple[Calibration, np.ndarray]]:
+    """Fit the calibration for each fold on the other folds; yields it and the fold's probabilities (N,) with it."""
     for held_out in folds:
-        temperature = fit_temperature(join_folds([fold for fold in folds if fold is not held_out]))
-        yield temperature, held_out.probability(temperature)
+        calibration = fit_calibration(join_folds([fold for fold in folds if fold is not held_out]))
+        yield calibration, held_out.probability(calibration)
 
 
 def join_folds(folds: Sequence[SliceLogits]) -> SliceLogits:
@@ -90,7 +109,7 @@ def calibration_figures(label: np.ndarray, probability: np.ndarray) -> dict[str,
     """
     return {
         "nll": float(log_loss(label, probability)),
-        "ece": calibration_error(calibration(label, probability)),
+        "ece": calibration_error(reliability(label, probability)),
         "brier": float(brier_score_loss(label, probability)),
     }
 

@@ -118,12 +118,13 @@ class DecodeMalignancyd(MapTransform):
 
     Args:
         keys: key of the outputs, logits of malignancy and of eight attributes.
-        temperature: divisor of the logits of malignancy, see :mod:`lungcad.papers.mtmrnet.calibration`.
+        temperature, shift: divisor of the logits of malignancy, and what is added to them then, see
+            :mod:`lungcad.papers.mtmrnet.calibration`.
     """
 
-    def __init__(self, keys: Any, temperature: float):
+    def __init__(self, keys: Any, temperature: float = 1.0, shift: float = 0.0):
         super().__init__(keys)
-        self.temperature = temperature
+        self.temperature, self.shift = temperature, shift
         self.highest = np.array([SCALE_ENDS[name] for name in ATTRIBUTES])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -139,7 +140,7 @@ class DecodeMalignancyd(MapTransform):
         """Finding with malignancy and attributes of its outputs (S, 9), or with neither if there are none (S = 0)."""
         if not len(output):
             return replace(finding, malignancy_probability=None, attributes=None)
-        malignancy = float((output[:, 0] / self.temperature).sigmoid().mean())
+        malignancy = float((output[:, 0] / self.temperature + self.shift).sigmoid().mean())
         unit = output[:, 1:].sigmoid().mean(dim=0).numpy()
         scores = dict(zip(ATTRIBUTES, (1 + unit * (self.highest - 1)).tolist(), strict=True))
         return replace(finding, malignancy_probability=malignancy, attributes=scores)

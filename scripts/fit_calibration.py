@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the temperature of a malignancy bundle: ``python scripts/fit_temperature.py PREDICTIONS... [--apply_to FILE]``.
+"""Fit the calibration of a malignancy bundle: ``python scripts/fit_calibration.py PREDICTIONS... [--apply_to FILE]``.
 
 Give the predictions.csv of all folds of a cross validation. Nodules of mean malignancy 3 are left out.
 """
@@ -11,14 +11,23 @@ import numpy as np
 
 from lungcad.cli import run_script
 from lungcad.errors import InputError
-from lungcad.papers.mtmrnet.calibration import calibration_figures, cross_fit, fit_temperature, join_folds, read_logits
+from lungcad.papers.mtmrnet.calibration import (
+    Calibration,
+    calibration_figures,
+    cross_fit,
+    fit_calibration,
+    join_folds,
+    read_logits,
+)
+
+NONE = Calibration()
 
 
 def main(*predictions: str, apply_to: str | None = None) -> None:
-    """Print the temperature fitted on all files, and the calibration of nodules that it was not fitted on.
+    """Print temperature and shift fitted on all files, and the calibration of nodules that they were not fitted on.
 
     Args:
-        predictions: predictions.csv files, one per fold; each fold's temperature for the cross-fitted figures comes
+        predictions: predictions.csv files, one per fold; each fold's calibration for the cross-fitted figures comes
             from the others.
         apply_to: file to report instead: fit on all other files, and print the figures of this one.
     """
@@ -31,29 +40,29 @@ def main(*predictions: str, apply_to: str | None = None) -> None:
 
 
 def _report_all(paths: list[Path]) -> None:
-    """Print the temperature of all folds, and the cross-fitted calibration."""
+    """Print the calibration of all folds, and the cross-fitted figures."""
     pooled = read_logits(paths)  # also refuses a nodule of two folds
-    figures = {"T = 1": calibration_figures(pooled.label, pooled.probability(1))}
+    figures = {"as they are": calibration_figures(pooled.label, pooled.probability(NONE))}
     if len(paths) > 1:
         folds = [read_logits([path]) for path in paths]
-        temperatures, probabilities = zip(*cross_fit(folds), strict=True)
+        fitted, probabilities = zip(*cross_fit(folds), strict=True)
         label = join_folds(folds).label
         figures["cross-fitted"] = calibration_figures(label, np.concatenate(probabilities))
-        print(f"T fitted without each of the files: {', '.join(f'{each:.3f}' for each in temperatures)}")
-    print(f"T fitted on all files: {fit_temperature(pooled):.3f} ({len(pooled.label)} nodules)\n")
+        print("\n".join(f"without {path}: {one}" for path, one in zip(paths, fitted, strict=True)))
+    print(f"fitted on all files: {fit_calibration(pooled)} ({len(pooled.label)} nodules)\n")
     print(_table(figures))
 
 
 def _report_held_out(others: list[Path], path: Path) -> None:
-    """Print the temperature fitted on other files, and the calibration of one file with it."""
+    """Print the calibration fitted on other files, and the figures of one file with it."""
     if not others:
         raise InputError("E-TABLE", "no table of predictions to fit on.", "Give those of other folds.")
     read_logits([*others, path])  # refuses a nodule of two folds
-    temperature, held_out = fit_temperature(read_logits(others)), read_logits([path])
-    print(f"T fitted on the others: {temperature:.3f}; figures of the {len(held_out.label)} nodules it is applied to\n")
-    by_temperature = {"T = 1": 1.0, f"T = {temperature:.3f}": temperature}
-    print(_table({name: calibration_figures(held_out.label, held_out.probability(value))
-                  for name, value in by_temperature.items()}))  # fmt: skip
+    calibration, held_out = fit_calibration(read_logits(others)), read_logits([path])
+    print(f"fitted on the others: {calibration}; figures of the {len(held_out.label)} nodules it is applied to\n")
+    by_name = {"as they are": NONE, "calibrated": calibration}
+    print(_table({name: calibration_figures(held_out.label, held_out.probability(one))
+                  for name, one in by_name.items()}))  # fmt: skip
 
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
