@@ -145,7 +145,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     ("command", "package", "extra"),
     [
         ("submit manifest.csv out", "submitit", "cluster"),
-        ("node --peers PACS@10.0.0.5 --send_to PACS@10.0.0.5:104 --aet CAD --port 11112 --spool spool", "pynetdicom", "node"),
+        ("node --peers A@10.0.0.5 --send_to A@10.0.0.5:104 --aet CAD --port 11112 --spool spool", "pynetdicom", "node"),
         ("pull --dicomweb http://10.0.0.5 --study 1.2.3 --out out", "dicomweb_client", "node"),
     ],
 )
