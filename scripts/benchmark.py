@@ -50,11 +50,11 @@ def benchmark(
     figures: dict[str, Any] = {"machine": machine}
     print(f"{machine['name']} ({machine['features']}), {machine['threads']} threads, {machine['engine']}, "
           f"matmul ceiling {machine['ceiling_gflops']:.0f} GFLOP/s")  # fmt: skip
+    if repeats:  # before anything large is in this process: a child's peak memory begins with its parent's
+        figures["runs"] = run_versions(scan, against, repeats, device)
     volume, chain = read_volume(scan), Chain(device=chosen)
     figures["stages"] = stage_figures(chain, volume, machine["ceiling_gflops"])
     print_stages(figures["stages"], volume.hu.shape[2])
-    if repeats:
-        figures["runs"] = run_versions(scan, against, repeats, device)
     if chosen.type == "cuda":
         stock_windows = stock_windows or 40
     for name in WINDOWS if stock_windows else ():
