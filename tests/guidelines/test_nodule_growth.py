@@ -198,8 +198,8 @@ def test_the_package_needs_no_torch() -> None:
 
 
 def test_own_coefficient_of_variation_falls_with_the_size() -> None:
-    assert [own_volume_cv(size) for size in (3.0, 4.0, 8.0, 30.0)] == [0.062, 0.062, 0.019, 0.016]
-    assert own_volume_cv(5.5) == pytest.approx((0.048 + 0.019) / 2)
-    assert own_volume_cv(9.0) == pytest.approx((0.019 + 0.016) / 2)
+    assert [own_volume_cv(size) for size in (3.0, 4.0, 8.0, 30.0)] == [0.033, 0.033, 0.026, 0.013]
+    assert own_volume_cv(5.5) == pytest.approx((0.028 + 0.026) / 2)
+    assert own_volume_cv(9.0) == pytest.approx((0.026 + 0.013) / 2)
     with pytest.raises(ValueError, match="diameter_mm"):
         own_volume_cv(0.0)

@@ -13,6 +13,10 @@ ROUNDING = 1e-6
 LARGE_SHARE = 0.8
 """Area, as a share of the largest slice's, from which a slice may hold the axes: a mask's first and last slices, and
 thin tails, are no place to measure."""
+EDGE = 0.25
+"""Share of a pixel by which an outline lies beyond the centres of its pixels. Half a pixel would be right along one
+direction, but the longest of many diameters ends at pixels whose centres lie near the outline: with half, discs and
+ellipses of 5 to 24 mm came out 0.1 to 0.2 mm too long on pixels of 0.3 mm, with a quarter 0 to 0.07 mm."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Axes:
 def transverse_axes(mask: np.ndarray, spacing_mm: Sequence[float] | np.ndarray) -> Axes:
     """Axes in the slice with the longest long axis, the largest of several such slices.
 
-    Both are chords of the convex outline; a pixel extends half its width to each side of its centre.
+    Both are chords of the convex outline, which lies :data:`EDGE` of a pixel beyond the centres of the outer pixels.
 
     Args:
         mask: (X, Y, Z) bool, not empty.
@@ -54,8 +58,8 @@ def transverse_axes(mask: np.ndarray, spacing_mm: Sequence[float] | np.ndarray) 
 
 def _plane_axes(pixels: np.ndarray, spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ends (2, 2) in mm of the long and of the short axis of a slice (X, Y)."""
-    half = np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
-    points = (np.argwhere(pixels)[:, None] + half).reshape(-1, 2) * spacing_mm
+    sides_of_pixel = EDGE * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    points = (np.argwhere(pixels)[:, None] + sides_of_pixel).reshape(-1, 2) * spacing_mm
     outline = points[ConvexHull(points).vertices]
     distances = squareform(pdist(outline))
     begin, end = np.unravel_index(distances.argmax(), distances.shape)
