@@ -13,7 +13,7 @@ from lungcad.bundle.launch import check_pack, silence_optional_decoder
 from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.chain import Chain
 from lungcad.console import StageClock
-from lungcad.dicom.lost import changes, folder_state
+from lungcad.dicom.lost import folder_state, warn_of_changes
 from lungcad.options import options_by_name
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.write import MARK, folder_name, write, writers_for
@@ -72,8 +72,7 @@ class Engine:
         with clock("lungs"):
             _ = scan.lungs
         findings = self.chain.find(scan, clock)
-        known = {notice.code for notice in volume.warnings}
-        volume.warnings += [notice for notice in changes(before, item.folder) if notice.code not in known]
+        warn_of_changes(volume, before, item.folder)
         result = self.chain.result(scan, findings, self.chain.thresholds, clock.seconds)
         with clock("report"), self._dicom:
             write(replace(result, fingerprint=fingerprint), self.out, self.writers)

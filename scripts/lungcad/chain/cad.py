@@ -10,7 +10,7 @@ from typing import Any
 from lungcad.atomic import check_output, check_replaceable, remove_left_overs
 from lungcad.chain.chain import Chain
 from lungcad.console import StageClock, findings_table, header_lines
-from lungcad.dicom.lost import changes, folder_state
+from lungcad.dicom.lost import folder_state, warn_of_changes
 from lungcad.options import options_by_name, text_or_none
 from lungcad.reading.ahead import ScanAhead, take
 from lungcad.reading.volume_file import read_volume
@@ -71,8 +71,7 @@ class NoduleCAD:
         for warning in scan.warnings:
             print(f"{'warning':<14}{warning}", file=sys.stderr)
         findings = chain.find(scan, clock)
-        known = {notice.code for notice in volume.warnings}
-        volume.warnings += [notice for notice in changes(before, self.dataset_dir) if notice.code not in known]
+        warn_of_changes(volume, before, self.dataset_dir)
         result = replace(chain.result(scan, findings, thresholds, clock.seconds), indication=self.indication)
         with clock("report"):
             folder = write(result, self.output_dir, self.writers)

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydicom import dcmread, uid
 
 from lungcad.dicom.header import CT_CLASSES, Damaged, Header, text_of
-from lungcad.volume import Notice
+from lungcad.volume import Notice, Volume
 
 SEARCHED_BYTES = 1 << 16
 """Number of bytes at the beginning of a file that are searched for the UID of a series."""
@@ -167,3 +167,9 @@ def changes(before: State, path: str | os.PathLike[str]) -> list[Notice]:
         return []
     text = f"the input changed meanwhile: {came} file(s) came, {went} went, {changed} changed; analyse it again."
     return [Notice("W-CHANGED", text)]
+
+
+def warn_of_changes(volume: Volume, before: State, path: str | os.PathLike[str]) -> None:
+    """Add :func:`changes` since ``before`` to the warnings of a volume that was read from there, once."""
+    known = {notice.code for notice in volume.warnings}
+    volume.warnings += [notice for notice in changes(before, path) if notice.code not in known]
