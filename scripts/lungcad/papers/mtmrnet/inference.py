@@ -34,14 +34,11 @@ class SliceCropper:
         size: side of the resized square in pixels; 256 in the paper.
         crop: side of the network's input in pixels, cut from the square's centre, or at random in training; 224 in the
             paper.
-        scanner_jitter: strength of the noise and of the change of contrast and brightness, in training; 1 for noise of
-            up to 6 and brightness of up to 6 of the 255 greys, and contrast of up to 7 %.
     """
 
     def __init__(self, window_hu: Sequence[float], channel_means: Sequence[float], crop_factor: float, size: int,
-                 crop: int, scanner_jitter: float = 0.0):  # fmt: skip
+                 crop: int):  # fmt: skip
         self.window_hu, self.crop_factor, self.size, self.crop = tuple(window_hu), crop_factor, size, crop
-        self.scanner_jitter = scanner_jitter
         self.means = torch.tensor(channel_means, dtype=torch.float32).view(1, 3, 1, 1)
 
     def __call__(self, slices: Tensor, center: Sequence[float], diameter_px: Sequence[float],
@@ -52,44 +49,32 @@ class SliceCropper:
             slices: (S, R, C) HU of any type.
             center: row and column of the nodule's centre, continuous indices.
             diameter_px: diameter of the nodule in rows and in columns.
-            rng: source of a random crop, flips, a turn by any angle, noise and contrast, in training; None crops at the
-                centre.
+            rng: source of a random crop, flips and turns by 90 degrees, in training; None crops at the centre.
 
         Returns:
             Crops (S, 3, crop, crop) float32. Pixels beyond the slice repeat its edge.
         """
         low, high = self.window_hu
         grey = ((slices.float() - low) / (high - low)).clamp(0, 1)[:, None] * 255
-        rows, columns = np.meshgrid(self._positions(rng), self._positions(rng), indexing="ij")
-        if rng is not None:
-            rows, columns = _turned(rows, columns, rng.uniform(0, 2 * np.pi))
-            grey = self._other_scanner(grey, rng)
-        axes = zip(center, (rows, columns), diameter_px, slices.shape[1:], strict=True)
-        y, x = (
-            (2 * (middle + part * self.crop_factor * diameter) + 1) / length - 1  # from -1 to 1, as grid_sample counts
-            for middle, part, diameter, length in axes
-        )
-        grid = torch.from_numpy(np.stack([x, y], axis=-1)).float()  # (crop, crop, 2)
+        axes = [
+            self._positions(middle, diameter, length, rng)
+            for middle, diameter, length in zip(center, diameter_px, slices.shape[1:], strict=True)
+        ]
+        rows, columns = (torch.from_numpy(axis).float() for axis in axes)
+        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)  # (crop, crop, 2): x, y
         crops = F.grid_sample(grey, grid.expand(len(grey), -1, -1, -1), padding_mode="border", align_corners=False)
+        if rng is not None and rng.random() < 0.5:
+            crops = crops.transpose(2, 3)  # with the flips: any turn by 90 degrees
         return crops.expand(-1, 3, -1, -1) - self.means
 
-    def _positions(self, rng: np.random.Generator | None) -> np.ndarray:
-        """Positions (crop,) of the output's pixels along one axis, in sides of the square from its centre."""
+    def _positions(self, center: float, diameter: float, length: int, rng: np.random.Generator | None) -> np.ndarray:
+        """Positions (crop,) of the output's pixels along one axis, from -1 to 1 as grid_sample counts."""
         spare = self.size - self.crop
         first = spare / 2 if rng is None else rng.integers(spare + 1)
-        position: np.ndarray = (first + np.arange(self.crop) + 0.5) / self.size - 0.5
-        return -position if rng is not None and rng.random() < 0.5 else position
-
-    def _other_scanner(self, grey: Tensor, rng: np.random.Generator) -> Tensor:
-        """Grey values (S, 1, R, C) with noise, and of other contrast and brightness."""
-        grain = torch.from_numpy(rng.standard_normal(tuple(grey.shape), dtype=np.float32))
-        noise, contrast, brightness = self.scanner_jitter * (rng.uniform((0, -0.07, -6), (6, 0.07, 6)))
-        return (grey + grain * noise) * (1 + contrast) + brightness
-
-
-def _turned(rows: np.ndarray, columns: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions turned around the centre by an angle in radians."""
-    return np.cos(angle) * rows - np.sin(angle) * columns, np.sin(angle) * rows + np.cos(angle) * columns
+        pixel = (first + np.arange(self.crop) + 0.5) / self.size - 0.5  # in sides of the square, from its centre
+        if rng is not None and rng.random() < 0.5:
+            pixel = -pixel
+        return (2 * (center + pixel * self.crop_factor * diameter) + 1) / length - 1
 
 
 class FindingSlicesd(MapTransform):
