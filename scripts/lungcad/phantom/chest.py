@@ -69,7 +69,7 @@ def make_phantom(
     scale = np.array(shape) * spacing_mm / anatomy.FIELD_MM
 
     hu = _draw_anatomy(axes, scale)
-    lung = hu < (anatomy.LUNG_HU + VESSEL_HU) / 2
+    lung = hu < (anatomy.LUNG_HU + VESSEL_HU) / 2  # and the air around the body, which no nodule reaches
     body_points, depth = _lung_points(rng, 60000)
     trees = _grow_vessels(body_points[depth > 4], scale, rng)
     _draw_tubes(hu, axes, scale, trees)
