@@ -59,6 +59,11 @@ def warn_without_air(air: float) -> list[Notice]:
     return [Notice("W-HU", text)] if air > AIR_BELOW_HU else []
 
 
+def is_wider(spacing_mm: float, limit_mm: float, slices: int) -> bool:
+    """Whether slices are further apart than a limit in mm, by more than positions rounded to 0.1 mm explain."""
+    return spacing_mm > limit_mm + max(1e-3, 0.2 / max(slices - 1, 1))
+
+
 def holds_chest(size_mm: Sequence[float] | np.ndarray) -> bool:
     """Whether a volume of the size (x, y, z) in mm can hold the chest; a phantom or a crop cannot."""
     return all(side >= least for side, least in zip(size_mm, CHEST_MM, strict=True))

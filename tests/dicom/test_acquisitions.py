@@ -8,7 +8,7 @@ from dicom_phantom import SERIES_UID, STEP_MM, assert_exact, make_series, save
 from pydicom.dataset import FileDataset
 
 from lungcad.dicom import DicomSeriesError, list_series, read_series
-from lungcad.dicom.acquisitions import seconds_of
+from lungcad.dicom.labels import seconds_of
 
 
 def refusal(folder: Path, **options: object) -> DicomSeriesError:

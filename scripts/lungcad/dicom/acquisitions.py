@@ -5,9 +5,8 @@ Stacked by position alone, two scans would become one stack that mixes two state
 distinguish acquisitions are therefore compared along the stack, where images of one acquisition must lie together.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -16,104 +15,25 @@ from lungcad.dicom.advice import choose_acquisition
 from lungcad.dicom.enhanced import is_enhanced
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
-from lungcad.printable import short_label
+from lungcad.dicom.labels import KEYS, SERIES_TAGS, label_of
 from lungcad.volume import Notice
 
 SAME_PLACE_MM = 0.01
 """Distance along the normal below which two images share a place."""
-TIME_GAP_S = 1.0
-"""Longest time between successive images of one helical scan."""
+UNEVEN_MM = 0.2
+"""Largest spread of the distances between places of one stack: positions are rounded to 0.1 mm."""
 FEW_REVERSALS = 3
 """Smallest number of returns to an earlier time that proves two scans; fewer can be one repeated image: a warning."""
 FEW_UNKNOWN = 1 / 3
 """Largest share of images without a tag that says nothing, because a system that altered headers may have lost it."""
-SERIES_TAGS = ("SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesTime", "StationName", "DeviceSerialNumber")
-"""Tags of the series and the scanner: where they alternate, two series were merged under one uid."""
 BLOCK = 8
 """Smallest number of images with the same AcquisitionNumber that may be a separate scan."""
-
-
-HEADER_TAGS = frozenset({"FrameOfReferenceUID", *SERIES_TAGS})
-"""Tags that are one per object, never one per frame."""
-
-
-def _value(piece: Slice, keyword: str) -> str:
-    """Value of a tag that distinguishes acquisitions, as a label without names; empty where absent."""
-    text = piece.labels.get(keyword, "") or (piece.header.text(keyword) if keyword in HEADER_TAGS else "")
-    header = piece.header
-    return short_label(text, [header.text("PatientName")], header.identifiers) if text else ""
-
-
-def _label(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
-    """Function that returns the label ``keyword`` of each slice, empty where absent.
-
-    Spellings of one value, such as ``120`` and ``120.0``, have the same label.
-    """
-
-    def labels(slices: Sequence[Slice]) -> list[str]:
-        """Labels of slices."""
-        values = [_value(piece, keyword) for piece in slices]
-        spellings: dict[str, str] = {}
-        for value in sorted(set(values)):
-            spellings.setdefault(_normalised(value), value)
-        return [spellings[_normalised(value)] for value in values]
-
-    return labels
-
-
-def _normalised(value: str) -> str:
-    """Value without case, and as the shortest number where it is one."""
-    is_number = re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value)
-    return f"{float(value):.15g}" if is_number else value.casefold()
-
-
-def _scan_starts(slices: Sequence[Slice]) -> list[str]:
-    """Start time of each image's scan, as text; scans are over TIME_GAP_S apart. Empty where a time is unknown."""
-    seconds = [seconds_of(piece.labels.get("AcquisitionDateTime", "")) for piece in slices]
-    if any(value is None for value in seconds):
-        return [""] * len(slices)
-    known = sorted({value for value in seconds if value is not None})
-    begins: dict[float, float] = {}
-    for previous, value in zip([-np.inf, *known], known, strict=False):
-        begins[value] = value if value - previous > TIME_GAP_S else begins[previous]
-    dated = len({int(begin // 86400) for begin in begins.values()}) > 1
-    return [_clock(begins[value], dated) if value is not None else "" for value in seconds]
-
-
-def seconds_of(text: str) -> float | None:
-    """Seconds from a DICOM date and time (YYYYMMDDHHMMSS.F, months of 31 days) or a time alone; None for others."""
-    date_and_time, _, fraction = text.partition(".")
-    digits = date_and_time.replace(":", "").split("+")[0].split("-")[0]
-    if not digits.isdigit() or len(digits) not in (2, 4, 6, 8, 10, 12, 14):
-        return None
-    date, clock = (digits[:8], digits[8:]) if len(digits) >= 8 else ("", digits)
-    parts = [int(clock[k : k + 2] or 0) for k in (0, 2, 4)]
-    days = int(date[:4]) * 372 + (int(date[4:6]) - 1) * 31 + int(date[6:8]) - 1 if date else 0
-    leading = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
-    return days * 86400.0 + parts[0] * 3600 + parts[1] * 60 + parts[2] + float(f"0.{leading or 0}")
-
-
-def _clock(seconds: float, dated: bool) -> str:
-    """Time as HH:MM:SS.F, after the date YYYYMMDD where ``dated``."""
-    day, second = divmod(seconds, 86400)
-    date = f"{int(day // 372):04d}{int(day % 372 // 31) + 1:02d}{int(day % 31) + 1:02d}-" if dated else ""
-    return date + f"{int(second // 3600):02d}:{int(second // 60 % 60):02d}:{second % 60:04.1f}"
-
-
-KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
-    "AcquisitionNumber": _label("AcquisitionNumber"),
-    "AcquisitionUID": _label("AcquisitionUID"),
-    "IrradiationEventUID": _label("IrradiationEventUID"),
-    "TemporalPositionIdentifier": _label("TemporalPositionIdentifier"),
-    "NominalPercentageOfCardiacPhase": _label("NominalPercentageOfCardiacPhase"),
-    "AcquisitionTime": _scan_starts,
-    "ConvolutionKernel": _label("ConvolutionKernel"),
-    "KVP": _label("KVP"),
-    "ContrastBolusAgent": _label("ContrastBolusAgent"),
-    "FrameOfReferenceUID": _label("FrameOfReferenceUID"),
-    **{keyword: _label(keyword) for keyword in SERIES_TAGS},
-}
-"""Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""
+FEWEST = 8
+"""Smallest number of places of an acquisition that is offered as a choice."""
+USUAL = 0.6
+"""Smallest share of the images with the usual value of a tag, where that of the others was edited."""
+MIXED = frozenset({"ConvolutionKernel", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase"})
+"""Tags that say how an image was made, which no edit of a header changes: images that differ are not stacked."""
 
 
 def find_acquisitions(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
@@ -152,7 +72,20 @@ def _is_crowded(slices: Sequence[Slice]) -> bool:
     """Whether several images share a place, or the distances between places are uneven."""
     along = np.sort(_heights_mm(slices))
     gaps = np.diff(along)
-    return len(gaps) > 1 and bool(gaps.min() < SAME_PLACE_MM or np.ptp(gaps) > 0.2)
+    return len(gaps) > 1 and bool(gaps.min() < SAME_PLACE_MM or np.ptp(gaps) > UNEVEN_MM)
+
+
+def _is_stack(slices: Sequence[Slice], least: int) -> bool:
+    """Whether images form an even stack of ``least`` places or more; several may share a place."""
+    gaps = np.diff(np.sort(_heights_mm(slices)))
+    gaps = gaps[gaps >= SAME_PLACE_MM]
+    return len(gaps) + 1 >= least and bool(not len(gaps) or np.ptp(gaps) <= UNEVEN_MM)
+
+
+def choices(slices: Sequence[Slice], least: int = FEWEST) -> list[str]:
+    """Labels of the acquisitions that can be read, the largest first: even stacks of ``least`` places or more."""
+    found = {label: group for label, group in find_acquisitions(slices).items() if _is_stack(group, least)}
+    return sorted(found, key=lambda label: -len(found[label]))
 
 
 def _heights_mm(slices: Sequence[Slice]) -> np.ndarray:
@@ -168,25 +101,31 @@ def take_acquisition(slices: list[Slice], acquisition: str) -> list[Slice]:
         DicomSeriesError: E-ACQUISITION, no acquisition has that label.
     """
     found = find_acquisitions(slices)
-    numbered = [piece for piece in slices if (_value(piece, "AcquisitionNumber") or "none") == acquisition]
+    numbered = [piece for piece in slices if (label_of(piece, "AcquisitionNumber") or "none") == acquisition]
     if acquisition in found or numbered:
         return found.get(acquisition) or numbered
-    labels = sorted(found or {_value(piece, "AcquisitionNumber") or "none" for piece in slices})
+    labels = sorted(found or {label_of(piece, "AcquisitionNumber") or "none" for piece in slices})
     text = f"No acquisition {acquisition} in the series; there are: {', '.join(labels[:12])}."
     raise DicomSeriesError("E-ACQUISITION", text, "Give one of these, or none.")
 
 
-def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
+def check_acquisitions(slices: Sequence[Slice], least: int = FEWEST) -> list[Notice]:
     """Refuse two acquisitions that interleave along the stack.
 
+    Args:
+        slices: images of a series.
+        least: fewest images that form a stack.
+
     Returns:
-        W-ACQUISITION where acquisitions follow each other along the stack, single images have another time, or the
-        numbers of every second image run on by themselves.
+        W-ACQUISITION where acquisitions follow each other along the stack, single images have another time, the times
+        are in no order, a tag of some images was edited, or the numbers of every second image run on by themselves.
 
     Raises:
         DicomSeriesError: E-ACQUISITION.
     """
     along = _sorted_by_place(slices)
+    notices: list[Notice] = []
+    edited: dict[str, list[Slice]] = {}
     for keyword in KEYS:
         if keyword in ("ContrastBolusAgent", "FrameOfReferenceUID"):
             continue
@@ -194,16 +133,58 @@ def check_acquisitions(slices: Sequence[Slice]) -> list[Notice]:
         if keyword in SERIES_TAGS and len(set(values)) > len(values) // 2:
             continue  # written image by image, against the standard: it tells no series apart
         returns = _count_returns(values)
-        if returns >= (FEW_REVERSALS if keyword == "AcquisitionTime" else 1):
-            text = f"Several acquisitions interleave along the stack: {keyword} alternates"
-            kinds = ", ".join(value or "none" for value in list(Counter(values))[:4])
-            labels = list(find_acquisitions(slices))
-            raise DicomSeriesError(
-                "E-ACQUISITION", f"{text} ({kinds}).", choose_acquisition(labels) if labels else AGAIN
-            )
-        if returns:
-            return [Notice("W-ACQUISITION", "one or two images inside the stack were taken at another time.")]
-    return _successive_scans(along) or _numbers_interleave(along)
+        if keyword == "AcquisitionTime" and returns < FEW_REVERSALS:
+            text = "one or two images inside the stack were taken at another time." if returns else ""
+            if not returns and _count_turns(values):
+                text = "AcquisitionTime rises and falls along the stack, as the time of reconstruction does."
+            notices += [Notice("W-ACQUISITION", text)] if text else []
+        elif returns:
+            found = _edited_images(along, keyword, least)
+            if not found:
+                raise _interleaved(along, keyword, values, least)
+            edited[keyword] = found
+    if edited:
+        notices.append(_edited_notice(along, edited))
+    return notices or _successive_scans(along) or _numbers_interleave(along)
+
+
+def _interleaved(along: Sequence[Slice], keyword: str, values: Sequence[str], least: int) -> DicomSeriesError:
+    """Refusal E-ACQUISITION of a stack in which a tag alternates; offers only what can be read."""
+    kinds = Counter(value or "none" for value in values)
+    text = f"Several acquisitions interleave along the stack: {keyword} alternates ({', '.join(list(kinds)[:4])})"
+    if labels := choices(along, least):
+        return DicomSeriesError("E-ACQUISITION", f"{text}.", choose_acquisition(labels))
+    usual = kinds.most_common(1)[0][0]
+    found = zip(KEYS[keyword](along), along, strict=True)
+    odd = next((piece for value, piece in found if (value or "none") != usual), along[0])
+    return DicomSeriesError("E-ACQUISITION", f"{text}, first at {odd.where}; none is a whole stack.", AGAIN)
+
+
+def _edited_images(along: Sequence[Slice], keyword: str, least: int) -> list[Slice]:
+    """Images with another value of a tag, where it must have been edited: no value has a stack of its own.
+
+    Empty where they may be images of another scan.
+    """
+    values = KEYS[keyword](along)
+    if keyword in MIXED and len({value.split("\\")[0] for value in values if value}) > 1:
+        return []  # the first value of ConvolutionKernel is the kernel, the second a strength
+    groups: dict[str, list[Slice]] = {}
+    for value, piece in zip(values, along, strict=True):
+        groups.setdefault(value, []).append(piece)
+    usual = max(groups, key=lambda value: len(groups[value]))
+    is_another_scan = len(groups[usual]) < USUAL * len(along) or any(_is_stack(one, least) for one in groups.values())
+    if is_another_scan or _is_crowded(along):
+        return []
+    return [piece for value, piece in zip(values, along, strict=True) if value != usual]
+
+
+def _edited_notice(along: Sequence[Slice], edited: dict[str, list[Slice]]) -> Notice:
+    """Notice W-ACQUISITION that names the images of which a tag was edited, six at most."""
+    kept = {id(piece) for pieces in edited.values() for piece in pieces}
+    odd = [piece for piece in along if id(piece) in kept]
+    shown = ", ".join(piece.where for piece in odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")
+    text = f"{len(odd)} of {len(along)} images have another {', '.join(edited)} than the rest: {shown}"
+    return Notice("W-ACQUISITION", f"{text}; edited and sent again? Check that they are of the same scan.")
 
 
 def _values_by_place(along: Sequence[Slice], keyword: str) -> list[str]:
@@ -221,8 +202,8 @@ def _values_by_place(along: Sequence[Slice], keyword: str) -> list[str]:
 def _count_returns(values: Sequence[str]) -> int:
     """Number of times that a value comes back after another one.
 
-    Where nearly all values differ, it is the number of times that their order reverses, since two scans of single
-    rotations interleave like 1, 25, 2, 26; few reversals count as 0. So do missing values that are few.
+    Where nearly all values differ, it is the number of changes between two ranges of values, since two scans of single
+    rotations interleave like 1, 25, 2, 26; few changes count as 0. So do missing values that are few.
     """
     known = [value for value in values if value]
     if known and len(values) - len(known) <= FEW_UNKNOWN * len(values):
@@ -230,18 +211,37 @@ def _count_returns(values: Sequence[str]) -> int:
     kinds, runs = len(set(values)), sum(1 for _ in groupby(values))
     if kinds <= max(2, len(values) // 2):
         return runs - kinds
+    return _count_alternations(values) if _count_turns(values) else 0
+
+
+def _numbers(values: Sequence[str]) -> np.ndarray:
+    """Numbers or times (n,) of values; empty where one is none."""
     try:
-        numbers = np.array([float(value.replace(":", "")) for value in values])
+        return np.array([float(value.replace(":", "").replace("-", "")) for value in values])
     except ValueError:
-        return 0
-    signs = np.sign(np.diff(numbers))
+        return np.array([])
+
+
+def _count_turns(values: Sequence[str]) -> int:
+    """Number of times that the order of numbers or times reverses; few reversals count as 0."""
+    signs = np.sign(np.diff(_numbers(values)))
     turns = int(np.count_nonzero(np.diff(signs[signs != 0])))
     return turns if turns > max(FEW_REVERSALS, len(values) // 4) else 0
 
 
+def _count_alternations(values: Sequence[str]) -> int:
+    """Largest number of changes along the stack between numbers below and above any limit; few changes count as 0.
+
+    The limit between two scans separates them; the times of a reconstruction that swaps neighbours have none.
+    """
+    numbers = _numbers(values)
+    found = max(int(np.count_nonzero(np.diff(numbers >= limit))) for limit in np.unique(numbers))
+    return found if found > len(values) / 2 else 0
+
+
 def _successive_scans(along: Sequence[Slice]) -> list[Notice]:
     """Notice W-ACQUISITION where several scans follow each other along the stack."""
-    sizes = Counter(_value(piece, "AcquisitionNumber") for piece in along)
+    sizes = Counter(_values_by_place(along, "AcquisitionNumber"))
     if len(sizes) < 2 or min(sizes.values()) < BLOCK:
         return []
     parts = ", ".join(f"{value or 'none'}: {count} images" for value, count in list(sizes.items())[:6])
@@ -256,7 +256,8 @@ def _numbers_interleave(along: Sequence[Slice]) -> list[Notice]:
     numbers = [piece.number for piece in along]
     known = np.array([number for number in numbers if number is not None])
     distinct = len(set(numbers)) == len(known) == len(numbers)
-    if not distinct or any(is_enhanced(piece.header) for piece in along) or _is_monotone(known):
+    shared = np.diff(_heights_mm(along)) < SAME_PLACE_MM
+    if not distinct or shared.any() or any(is_enhanced(piece.header) for piece in along) or _is_monotone(known):
         return []
     for count in (2, 3):
         parts = [known[start::count] for start in range(count)]

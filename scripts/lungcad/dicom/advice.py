@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Advice on options, both as the keyword of the Python call and as the option of the command line."""
 
+import shlex
 from typing import Any
 
 
@@ -16,4 +17,5 @@ CHOOSE_SERIES = "Choose one with series_uid (on the command line --series_uid UI
 def choose_acquisition(labels: list[str]) -> str:
     """Advice to choose one of the acquisitions, with their labels."""
     shown = ", ".join(labels[:12]) + (", ..." if len(labels) > 12 else "")
-    return f"Choose an acquisition: {shown} (acquisition='{labels[0]}', on the command line --acquisition {labels[0]})."
+    first, quoted = repr(labels[0]), shlex.quote(labels[0])  # two kernels of one image are joined by a backslash
+    return f"Choose an acquisition: {shown} (acquisition={first}, on the command line --acquisition {quoted})."

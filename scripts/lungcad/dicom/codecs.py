@@ -28,7 +28,19 @@ Decoded = tuple[np.ndarray, int]
 
 
 class FrameError(ValueError):
-    """Error of a frame that cannot be decoded faithfully."""
+    """Error of a frame that cannot be decoded faithfully.
+
+    Attributes:
+        code: code of the refusal.
+    """
+
+    code = "E-PIXELS"
+
+
+class LeftJustifiedError(FrameError):
+    """Error of a frame with the values in the upper bits of its pixels, as HighBit says."""
+
+    code = "E-TAG-VALUE"
 
 
 def _decode_jpeg(source: bytes, layout: PixelFormat) -> Decoded:
@@ -159,13 +171,20 @@ def to_signed(raw: np.ndarray, used_bits: int, layout: PixelFormat, may_hold_ove
     """Interpret raw bits by BitsStored and PixelRepresentation, as stored values.
 
     The bits above the used ones must be zero or repeat the sign. Some writers sign-extend values that need more
-    bits than they state (padding of -3024 in 12 bits); these are taken as written.
+    bits than they state (padding of -3024 in 12 bits); these are taken as written. HighBit above BitsStored - 1 is
+    believed where the values need it, leave the bits below unused, or an overlay is declared: such values are refused,
+    as no writer may store them (PS3.5 8.1.1).
 
     Raises:
         FrameError: the unused bits hold other values, and no overlay is declared there.
+        LeftJustifiedError: the values lie, or may lie, in the upper bits.
     """
     raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
     width, used = 8 * raw.itemsize, min(used_bits, layout.bits_stored)
+    shift = layout.high_bit + 1 - layout.bits_stored if layout.high_bit < width else 0
+    is_shifted = shift > 0 and raw.min() != raw.max() and not (raw & ((1 << shift) - 1)).any()
+    if is_shifted or (shift > 0 and may_hold_overlay):
+        raise _left_justified(layout)
     plain = raw.view(f"i{raw.itemsize}") if layout.is_signed else raw
     low = -(1 << (used - 1)) if layout.is_signed else 0
     if width == used or (plain.min() >= low and plain.max() < low + (1 << used)):
@@ -173,11 +192,19 @@ def to_signed(raw: np.ndarray, used_bits: int, layout: PixelFormat, may_hold_ove
     above = raw >> used
     ones = (1 << (width - used)) - 1
     if not may_hold_overlay and not np.all((above == 0) | ((above == ones) & layout.is_signed)):
+        if shift > 0:
+            raise _left_justified(layout)
         raise FrameError(f"values need more bits than BitsStored ({layout.bits_stored}) allows")
     if not layout.is_signed:
         return raw & ((1 << used) - 1)
     extended = (plain << (width - used)) >> (width - used)
     return np.where(above == ones, plain, extended)
+
+
+def _left_justified(layout: PixelFormat) -> LeftJustifiedError:
+    """Error that names HighBit and BitsStored."""
+    text = f"HighBit is {layout.high_bit} (expected {layout.bits_stored - 1}, BitsStored - 1)"
+    return LeftJustifiedError(f"{text}: the values lie in the upper bits, or beside an overlay")
 
 
 def _frame_marker(source: bytes) -> int:

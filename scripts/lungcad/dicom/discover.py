@@ -15,7 +15,9 @@ from lungcad.dicom.lost import find_lost, find_unlisted
 from lungcad.dicom.quiet import quiet
 from lungcad.volume import Notice
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso")
+ARCHIVE_STARTS = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!")
+"""First bytes of archives and packed files, which may have lost their suffix."""
 
 VOLUME_FILES = (".mhd", ".mha", ".nrrd", ".nhdr", ".nii", ".nii.gz")
 """Suffixes of volume files, which are read one at a time, not by the folder."""
@@ -130,15 +132,28 @@ def _walk(folder: Path, root: Path, outside: list[Path], subfolders: bool) -> It
 
 def _raise_no_dicom(files: list[Path], found: Found) -> None:
     """Raise E-ARCHIVE where an archive is among the files, else E-NO-DICOM."""
-    archives = [file for file in files if file.suffix.lower() in ARCHIVES and not file.name.endswith(".nii.gz")]
+    archives = [file for file in files if _is_archive(file)]
     if archives:
-        text = f"{len(archives)} archive(s) and no DICOM object: {archives[0].suffix}."
+        text = f"{len(archives)} archive(s) and no DICOM object: {archives[0].suffix or 'without a suffix'}."
         raise DicomSeriesError("E-ARCHIVE", text, "Unpack the archive and give the folder with the DICOM files.")
     links = "".join(f" {notice}" for notice in found.notices if notice.code == "W-SYMLINK")
     text = f"No DICOM object among {len(files)} file(s).{links}"
     names = [file.name.lower() for file in files]
     volumes = [suffix for suffix in VOLUME_FILES if any(name.endswith(suffix) for name in names)]
     advice = "Give the folder that holds one CT series."
+    if links:
+        advice = "Copy what the links lead to (cp -rL), and give that folder."
     if volumes:
         advice = f"Volume files ({', '.join(volumes)}) are read one at a time: give one of them to lungcad run."
     raise DicomSeriesError("E-NO-DICOM", text, advice)
+
+
+def _is_archive(file: Path) -> bool:
+    """Whether a file is an archive by its suffix or, where it has none, by its first bytes."""
+    if file.suffix:
+        return file.suffix.lower() in ARCHIVES and not file.name.endswith(".nii.gz")
+    try:
+        with file.open("rb") as opened:
+            return opened.read(8).startswith(ARCHIVE_STARTS)
+    except OSError:
+        return False

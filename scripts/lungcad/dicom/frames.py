@@ -13,7 +13,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from lungcad.dicom.advice import option
-from lungcad.dicom.header import Header, text_of
+from lungcad.dicom.header import Header, text_of, values_of_type
 
 MIN_PIXEL_SPACING_MM = 0.05
 """Smallest pixel spacing accepted; ultra-high-resolution CT over a small field of view reaches 0.1 mm."""
@@ -39,13 +39,17 @@ class TagError(ValueError):
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """Layout of an object's stored values (image pixel module, PS3.3 C.7.6.3)."""
+    """Layout of an object's stored values (image pixel module, PS3.3 C.7.6.3).
+
+    ``high_bit`` above ``bits_stored - 1`` means left-justified values, where the pixels bear it out.
+    """
 
     rows: int
     columns: int
     bits_allocated: int
     bits_stored: int
     is_signed: bool
+    high_bit: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,8 @@ class Slice:
         pixel_spacing_mm: distance between rows, distance between columns.
         slope, intercept: HU = stored * slope + intercept.
         rescale_type: RescaleType in upper case, empty where absent.
+        image_type: values of ImageType, or of a frame's FrameType, in upper case; empty where absent.
+        thickness_mm: SliceThickness; None where absent.
         labels: values of LABELS, which distinguish acquisitions, by name; empty values are left out.
     """
 
@@ -74,7 +80,15 @@ class Slice:
     slope: float
     intercept: float
     rescale_type: str
+    image_type: tuple[str, ...] = ()
+    thickness_mm: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """Height and number of the image in words."""
+        named = f" (image {self.number})" if self.number is not None else ""
+        return f"z={self.position_mm[2]:.1f} mm{named}"
 
 
 LABELS = {
@@ -84,8 +98,8 @@ LABELS = {
     **{
         keyword: (keyword,)
         for keyword in (
-            "AcquisitionUID", "IrradiationEventUID", "NominalPercentageOfCardiacPhase", "ConvolutionKernel", "KVP",
-            "ContrastBolusAgent", "AcquisitionDate", "AcquisitionTime",
+            "StackID", "AcquisitionUID", "IrradiationEventUID", "NominalPercentageOfCardiacPhase",
+            "ConvolutionKernel", "KVP", "ContrastBolusAgent", "AcquisitionDate", "AcquisitionTime",
         )
     },
 }  # fmt: skip
@@ -160,19 +174,37 @@ def read_pixel_format(header: Header) -> PixelFormat:
         "MONOCHROME1", "MONOCHROME2", "",
     ):  # fmt: skip
         raise TagError("E-NOT-CT", "PhotometricInterpretation", "the image is in colour (expected grey values in HU)")
+    stored = read_integer(dataset, "BitsStored", 1, allocated, allocated)
     return PixelFormat(
         rows=read_integer(dataset, "Rows", 1, 65535),
         columns=read_integer(dataset, "Columns", 1, 65535),
         bits_allocated=allocated,
-        bits_stored=read_integer(dataset, "BitsStored", 1, allocated, allocated),
+        bits_stored=stored,
         is_signed=bool(read_integer(dataset, "PixelRepresentation", 0, 1)),
+        high_bit=_high_bit(dataset, allocated, stored),
     )
+
+
+def _high_bit(dataset: Dataset, allocated: int, stored: int) -> int:
+    """HighBit; the standard's value, ``stored - 1`` (PS3.5 8.1.1), where it is absent or impossible."""
+    try:
+        return read_integer(dataset, "HighBit", stored - 1, allocated - 1, stored - 1)
+    except TagError:
+        return stored - 1
 
 
 def instance_number(dataset: Dataset) -> int | None:
     """InstanceNumber; None where absent or unreadable, since it is shown only and never orders slices."""
     try:
         return read_integer(dataset, "InstanceNumber", -(2**31), 2**31)
+    except TagError:
+        return None
+
+
+def _thickness_mm(dataset: Dataset) -> float | None:
+    """SliceThickness; None where absent or unreadable, since no place depends on it."""
+    try:
+        return read_positive(dataset, "SliceThickness", 1, MAX_POSITION_MM)[0]
     except TagError:
         return None
 
@@ -219,6 +251,8 @@ def make_slice(
         slope=read_positive(dataset_for("RescaleSlope"), "RescaleSlope", 1, 1e6, 1.0)[0],
         intercept=intercept,
         rescale_type=text_of(dataset_for("RescaleType"), "RescaleType").upper(),
+        image_type=values_of_type(dataset_for("FrameType").get("FrameType")) or header.image_type,
+        thickness_mm=_thickness_mm(dataset_for("SliceThickness")),
         labels=read_labels(dataset_for),
     )
 

@@ -26,6 +26,8 @@ SPACING_RELATIVE_TOLERANCE = 1e-4
 """Largest difference of PixelSpacing within a series: a twentieth of a pixel over 512 columns."""
 GRID_TOLERANCE_MM = 0.101
 """Largest distance of a slice from its regular place between the outermost slices, all three rounded to 0.1 mm."""
+GRID_TOLERANCE_SHARE = 0.4
+"""Largest such distance as a share of the slice distance: a missing thin slice moves others by half of it."""
 SAG_FROM_MM, SAG_MM, SAG_STEP_MM = 2 * GRID_TOLERANCE_MM, 0.5, 0.15
 """Limits of the gradual shift of slices over a sagging table: offsets above the first count as sag, the second is the
 largest offset accepted, the third the largest bend between neighbours."""
@@ -48,7 +50,7 @@ class Stack:
         groups: slices by ascending position along the normal; more than one in a group share the place.
         affine: (4, 4) index (x, y, z) to LPS mm; its third column holds the shear where there is one.
         normal: unit normal of the slices; Z ascends along it.
-        tilt_degrees: angle between the line of the slice origins and the normal.
+        tilt_degrees: angle between the line of the slice origins and the normal; 0 where rounding explains it.
         steep_degrees: angle between the normal and the patient's long axis.
         oblique_degrees: largest angle between a grid axis and the nearest patient axis.
         sag_mm: largest distance of a slice's origin from the line through the outermost.
@@ -86,11 +88,12 @@ def build_stack(slices: Sequence[Slice]) -> Stack:
     firsts = np.array([group[0].position_mm for group in groups])
     _check_regular(firsts, normal, groups)
     step = (firsts[-1] - firsts[0]) / (len(firsts) - 1)
-    tilt = _degrees(step @ normal / np.linalg.norm(step))
     offsets = _offsets_mm(groups, firsts, step)
     sag_mm = float(np.linalg.norm(offsets, axis=1).max())
     origin = firsts[0] + (offsets.max(axis=0) + offsets.min(axis=0)) / 2 if sag_mm > SAG_FROM_MM else firsts[0]
     drift_mm = np.linalg.norm(step - (step @ normal) * normal) * (len(firsts) - 1)
+    # positions rounded to 0.1 mm seem to tilt a short stack
+    tilt = _degrees(step @ normal / np.linalg.norm(step)) if drift_mm > SAG_FROM_MM else 0.0
     if drift_mm < SAME_PLACE_MM:  # rounding noise: keep the grid exactly upright
         step = np.round((step @ normal) * normal, 9)
     between_rows, between_columns = slices[0].pixel_spacing_mm
@@ -146,7 +149,8 @@ def _check_regular(firsts: np.ndarray, normal: np.ndarray, groups: list[list[Sli
     along = firsts @ normal
     gaps = np.diff(along)
     regular = np.linspace(along[0], along[-1], len(along))
-    if np.abs(along - regular).max() <= GRID_TOLERANCE_MM:
+    step = (along[-1] - along[0]) / (len(along) - 1)
+    if np.abs(along - regular).max() <= min(GRID_TOLERANCE_MM, GRID_TOLERANCE_SHARE * step):
         return
     _check_copies(firsts, gaps)
     _check_distance_change(firsts, gaps)

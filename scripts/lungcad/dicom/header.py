@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -22,6 +22,8 @@ from pydicom.tag import BaseTag, Tag
 from lungcad.dicom.inflate import inflate
 from lungcad.printable import printable
 
+OVERLAY_BITS = tuple(Tag(group << 16 | 0x0102) for group in range(0x6000, 0x6020, 2))
+"""Bit positions of overlays, which older files keep in unused bits of the pixels."""
 TAGS = [
     Tag(keyword)
     for keyword in (
@@ -36,16 +38,19 @@ TAGS = [
         "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
         "DerivationCodeSequence", "VolumeBasedCalculationTechnique",
         "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
-        "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+        "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
         "RescaleSlope", "RescaleIntercept", "RescaleType", "LossyImageCompression",
+        "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber",
         "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )
-] + [Tag(0x60000102)]  # fmt: skip
-"""Tags that the intake reads; (6000,0102) is the bit position of an overlay inside the pixels."""
+] + list(OVERLAY_BITS)  # fmt: skip
+"""Tags that the intake reads."""
 
 ENHANCED_CLASSES = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 CT_CLASSES = (uid.CTImageStorage, *ENHANCED_CLASSES)
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+PIXEL_DATA = 0x7FE00010
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+"""Tags of pixels: float, double, whole numbers."""
 UNDEFINED = 0xFFFFFFFF
 LONG_NUMBER = 5
 """Number of characters from which an accession number is searched for in texts; a short one is part of many."""
@@ -108,8 +113,7 @@ class Header:
     @cached_property
     def image_type(self) -> tuple[str, ...]:
         """Values of ImageType in upper case; empty where absent."""
-        value = self.dataset.get("ImageType") or ()
-        return tuple(printable(part, 64).upper() for part in ([value] if isinstance(value, str) else value))
+        return values_of_type(self.dataset.get("ImageType"))
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,11 @@ class Damaged:
     series_uid: str = ""
     instance_uid: str = ""
     among: frozenset[str] | None = None
+
+
+def values_of_type(value: Any) -> tuple[str, ...]:
+    """Values of ImageType or FrameType in upper case; empty where absent."""
+    return tuple(printable(part, 64).upper() for part in ([value] if isinstance(value, str) else value or ()))
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
@@ -184,11 +193,13 @@ def _read_opened(file: BinaryIO, path: Path, has_preamble: bool, everything: boo
         if not stated and has_preamble:
             return Damaged(path, "E-CORRUPT", "the file ends inside its meta information")
         if body is not file and body.seek(0, os.SEEK_END) >= HEADER_LIMIT_BYTES:
-            return Damaged(path, "E-SIZE", f"the header inflates to more than {HEADER_LIMIT_BYTES >> 20} MiB")
+            text = f"the header inflates to more than {HEADER_LIMIT_BYTES >> 20} MiB"
+            return Damaged(path, "E-SIZE", f"{text} (convert it to Explicit VR Little Endian, without deflation)")
         if {sop_class, meta_class} & set(CT_CLASSES) or (series_uid and not sop_class):
             code = "E-PIXELS" if "RescaleIntercept" in dataset else "E-CORRUPT"  # cut after or before the image module
             instance = text_of(meta, "MediaStorageSOPInstanceUID") or header.text("SOPInstanceUID")  # may be cut
-            return Damaged(path, code, "the file ends before its pixels", series_uid, instance)
+            reason = "the file ends before its pixels, or an element before them has no known type"
+            return Damaged(path, code, reason, series_uid, instance)
     dataset.get("ImageType")  # an unreadable value raises here, where it counts as damage; series are sorted by it
     return header if sop_class or series_uid else None
 

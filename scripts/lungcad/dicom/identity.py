@@ -71,7 +71,10 @@ def check_frame_of_reference(headers: Sequence[Header]) -> list[Notice]:
     Raises:
         DicomSeriesError: E-IDENTITY.
     """
-    by_instance = {header.text("SOPInstanceUID") or str(id(header)): header for header in headers}
+    by_instance = {
+        (header.text("SOPInstanceUID") or str(id(header)), header.text("ImagePositionPatient")): header
+        for header in headers
+    }
     counts = Counter(header.text("FrameOfReferenceUID") for header in by_instance.values())
     empty = counts.pop("", 0)
     if len(counts) == 1 and empty:

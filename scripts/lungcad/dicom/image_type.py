@@ -43,16 +43,30 @@ CODES = {
 """Kinds of processed image by derivation code of the scheme DCM (PS3.16 CID 7203)."""
 DESCRIBED = (*list(PROCESSED)[:2], "3D rendering", "subtraction")
 """Kinds of processed image that are also recognised by the SeriesDescription of a derived image alone."""
+PROJECTION_WORD = re.compile(r"(MN|MIN_?|M|TM|MAX_?)IPS?(\d+(X\d+)?(MM)?)?")
+"""Projection in the plural or with its thickness: ``MIPS``, ``MIP10MM``."""
+MAP = re.compile(
+    r"\b(IODINE|WATER|CALCIUM|FAT|HAP|URIC ACID)\W*"
+    r"(MAP|DENSITY|CONCENTRATION|OVERLAY|NO WATER|IODINE|WATER|CALCIUM|FAT)"
+    r"|\bZ\W?EFF|\bEFFECTIVE Z\b|\bELECTRON DENSITY|\bSPECTRAL MAP|PBV\b"
+)
+"""Material or spectral map in a SeriesDescription; iodine alone can be the contrast agent."""
+PURPOSE = re.compile(r"\b(FOR|FÜR|FUER|POUR|PARA|PER)\b.*")
+"""Words in a SeriesDescription that say what slices are made for: thin slices for MIP are no MIP."""
 
 
 @lru_cache(256)
 def words_of(values: tuple[str, ...]) -> frozenset[str]:
-    """Words of an ImageType in upper case: each value with ``_`` for spaces, and each of its parts."""
+    """Words of an ImageType in upper case: each value with ``_`` for spaces, and each of its parts.
+
+    ``3D`` counts as a whole value only: AIDR 3D is a reconstruction of slices. Projections lose plural and thickness.
+    """
     found = set[str]()
     for value in values:
         joined = re.sub(r"[\s/-]+", "_", value.strip().upper())
-        found |= {joined, *joined.split("_")}
-    return frozenset(found - {""})
+        found |= {joined, *joined.split("_")} - ({"3D"} if joined != "3D" else set())
+    projections = {f"{match[1]}IP" for word in found if (match := PROJECTION_WORD.fullmatch(word))}
+    return frozenset((found | projections) - {""})
 
 
 def processed_name(values: tuple[str, ...]) -> str:
@@ -87,8 +101,14 @@ def name_if_processed(header: Header) -> str:
     name = next((CODES[code] for code in codes if code in CODES), "")
     if name or is_plain_original(header.image_type):
         return name
-    described = processed_name(tuple(header.text("SeriesDescription").split()))
-    return described if described in DESCRIBED else ""
+    return _name_described(header.text("SeriesDescription"))
+
+
+def _name_described(description: str) -> str:
+    """Kind of processed image that the SeriesDescription of a derived image names; empty for a slice."""
+    text = PURPOSE.sub("", description.upper())
+    name = processed_name(tuple(word for word in re.split(r"[^\w-]+", text) if word != "3D"))
+    return name if name in DESCRIBED else "material or spectral map" if MAP.search(text) else ""
 
 
 def kind_of(header: Header) -> str:

@@ -9,6 +9,8 @@ from lungcad.errors import InputError
 from lungcad.options import true_or_false
 
 GIB = 1024**3
+FEWEST_SLICES = 2
+"""Smallest ``min_slices``."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Leniency:
         correct_tilt: resample a gantry-tilted series in plane to an upright stack instead of refusing it.
         allow_non_axial: take coronal, sagittal and steep series, with the axes permuted so that Z runs head to foot.
         max_spacing_mm: largest distance between slices that is read, in mm.
-        min_slices: fewest slices that are read.
+        min_slices: fewest slices that are read, at least two.
         memory_limit_bytes: largest volume (float32) that is decoded, and largest deflated file that is inflated.
     """
 
@@ -53,4 +55,9 @@ class Leniency:
                 checked[name] = value
             else:
                 raise InputError("E-CONFIG", f"{name} is {value} (expected a number above 0).")
+        if checked.get("min_slices", FEWEST_SLICES) < FEWEST_SLICES:
+            text = (
+                f"min_slices is {checked['min_slices']} (expected {FEWEST_SLICES} or more: one image has no distance)."
+            )
+            raise InputError("E-CONFIG", text)
         return cls(**checked)

@@ -23,8 +23,12 @@ DICOMDIR_BYTES = 64 << 20
 MIXED_NAMES = 0.5
 """Share of patterns among a folder's names above which any name with the same suffix counts as similar."""
 
-UNFINISHED = re.compile(r"(\.(gz|bz2|xz|zip|part|partial|filepart|crdownload|download|tmp|temp|bak|old)|~)$")
+UNFINISHED = re.compile(
+    r"(\.(gz|bz2|xz|zip|part|partial|filepart|crdownload|download|tmp|temp|bak|old)|~)$", re.IGNORECASE
+)
 """Endings that programs append to the name of a file which they pack, have not finished or keep."""
+TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9]{6}", re.IGNORECASE)
+"""Name under which rsync writes a file until it is whole: ``.IM001.dcm.Xa2f4C``."""
 SIDE_FILES = frozenset("autorun dirfile index license lockfile manifest md5sum readme version".split())
 """Names of files that lie on exported discs beside the images."""
 APPLE_DOUBLE = bytes.fromhex("00051607")
@@ -57,9 +61,12 @@ def find_lost(headers: Sequence[Header], other_files: Sequence[Path], links: Seq
     doubtful = 0
     for path in (*other_files, *links):
         kinds = names.get(path.parent, {})
-        plain = UNFINISHED.sub("", path.name.lower())
-        if _is_apple_double(path) or (plain != path.name.lower() and path.with_name(path.name[: len(plain)]).exists()):
+        plain = UNFINISHED.sub("", path.name)
+        if temporary := TEMPORARY.fullmatch(path.name):
+            plain = temporary[1]
+        if _is_apple_double(path) or (plain != path.name and path.with_name(plain).exists()):
             continue
+        plain = plain.lower()
         suffix = os.path.splitext(plain)[1]
         similar = kinds.get(_name_pattern(plain), set())
         same_suffix = any(suffix == os.path.splitext(kind)[1] for kind in kinds) and plain not in SIDE_FILES
@@ -130,7 +137,7 @@ def _name_pattern(name: str) -> str:
 def _why_lost(path: Path, is_link: bool, uids: set[bytes]) -> str:
     """Reason in words why a file certainly was a slice or a link to one; empty where nothing shows it."""
     if is_link:
-        return "a link out of the folder or to nothing, which is not followed"
+        return "a link out of the folder or to nothing, which is not followed (cp -rL copies what links lead to)"
     try:
         with path.open("rb") as file:
             start = file.read(SEARCHED_BYTES)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lungcad.dicom.acquisitions import find_acquisitions
+from lungcad.dicom.acquisitions import FEWEST, choices
 from lungcad.dicom.advice import choose_acquisition
 from lungcad.dicom.codecs import FrameError, to_signed
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
+from lungcad.dicom.header import OVERLAY_BITS
 from lungcad.dicom.source import FrameSource
 from lungcad.volume import AIR_BELOW_HU, BELOW_AIR_HU, LOWEST_HU
 
@@ -113,8 +114,12 @@ def _decode_place(
 def check_duplicates(groups: list[list[Slice]]) -> None:
     """Decode the images that share a place, to compare them; raises as :func:`decode_stack`."""
     shared = [group for group in groups if len(group) > 1]
-    if shared:
+    if not shared:
+        return
+    try:
         decode_stack(shared)
+    except DicomSeriesError as error:
+        raise _duplicate_error(groups) if error.code == "E-GEOM-DUP" else error from error
 
 
 def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
@@ -122,11 +127,12 @@ def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
     shared = [group for group in groups if len(group) > 1]
     places = ", ".join(f"z={group[0].position_mm[2]:.1f} mm" for group in shared[:3])
     text = f"{len(shared)} position(s) hold several different images: {places}{' ...' if len(shared) > 3 else ''}"
-    acquisitions = list(find_acquisitions([piece for group in groups for piece in group]))
-    if acquisitions:
-        return DicomSeriesError("E-GEOM-DUP", f"{text}.", choose_acquisition(acquisitions))
-    names = [[piece.header.text("SOPInstanceUID") for piece in group] for group in shared]
-    if any(len(set(group)) < len(group) and group[0] for group in names):
+    labels = choices([piece for group in groups for piece in group], min(FEWEST, len(groups)))
+    if labels:
+        return DicomSeriesError("E-GEOM-DUP", f"{text}.", choose_acquisition(labels))
+    uids = [{id(piece.header): piece.header.text("SOPInstanceUID") for piece in group} for group in shared]
+    several = len({name for group in uids for name in group.values()}) > 1  # anonymisers give all images one UID
+    if any(len(set(group.values())) < len(group) for group in uids) and (several or len(shared) == 1):
         text += ": the same SOPInstanceUID with other pixels, so one is an altered copy"
         advice = "Take one of the two kinds of files out of the folder."
         return DicomSeriesError("E-GEOM-DUP", f"{text}, such as one compressed with loss.", advice)
@@ -141,10 +147,9 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
     except DicomSeriesError:
         raise
     except (FrameError, OSError, zlib.error, ValueError) as error:
-        where = f"z={piece.position_mm[2]:.1f} mm" + (f" (image {piece.number})" if piece.number is not None else "")
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        text = f"The pixels at {where} cannot be read: {reason}."
-        raise DicomSeriesError("E-PIXELS", text, AGAIN) from error
+        text = f"The pixels at {piece.where} cannot be read: {reason}."
+        raise DicomSeriesError(getattr(error, "code", "E-PIXELS"), text, AGAIN) from error
     np.multiply(stored, np.float32(piece.slope), out=out, casting="unsafe")
     out += np.float32(piece.intercept)
     padding = padding_range(piece)
@@ -163,10 +168,13 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
 
 def _may_hold_overlay(piece: Slice) -> bool:
     """Whether the header declares an overlay in the unused bits of the pixels."""
-    try:
-        return int(piece.header.dataset[0x60000102].value or 0) > 0
-    except Exception:  # absent, or of an unknown representation
-        return False
+    for tag in OVERLAY_BITS:
+        try:
+            if int(piece.header.dataset[tag].value or 0) > 0:
+                return True
+        except Exception:  # absent, or of an unknown representation
+            continue
+    return False
 
 
 def padding_range(piece: Slice) -> tuple[int, int] | None:

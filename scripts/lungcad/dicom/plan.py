@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lungcad.dicom.acquisitions import check_acquisitions, find_acquisitions, take_acquisition
+from lungcad.dicom.acquisitions import check_acquisitions, choices, take_acquisition
 from lungcad.dicom.advice import choose_acquisition, option
 from lungcad.dicom.codecs import LOSSY, is_supported
-from lungcad.dicom.enhanced import is_enhanced, multi_frame
+from lungcad.dicom.enhanced import check_concatenations, is_enhanced, multi_frame
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.frames import Slice, TagError, read_integer, single_frame
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, SAG_FROM_MM, TILT_DEGREES, Stack, build_stack
-from lungcad.dicom.header import Header
+from lungcad.dicom.header import PIXEL_DATA, Header
 from lungcad.dicom.identity import check_frame_of_reference, check_person
 from lungcad.dicom.image_type import is_plain_original, is_reformatted
 from lungcad.dicom.leniency import GIB, Leniency
@@ -22,7 +22,7 @@ from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
 from lungcad.dicom.strays import Sorting, read_without_strays
 from lungcad.printable import file_label
-from lungcad.volume import CHEST_MM, Notice, holds_chest
+from lungcad.volume import CHEST_MM, Notice, holds_chest, is_wider
 
 WARN_SPACING_MM = 2.5
 """Slice distance above which nodules may be missed; LUNA16 left out scans above it (Setio et al. 2017)."""
@@ -56,6 +56,7 @@ def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None
     sorting = read_slices(series, leniency)
     slices, notices = sorting.slices, sorting.notices
     _check_syntax(_headers(slices))
+    check_concatenations(_headers(slices))
     notices += check_person(_headers(slices))
     if acquisition is not None:
         before, slices = len(slices), take_acquisition(slices, acquisition)
@@ -67,10 +68,9 @@ def make_plan(series: Series, leniency: Leniency, acquisition: str | None = None
             raise DicomSeriesError("E-NOT-CT", text, "Choose an original axial CT series of the chest.")
         text = f"{len(slices)} slice(s) (expected at least {leniency.min_slices})."
         raise DicomSeriesError("E-FEW-SLICES", text, "Give the folder of a whole CT series of the chest.")
-    stack, found = _stack_of_acquisition(slices)
-    headers = _headers(slices)
+    stack, found = _stack_of_acquisition(slices, leniency.min_slices)
     _check_stack(stack, leniency)
-    notices += found + _header_notices(headers) + describe_grid(stack.affine, _shape(stack)) + _line_notices(stack)
+    notices += found + _header_notices(slices) + describe_grid(stack.affine, _shape(stack)) + _line_notices(stack)
     return Plan(stack, notices)
 
 
@@ -83,15 +83,15 @@ def read_slices(series: Series, leniency: Leniency) -> Sorting:
     return read_without_strays(candidates, lambda header: _slices_of_object(header, leniency), least, doubtful)
 
 
-def _stack_of_acquisition(slices: list[Slice]) -> tuple[Stack, list[Notice]]:
-    """Build the stack of one acquisition; a refusal names the acquisitions to choose from, where there are several."""
+def _stack_of_acquisition(slices: list[Slice], least: int) -> tuple[Stack, list[Notice]]:
+    """Build the stack of one acquisition; a refusal names the acquisitions of ``least`` places to choose from."""
     try:
         notices = check_frame_of_reference(_headers(slices))
-        notices += check_acquisitions(slices)
+        notices += check_acquisitions(slices, least)
         return build_stack(slices), notices
     except DicomSeriesError as error:
-        labels = list(find_acquisitions(slices))
-        if not labels or error.code not in ("E-IDENTITY", "E-GEOM-SPACING", "E-GEOM-DUP"):
+        labels = choices(slices, least) if error.code in ("E-IDENTITY", "E-GEOM-SPACING", "E-GEOM-DUP") else []
+        if not labels:
             raise
         raise DicomSeriesError(error.code, error.message, choose_acquisition(labels)) from error
 
@@ -131,8 +131,11 @@ def _check_size(headers: list[Header], leniency: Leniency) -> None:
 
 
 def _check_syntax(headers: list[Header]) -> None:
-    """Refuse a transfer syntax without a decoder, and one of compressed pixels that was guessed (E-TRANSFER-SYNTAX)."""
+    """Refuse pixels that no decoder reads (E-TRANSFER-SYNTAX, E-PIXELS), and compressed ones of a guessed syntax."""
     for header in headers:
+        if header.pixels is not None and header.pixels.tag != PIXEL_DATA:
+            text = f"{file_label(header.path.name)} holds float pixels, which are not supported for CT."
+            raise DicomSeriesError("E-PIXELS", text, "Write HU as whole numbers, or give a volume file of them.")
         syntax = header.transfer_syntax
         encapsulated = header.pixels is not None and header.pixels.length is None
         if not is_supported(syntax) or (encapsulated and not header.has_meta):
@@ -162,7 +165,7 @@ def _check_stack(stack: Stack, leniency: Leniency) -> None:
         advice = f"Choose a series without tilt, or resample it with {option('correct_tilt', True)}."
         raise DicomSeriesError("E-GEOM-TILT", text, advice)
     spacing = abs(float(stack.affine[:3, 2] @ stack.normal))
-    if spacing > leniency.max_spacing_mm + 1e-3:
+    if is_wider(spacing, leniency.max_spacing_mm, len(stack.groups)):
         text = f"Slices are {spacing:.2f} mm apart (expected at most {leniency.max_spacing_mm:g} mm)."
         higher = option("max_spacing_mm", math.ceil(spacing))
         advice = f"Choose a thinner reconstruction, or pass {higher} and expect missed nodules."
@@ -176,8 +179,13 @@ def _shape(stack: Stack) -> tuple[int, int, int]:
 
 
 def _line_notices(stack: Stack) -> list[Notice]:
-    """Notices N-OBLIQUE and N-SAG."""
+    """Notices N-OBLIQUE and N-SAG, and W-SPACING on slices that are thicker than their distance."""
     notices = []
+    thick = [piece.thickness_mm for group in stack.groups for piece in group if piece.thickness_mm is not None]
+    usual, apart = float(np.median(thick or [0.0])), float(np.linalg.norm(stack.affine[:3, 2]))
+    if usual > WARN_SPACING_MM + 0.1 and not is_wider(apart, WARN_SPACING_MM, len(stack.groups)):
+        text = f"slices are {usual:g} mm thick (SliceThickness), {apart:.2f} mm apart: small nodules may be blurred."
+        notices.append(Notice("W-SPACING", text))
     if stack.sag_mm > SAG_FROM_MM:
         text = f"the slices lie up to {stack.sag_mm:.2f} mm off one line, as over a sagging table."
         notices.append(Notice("N-SAG", text))
@@ -192,7 +200,7 @@ def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notic
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     extent = spacing * shape
     notices = []
-    if spacing[2] > WARN_SPACING_MM + 1e-3:
+    if is_wider(spacing[2], WARN_SPACING_MM, shape[2]):
         text = f"slices are {spacing[2]:.2f} mm apart (expected at most {WARN_SPACING_MM}): nodules may be missed."
         notices.append(Notice("W-SPACING", text))
     if not holds_chest(extent):
@@ -203,14 +211,14 @@ def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notic
     return notices
 
 
-def _header_notices(headers: list[Header]) -> list[Notice]:
+def _header_notices(slices: list[Slice]) -> list[Notice]:
     """Notices N-ENHANCED, W-DERIVED, W-LOSSY, W-MONOCHROME1 and W-NO-META."""
-    notices = []
+    notices, headers = [], _headers(slices)
     if any(is_enhanced(header) for header in headers):
         notices.append(Notice("N-ENHANCED", "multi-frame object; slice numbers are frame numbers."))
-    derived = sum(not is_plain_original(header.image_type) for header in headers)
+    derived = sum(not is_plain_original(piece.image_type) for piece in slices)
     if derived:
-        text = f"ImageType of {derived} of {len(headers)} object(s) says DERIVED, SECONDARY or MPR: HU may be altered."
+        text = f"ImageType of {derived} of {len(slices)} image(s) says DERIVED, SECONDARY or MPR: HU may be altered."
         notices.append(Notice("W-DERIVED", text))
     lossy = sum(header.transfer_syntax in LOSSY or header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:

@@ -90,6 +90,9 @@ def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> S
         chosen = chosen or [series for series in grouped if series.derived]
         chosen = chosen or [series for series in grouped if leniency.allow_derived and series.processed]
     if len(chosen) > 1:
+        if len(chosen) >= leniency.min_slices and all(len(series.all) == 1 for series in chosen):
+            text = f"Each of {len(chosen)} CT images has a SeriesInstanceUID of its own, as some anonymisers leave it."
+            raise DicomSeriesError("E-MULTI-SERIES", text, "Anonymise again so that a series keeps one UID.")
         text = f"{len(chosen)} CT series in the folder: {_series_list(chosen)}."
         raise DicomSeriesError("E-MULTI-SERIES", text, CHOOSE_SERIES)
     check_damaged(found, chosen[0].uid if chosen else "")
@@ -107,14 +110,22 @@ def check_damaged(found: Found, series_uid: str) -> None:
     Raises:
         DicomSeriesError: the code of the damaged file.
     """
-    readable = {header.text("SOPInstanceUID") for header in found.headers} - {""}
+    copied = _copied(found)
     uids = {header.text("SeriesInstanceUID") for header in found.headers}
     for damaged in found.damaged:
-        if damaged.instance_uid in readable or (series_uid and not _may_belong(damaged, series_uid, uids)):
+        if damaged.instance_uid in copied or (series_uid and not _may_belong(damaged, series_uid, uids)):
             continue  # an interrupted copy beside the whole file; a file of another series
         text = f"{file_label(damaged.path.name)}: {damaged.reason}; it may be a slice of the series."
         advice = f"{AGAIN} If it is no slice of the scan, take the file out of the folder."
         raise DicomSeriesError(damaged.code, text, advice)
+
+
+def _copied(found: Found) -> set[str]:
+    """SOPInstanceUIDs of single images: a damaged file with one of them is a copy. Anonymisers give one to all."""
+    places: dict[str, set[str]] = {}
+    for header in found.headers:
+        places.setdefault(header.text("SOPInstanceUID"), set()).add(header.text("ImagePositionPatient"))
+    return {name for name, positions in places.items() if name and len(positions) == 1}
 
 
 def _may_belong(damaged: Damaged, series_uid: str, uids: set[str]) -> bool:
@@ -154,8 +165,8 @@ def dropped_notices(found: Found, series: Series, leniency: Leniency) -> list[No
     others = [header for header in series.others if not could_be_slice(header)]
     if others:
         notices.append(Notice("N-DROPPED", f"{len(others)} object(s) of the series are no CT image: left out."))
-    readable = {header.text("SOPInstanceUID") for header in found.headers} - {""}
-    if broken := sum(damaged.instance_uid in readable for damaged in found.damaged):
+    copied = _copied(found)
+    if broken := sum(damaged.instance_uid in copied for damaged in found.damaged):
         notices.append(Notice("N-DROPPED", f"{broken} interrupted copies of files that are there whole left out."))
     beside = len(found.headers) - len(series.all)
     if beside:

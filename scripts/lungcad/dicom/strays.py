@@ -13,19 +13,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lungcad.dicom.enhanced import frame_count, is_enhanced, multi_frame
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice, TagError, instance_number, read_numbers, single_frame
+from lungcad.dicom.grid import ON_AXIS_MM, SAME_PLACE, Grid, unit_normal
 from lungcad.dicom.header import CT_CLASSES, Header
-from lungcad.dicom.image_type import kind_of
+from lungcad.dicom.image_type import kind_of, kind_of_type
 from lungcad.printable import file_label
 from lungcad.volume import Notice
 
 OTHER_PLANE_DEGREES = 25.0
 """Angle between normals above which two images lie in different planes."""
-SAME_PLACE = 0.1
-"""Share of the slice distance within which a place counts as taken by a slice."""
-NEXT_PLACE = 1.6
-"""Number of slice distances from the end of the stack within which an image could continue it."""
+FEW = 0.1
+"""Largest share of a series' images that may be pages without a place; more are slices that lost their positions."""
+
+
+Failure = tuple[TagError, Header]
+"""Fault of an object that could be a slice."""
 
 
 @dataclass
@@ -65,26 +69,54 @@ def read_without_strays(
         DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT, E-CORRUPT: an object that could belong to the stack
             cannot be read.
     """
-    slices: list[Slice] = []
-    failures: list[tuple[TagError, Header]] = []
+    result, failures = Sorting(), []
     for header in headers:
         try:
-            slices += _read_slices(header, read)
+            pieces = _read_slices(header, read)
         except TagError as error:
             failures.append((error, header))
-    result = Sorting(slices)
-    if len(slices) >= min_slices:
-        _leave_out_other_planes(result, min_slices)
-        main = _main_format(result.slices)
-        if len(main) > len(result.slices) / 2 and len(main) >= min_slices:
-            grid = Grid(main)
-            _leave_out_other_formats(result, main, grid)
-            failures = [pair for pair in failures if not _is_stray(pair, main[0], grid, result.reasons)]
-            _leave_out_derived_copies(result, min_slices)
-            failures += _find_disguised(doubtful, main[0], grid)
+            continue
+        result.slices += pieces
+        if unplaced := frame_count(header) - len(pieces) if is_enhanced(header) else 0:
+            result.reasons["FrameType LOCALIZER and no place"] += unplaced
+    scouts = [piece for piece in result.slices if kind_of_type(piece.image_type) == "localizer"]
+    result.slices = [piece for piece in result.slices if kind_of_type(piece.image_type) != "localizer"]
+    if len(result.slices) >= min_slices:
+        failures = _sort_out(result, failures, [*doubtful], scouts, min_slices)
     if failures:
-        _refuse(failures, len(headers))
+        _refuse(failures, len(headers) + len(doubtful))
+    if scouts:
+        result.reasons["FrameType LOCALIZER"] += len(scouts)
     return result
+
+
+def _sort_out(
+    result: Sorting, failures: list[Failure], doubtful: Sequence[Header], scouts: Sequence[Slice], min_slices: int
+) -> list[Failure]:
+    """Leave the strays out of the slices in ``result``; returns the failures that could belong to the stack."""
+    unread = [*(header for _, header in failures), *doubtful]
+    rest = [piece.position_mm for piece in scouts] + [place for header in unread if (place := _position(header))]
+    _leave_out_other_planes(result, min_slices, rest)
+    main = _main_format(result.slices)
+    if len(main) <= len(result.slices) / 2 or len(main) < min_slices:
+        return failures
+    others = [piece for piece in result.slices if _format(piece) != _format(main[0])]
+    grid = Grid(main, rest + [piece.position_mm for piece in others])
+    if others and not any(grid.has_room_at(piece.position_mm) for piece in others):
+        result.slices = main
+        result.reasons["another matrix or pixel size"] += len(others)
+    few = sum(_position(header) is None for _, header in failures) <= max(2, FEW * len(result.slices))
+    failures = [pair for pair in failures if not _is_stray(pair, main[0], grid, few, result.reasons)]
+    _leave_out_derived_copies(result, min_slices, rest)
+    return failures + _find_disguised(doubtful, scouts, main[0], grid)
+
+
+def _position(header: Header) -> tuple[float, ...] | None:
+    """ImagePositionPatient of an object that is no multi-frame object; None where it has none."""
+    try:
+        return read_numbers(header.dataset, "ImagePositionPatient", 3)
+    except TagError:
+        return None
 
 
 def _read_slices(header: Header, read: Callable[[Header], list[Slice]]) -> list[Slice]:
@@ -113,70 +145,35 @@ def _refuse(failures: Sequence[tuple[TagError, Header]], total: int) -> None:
     raise DicomSeriesError(first.code, f"{first} in {same} of {total} object(s), first in {name}.", advice)
 
 
-class Grid:
-    """Places of a stack of slices along its normal.
-
-    Args:
-        slices: parallel slices.
-
-    Attributes:
-        normal: unit normal (3,) of the slices.
-        places: distances along the normal in mm, ascending, each once.
-        step: median distance between places in mm.
-        origins: (n, 3) centres of the first pixels in LPS mm.
-    """
-
-    def __init__(self, slices: Sequence[Slice]) -> None:
-        self.normal = _normal(slices[0].orientation)
-        self.places = np.unique(np.round([np.dot(piece.position_mm, self.normal) for piece in slices], 3))
-        self.step = float(np.median(np.diff(self.places))) if len(self.places) > 1 else 1.0
-        self.origins = np.array([piece.position_mm for piece in slices])
-
-    def off_axis_mm(self, position_mm: Sequence[float]) -> float:
-        """Distance in mm, within the plane, of an image's first pixel from the nearest first pixel of the stack."""
-        offsets = self.origins - np.asarray(position_mm)
-        return float(np.linalg.norm(offsets - np.outer(offsets @ self.normal, self.normal), axis=1).min())
-
-    def has_room_at(self, position_mm: Sequence[float]) -> bool:
-        """Whether an image at a position could fill a gap or continue the stack."""
-        along = float(np.dot(position_mm, self.normal))
-        if np.abs(self.places - along).min() < SAME_PLACE * self.step:
-            return False
-        above = int(np.searchsorted(self.places, along))
-        if above in (0, len(self.places)):
-            end = self.places[0] if above == 0 else self.places[-1]
-            return abs(along - end) < NEXT_PLACE * self.step
-        return bool(self.places[above] - self.places[above - 1] > 1.5 * self.step)
-
-
-def _normal(orientation: Sequence[float]) -> np.ndarray:
-    """Unit normal (3,) from 6 direction cosines; zeros where they do not span a plane."""
-    cosines = np.asarray(orientation, float)
-    normal = np.cross(cosines[:3], cosines[3:])
-    length = np.linalg.norm(normal)
-    return normal / length if length > 0.5 else np.array([0.0, 0.0, 0.0])
-
-
-def _find_disguised(doubtful: Sequence[Header], main: Slice, grid: Grid) -> list[tuple[TagError, Header]]:
-    """Objects that are a localizer or of another class by their header, but fit the stack as a further slice."""
+def _find_disguised(doubtful: Sequence[Header], scouts: Sequence[Slice], main: Slice, grid: Grid) -> list[Failure]:
+    """Objects and frames that are a localizer or of another class by their header, but fit the stack as a slice."""
     found = []
+
+    def fits(piece: Slice) -> bool:
+        """Whether an image could be a further slice of the stack."""
+        parallel = abs(unit_normal(piece.orientation) @ grid.normal) > 0.999
+        return parallel and _format(piece) == _format(main) and grid.has_room_at(piece.position_mm)
+
     for header in doubtful:
         try:
-            pieces = single_frame(header)
+            pieces = multi_frame(header, True, True) if is_enhanced(header) else single_frame(header, True)
         except Exception:  # no slice
             continue
-        parallel = abs(_normal(pieces[0].orientation) @ grid.normal) > 0.999
-        if parallel and _format(pieces[0]) == _format(main) and grid.has_room_at(pieces[0].position_mm):
+        if any(map(fits, pieces)):
             text = "an object calls itself a localizer, a projection or no CT image, but lies where a slice could be"
             found.append((TagError("E-NOT-CT", "ImageType", text), header))
+    if inside := list(filter(fits, scouts)):
+        text = f"{len(inside)} frame(s) call themselves localizers, but lie where slices could be"
+        error = TagError("E-NOT-CT", "FrameType", f"{text}: the first at {inside[0].where}")
+        found.append((error, inside[0].header))
     return found
 
 
-def _leave_out_other_planes(result: Sorting, min_slices: int) -> None:
+def _leave_out_other_planes(result: Sorting, min_slices: int, rest: Sequence[Sequence[float]]) -> None:
     """Leave out images of other planes; the stack is the axial plane, or else the most frequent one."""
     planes: list[tuple[np.ndarray, list[Slice]]] = []
     for piece in result.slices:
-        normal = _normal(piece.orientation)
+        normal = unit_normal(piece.orientation)
         near = (plane for plane in planes if abs(plane[0] @ normal) > np.cos(np.radians(OTHER_PLANE_DEGREES)))
         found = next(near, None)
         if found is None:
@@ -188,9 +185,10 @@ def _leave_out_other_planes(result: Sorting, min_slices: int) -> None:
     main = max(axial or planes, key=lambda plane: len(plane[1]))[1]
     if len(main) < min_slices or any(not normal.any() for normal, _ in planes):
         return
-    grid = Grid(main)
-    others = [piece for piece in result.slices if not any(piece is kept for kept in main)]
-    if any(grid.has_room_at(piece.position_mm) and grid.off_axis_mm(piece.position_mm) < 1 for piece in others):
+    kept = {id(piece) for piece in main}
+    others = [piece.position_mm for piece in result.slices if id(piece) not in kept]
+    grid = Grid(main, [*rest, *others])
+    if any(grid.has_room_at(place) and grid.off_axis_mm(place) < ON_AXIS_MM for place in others):
         return  # a slice with a wrong orientation: its first pixel lies where that of the next slice would
     if extra := len(others):
         result.slices = main
@@ -209,48 +207,45 @@ def _main_format(slices: Sequence[Slice]) -> list[Slice]:
     return [piece for piece in slices if _format(piece) == common]
 
 
-def _leave_out_other_formats(result: Sorting, main: list[Slice], grid: Grid) -> None:
-    """Leave out images of another matrix or pixel size, unless one of them could be a slice of the stack."""
-    others = [piece for piece in result.slices if _format(piece) != _format(main[0])]
-    if others and not any(grid.has_room_at(piece.position_mm) for piece in others):
-        result.slices = main
-        result.reasons["another matrix or pixel size"] += len(others)
-
-
-def _leave_out_derived_copies(result: Sorting, min_slices: int) -> None:
+def _leave_out_derived_copies(result: Sorting, min_slices: int, rest: Sequence[Sequence[float]]) -> None:
     """Leave out derived images where every place also has an original image."""
     originals = [piece for piece in result.slices if kind_of(piece.header) == "image"]
     copies = [piece for piece in result.slices if kind_of(piece.header) != "image"]
     if not copies or len(originals) < max(min_slices, 2):
         return
-    grid = Grid(originals)
+    grid = Grid(originals, [*rest, *(piece.position_mm for piece in copies)])
     is_gapless = np.ptp(np.diff(grid.places)) < SAME_PLACE * grid.step
     if is_gapless and not any(grid.has_room_at(piece.position_mm) for piece in copies):
         result.slices = originals
         result.reasons["a derived image where the original is there"] += len(copies)
 
 
-def _is_stray(pair: tuple[TagError, Header], main: Slice, grid: Grid, reasons: Counter[str]) -> bool:
-    """Whether an object with a faulty tag certainly does not belong to the stack; counts the reason in ``reasons``."""
+def _is_stray(pair: Failure, main: Slice, grid: Grid, few: bool, reasons: Counter[str]) -> bool:
+    """Whether an object with a faulty tag certainly does not belong to the stack; counts the reason in ``reasons``.
+
+    Args:
+        pair: the fault and the object.
+        main: a slice of the stack.
+        grid: places of the stack.
+        few: whether so few objects have no position that derived ones among them can be pages.
+        reasons: number of images left out by reason.
+    """
     error, header = pair
-    try:
-        position = read_numbers(header.dataset, "ImagePositionPatient", 3)
-        if error.keyword == "ImagePositionPatient":
-            raise error
-    except TagError:
+    position = None if error.keyword == "ImagePositionPatient" else _position(header)
+    if position is None:
         size = header.text("Rows"), header.text("Columns")
         other_size = all(size) and size != (str(main.format.rows), str(main.format.columns))
-        foreign = kind_of(header) != "image" and header.text("SOPClassUID") in CT_CLASSES
+        foreign = kind_of(header) != "image" and header.text("SOPClassUID") in CT_CLASSES and not is_enhanced(header)
         colour = error.keyword == "PhotometricInterpretation" and not header.text("ImagePositionPatient")
-        if other_size or foreign or colour:
+        if other_size or (foreign and few) or colour:
             reasons["no position"] += 1
             return True
         return False
     try:
-        cosine = abs(_normal(read_numbers(header.dataset, "ImageOrientationPatient", 6)) @ grid.normal)
+        cosine = abs(unit_normal(read_numbers(header.dataset, "ImageOrientationPatient", 6)) @ grid.normal)
     except TagError:
         cosine = 1.0
-    other_plane = cosine < np.cos(np.radians(OTHER_PLANE_DEGREES)) and grid.off_axis_mm(position) >= 1
+    other_plane = cosine < np.cos(np.radians(OTHER_PLANE_DEGREES)) and grid.off_axis_mm(position) >= ON_AXIS_MM
     if other_plane or not grid.has_room_at(position):
         reasons[f"{error}"] += 1
         return True

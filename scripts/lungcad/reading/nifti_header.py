@@ -2,12 +2,13 @@
 """Header of NIfTI-1 files (.nii, .nii.gz), read without repair of odd values."""
 
 import gzip
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.geometry import affine_of, swap_lps_ras
+from lungcad.geometry import affine_of, swap_lps_ras, to_world
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
 
@@ -25,8 +26,10 @@ PIXELS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 7
 """Pixel type by datatype; the others are colour, complex or longer than a double."""
 SCANNER = 1
 """Code of a qform or sform that maps to the scanner's coordinates."""
-FORM_TOLERANCE_MM = 5e-3
-"""Largest difference of a step or the origin between qform and sform: quaternions have single precision."""
+STEP_TOLERANCE_MM = 5e-3
+"""Largest difference of a step between pixdim and the form."""
+CORNER_TOLERANCE_MM = 0.2
+"""Largest distance of a corner of the volume by qform from the same by sform: quaternions have single precision."""
 SPACE_UNITS, UNKNOWN_OR_MM = 0x07, (0, 2)
 """Bits of xyzt_units that hold the unit of space, and their values for no unit and mm."""
 
@@ -46,18 +49,19 @@ def read_nifti(file: Path) -> VolumeHeader:
     if header is None:
         text = f"{file_label(file.name)} has no NIfTI-1 header."
         raise InputError("E-CORRUPT", text, "Write it as NIfTI-1, or copy it again.")
-    place, lead = _place(file, header), header["vox_offset"]
+    size, lead = _size(file, header), header["vox_offset"]
+    place = _place(file, header, size)
     if not (352 <= lead < 2**31 and lead == int(lead)):
         raise wrong(file, f"vox_offset is {lead:g} (expected a whole number from 352)")
     if int(header["units"]) & SPACE_UNITS not in UNKNOWN_OR_MM:
         raise wrong(file, f"xyzt_units is {header['units']} (expected mm)")
-    size, pixel = _size(file, header), _pixel(file, header).newbyteorder("<" if header is both[0] else ">")
+    pixel = _pixel(file, header).newbyteorder("<" if header is both[0] else ">")
     slope, intercept = _rescale(file, header)
     return VolumeHeader(place, size, pixel, file, 0, packing, int(lead), slope, intercept)
 
 
-def _place(file: Path, header: np.void) -> np.ndarray:
-    """Affine (4, 4), index to LPS mm, from the forms that the header states."""
+def _place(file: Path, header: np.void, size: tuple[int, int, int]) -> np.ndarray:
+    """Affine (4, 4), index to LPS mm, from the forms that the header states, which must agree over ``size`` voxels."""
     forms = [_quaternion_form(header), np.vstack([header["srow"], [0, 0, 0, 1]])]
     stated = [(code, swap_lps_ras(form)) for code, form in zip(header["codes"], forms, strict=True) if code > 0]
     if not stated:
@@ -66,10 +70,12 @@ def _place(file: Path, header: np.void) -> np.ndarray:
     spacing = header["pixdim"][1:]
     if not (np.isfinite(places).all() and np.isfinite(spacing).all() and spacing.min() > 0):
         raise wrong(file, f"pixdim is {spacing}, or a form is not finite")
-    if np.abs(places[0] - places[-1]).max() > FORM_TOLERANCE_MM:
+    corners = np.array([*product(*((0, count - 1) for count in size))])
+    apart = to_world(places[0], corners) - to_world(places[-1], corners)
+    if np.linalg.norm(apart, axis=1).max() > CORNER_TOLERANCE_MM:
         raise wrong(file, "its qform and sform disagree")
     steps = np.linalg.norm(places[-1][:3, :3], axis=0)
-    if np.abs(steps - spacing).max() > FORM_TOLERANCE_MM:
+    if np.abs(steps - spacing).max() > STEP_TOLERANCE_MM:
         raise wrong(file, f"pixdim is {spacing}, but its form has steps of {steps} mm")
     return places[-1]
 

@@ -8,7 +8,7 @@ import numpy as np
 from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
-from lungcad.volume import BELOW_AIR_HU, LOWEST_HU, MAX_HU, Notice, Volume, warn_below_air, warn_of_scale
+from lungcad.volume import BELOW_AIR_HU, LOWEST_HU, MAX_HU, Notice, Volume, is_wider, warn_below_air, warn_of_scale
 
 SPACING_MM = (0.05, 100.0)
 """Smallest and largest spacing of voxels; the slice distance has a stricter limit of its own."""
@@ -70,7 +70,7 @@ def judged_volume(
     if hu.shape[2] < options.min_slices:
         text = f"{hu.shape[2]} slice(s) (expected at least {options.min_slices})."
         raise InputError("E-FEW-SLICES", text, "Give a whole CT volume of the chest.")
-    if spacing > options.max_spacing_mm + 1e-3:
+    if is_wider(spacing, options.max_spacing_mm, hu.shape[2]):
         text = f"Slices are {spacing:.2f} mm apart (expected at most {options.max_spacing_mm:g} mm)."
         raise InputError("E-SPACING-THICK", text, "Choose a thinner reconstruction, or raise max_spacing_mm.")
     lowest, highest = float(hu.min()), float(hu.max())
