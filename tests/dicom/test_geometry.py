@@ -20,6 +20,7 @@ from dicom_phantom import (
 )  # fmt: skip
 
 from lungcad.dicom import DicomSeriesError, read_series
+from lungcad.errors import InputError
 from lungcad.geometry import to_world
 
 
@@ -240,6 +241,8 @@ def test_few_slices_are_refused(tmp_path: Path, count: int) -> None:
 
 def test_few_slices_are_read_on_request(tmp_path: Path) -> None:
     assert_exact(read_series(save(make_series(3), tmp_path / "s"), min_slices=2), slices=3)
+    with pytest.raises(InputError, match="E-CONFIG"):
+        read_series(tmp_path / "s", min_slices=1)
 
 
 def test_spacing_above_2_5_mm_warns_and_above_5_mm_is_refused(tmp_path: Path) -> None:

@@ -110,7 +110,24 @@ def test_links_named_like_slices_are_refused(tmp_path: Path, target: str) -> Non
         other.write_bytes((folder / "IM000.dcm").read_bytes())
     (folder / "IM020.dcm").symlink_to(other)
     error = refusal(folder)
-    assert error.code == "E-CORRUPT" and "link" in str(error)
+    assert error.code == "E-CORRUPT" and "link" in str(error) and "cp -rL" in str(error)
+
+
+def test_a_folder_of_links_advises_how_to_copy_it(tmp_path: Path) -> None:
+    source, links = save(make_series(), tmp_path / "source"), tmp_path / "links"
+    links.mkdir()
+    for file in source.iterdir():
+        (links / file.name).symlink_to(file)
+    error = refusal(links)
+    assert error.code == "E-NO-DICOM" and "cp -rL" in error.advice
+
+
+def test_the_temporary_name_of_a_slice_that_is_being_copied_counts(tmp_path: Path) -> None:
+    folder = save(make_series(), tmp_path / "s")
+    (folder / ".IM003.dcm.Xa2f4C").write_bytes(bytes(100))
+    assert "W-LOST" not in codes(folder)
+    (folder / ".IM020.dcm.Xa2f4C").write_bytes(bytes(100))
+    assert "W-LOST" in codes(folder)
 
 
 def test_remains_in_the_folder_of_another_series_do_not_count(tmp_path: Path) -> None:

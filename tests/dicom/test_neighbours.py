@@ -100,6 +100,13 @@ def test_rows_of_another_length_are_refused(chest: np.ndarray, rows: int, column
     assert "E-PIXELS" in text and "rows of 128" in text
 
 
+@pytest.mark.parametrize(("thickness", "noise_hu"), [(1, 0), (16, 0), (16, 10)], ids=["bars", "layers", "noise"])
+def test_rows_of_one_value_are_no_wrong_row_length(thickness: int, noise_hu: float) -> None:
+    rows = np.arange(64) // thickness % 2 * 1000.0 - 900
+    noise = np.random.default_rng(0).normal(0, 1, (12, 64, 64)) * noise_hu
+    assert "rows of" not in told((rows[None, :, None] + noise).astype(np.float32))
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("noise_hu", [0, 30, 100])
 def test_a_sound_phantom_raises_no_alarm(chest: np.ndarray, step: int, noise_hu: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from dicom_phantom import COLUMNS, ROWS, assert_exact, field_error_hu, gdcm_jpeg, make_series, save
 from pydicom import dcmread, uid
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import DataElement
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import dcmwrite
@@ -453,3 +454,51 @@ def test_volume_is_writeable_float32_and_slices_are_contiguous(tmp_path: Path) -
     volume = read_series(save(make_series(), tmp_path / "s"))
     assert volume.hu.flags.writeable and volume.hu[:, :, 3].T.flags.c_contiguous
     assert field_error_hu(volume) < 0.501
+
+
+def left_justified(series: list[FileDataset], overlay: bool = False) -> list[FileDataset]:
+    """The same values in the upper 12 of 16 bits, with an overlay in bit 3 where that is asked for."""
+    for dataset in series:
+        stored = np.frombuffer(dataset.PixelData, "<u2") << 4
+        if overlay:
+            stored, dataset[0x60000102] = stored | 8, DataElement(0x60000102, "US", 4)
+        dataset.BitsStored, dataset.HighBit, dataset.PixelData = 12, 15, stored.tobytes()
+        dataset["PixelData"].VR = "OW"
+    return series
+
+
+@pytest.mark.parametrize("overlay", [False, True])
+@pytest.mark.parametrize("bits_stored", [12, 14])
+def test_left_justified_values_are_refused(tmp_path: Path, bits_stored: int, overlay: bool) -> None:
+    series = left_justified(make_series(), overlay)
+    for dataset in series:
+        dataset.BitsStored = bits_stored
+    error = refusal(save(series, tmp_path / "s"))
+    assert error.code == "E-TAG-VALUE" and "HighBit" in str(error)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_wrong_high_bit_alone_is_no_fault(tmp_path: Path, signed: bool) -> None:
+    series = make_series(signed=signed, bits_stored=12)
+    for dataset in series:
+        dataset.HighBit = 15
+    assert_exact(read_series(save(series, tmp_path / "s")))
+
+
+@pytest.mark.parametrize("group", [0x6000, 0x6004, 0x601E])
+def test_overlays_of_any_group_may_lie_in_unused_bits(tmp_path: Path, group: int) -> None:
+    series = make_series(bits_stored=12)
+    for dataset in series:
+        dataset[group << 16 | 0x0102] = DataElement(group << 16 | 0x0102, "US", 13)
+        dataset.PixelData = (np.frombuffer(dataset.PixelData, "<u2") | 1 << 13).astype("<u2").tobytes()
+        dataset["PixelData"].VR = "OW"
+    assert_exact(read_series(save(series, tmp_path / "s")))
+
+
+def test_float_pixels_are_refused_by_name(tmp_path: Path) -> None:
+    series = make_series()
+    for dataset in series:
+        dataset.FloatPixelData = np.zeros(ROWS * COLUMNS, "<f4").tobytes()
+        del dataset.PixelData
+    error = refusal(save(series, tmp_path / "s"))
+    assert error.code == "E-PIXELS" and "float pixels" in str(error)

@@ -235,7 +235,7 @@ def test_folder_that_is_itself_a_link_is_read(tmp_path: Path) -> None:
     assert_exact(read_series(tmp_path / "link"))
 
 
-@pytest.mark.parametrize("name", ["scan.zip", "scan.tar.gz", "scan.7z"])
+@pytest.mark.parametrize("name", ["scan.zip", "scan.tar.gz", "scan.7z", "scan.tar.zst", "disc.iso", "scan"])
 def test_archive_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / name).write_bytes(b"PK\x03\x04" + bytes(400))

@@ -194,6 +194,7 @@ def nifti(path: Path, at: int, content: bytes, compressed: bool = False) -> Path
         (108, np.array([np.inf], "<f4"), "E-TAG-VALUE"),
         (268, np.array([np.nan], "<f4"), "E-TAG-VALUE"),
         (268, np.array([3], "<f4"), "E-TAG-VALUE"),  # the qform elsewhere than the sform
+        (264, np.cos(np.radians([0.15]), dtype="<f4"), "E-TAG-VALUE"),  # the qform turned by 0.3 degrees
         (280, np.array([-0.7, 0, 0.3], "<f4"), "E-TAG-VALUE"),  # the sform sheared
         (344, np.frombuffer(b"ni1\0", "<i4"), "E-CORRUPT"),  # the pixels are said to be in another file
     ],
