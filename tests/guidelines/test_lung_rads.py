@@ -241,6 +241,7 @@ def test_features_below_category_3_are_told_and_a_doubled_non_solid_nodule_asks_
         (("solid", 15.0, None), ("non-solid", 15.0, None), "4B"),
         # A solid one was solid part as a whole: -2.0 and +2.0 mm.
         (("part-solid", 7.0, 5.0), ("solid", 7.0, None), "3"), (("part-solid", 12.0, 9.0), ("solid", 7.0, None), "4B"),
+        (("part-solid", 7.2, 4.0), ("solid", 5.5, None), None),  # the whole grew by 1.7 mm, its solid part did not
         # Non-solid below 30 mm is 2 whatever its course.
         (("non-solid", 9.0, None), ("solid", 9.0, None), "2"), (("non-solid", 9.0, 0), ("part-solid", 9.0, 4.0), "2"),
         (("non-solid", 30.0, None), ("solid", 30.0, None), None),
@@ -259,6 +260,9 @@ def test_a_change_of_kind_is_judged_by_the_solid_part(now: tuple, before: tuple,
 def test_a_change_of_kind_asks_for_what_it_needs() -> None:
     assert "needs prior_solid_mm" in lung_rads("solid", 7, prior_kind="part-solid", prior_mm=7, months=12).reason
     assert "needs solid_mm" in lung_rads("part-solid", 7, prior_kind="non-solid", prior_mm=7, months=12).reason
+    assert "needs prior_solid_mm:" in lung_rads("part-solid", 7, 4, prior_mm=7, months=12).reason
+    whole = lung_rads("part-solid", 7.2, 4, prior_kind="solid", prior_mm=5.5, months=12).reason
+    assert "3 by its solid part, 4A as a solid nodule that grew by 1.7 mm" in whole
     assert "needs prior_mm" in lung_rads("part-solid", 7, 4, "stable", prior_kind="solid").reason
     assert "needs months" in lung_rads("solid", 7, prior_kind="part-solid", prior_mm=7, prior_solid_mm=2).reason
     told = lung_rads("solid", 7, status="growing", prior_kind="part-solid", prior_mm=7)

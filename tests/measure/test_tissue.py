@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from measured_ball import STEP_MM, ball
+from scipy import ndimage
 
 from lungcad.measure.core import solid_part
 from lungcad.measure.tissue import kind_of, tissue_of
@@ -15,10 +16,21 @@ def of(hu: np.ndarray, slice_mm: float = 1.0):
 
 
 def test_kinds_by_the_share_that_is_solid() -> None:
-    assert [kind_of(share, 2.9) for share in (0.0, 0.17, 0.18, 0.37, 0.38, 1.0)] == [
+    assert [kind_of(share, 2.9, 6.0) for share in (0.0, 0.17, 0.18, 0.37, 0.38, 1.0)] == [
         "non-solid", "non-solid", "part-solid", "part-solid", "solid", "solid"
     ]  # fmt: skip
-    assert [kind_of(share, 3.0) for share in (0.01, 0.37, 0.38)] == ["part-solid", "part-solid", "solid"]
+    assert [kind_of(share, 3.0, 6.0) for share in (0.01, 0.37, 0.38)] == ["part-solid", "part-solid", "solid"]
+    assert [kind_of(share, 2.0, 5.9) for share in (0.0, 0.09, 0.10, 0.37)] == [
+        "non-solid", "non-solid", "solid", "solid"
+    ]  # fmt: skip
+
+
+def test_a_small_nodule_of_soft_tissue_is_solid_although_most_of_it_is_border() -> None:
+    small = ball(2.2) > 0.5
+    blurred = -850 + 880 * ndimage.gaussian_filter(ball(1.9), 1.4)  # as if 4 mm wide, by a soft kernel
+    found = tissue_of(small, blurred.astype(np.float32), SPACING, 1.0)
+    assert (blurred[small] > -400).mean() < 0.38
+    assert (found.kind, found.doubts) == ("solid", ())
 
 
 def glass(core: np.ndarray) -> np.ndarray:

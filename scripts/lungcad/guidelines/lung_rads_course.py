@@ -45,7 +45,9 @@ def course_of(nodule: Nodule) -> Course:
     elif nodule.prior_solid_mm is not None and nodule.solid_mm == 0:
         return Course("stable", "no solid part can be measured")
     elif nodule.measured_before and nodule.status in ("baseline", None):
-        return Course(None, f"{needs('solid_mm, prior_solid_mm')}: a part-solid nodule grows by its solid part")
+        sizes = {"solid_mm": nodule.solid_mm, "prior_solid_mm": nodule.prior_solid_mm}
+        missing = needs(*(name for name, size in sizes.items() if size is None))
+        return Course(None, f"{missing}: a part-solid nodule grows by its solid part")
     if growth is not None:
         return _by_growth(nodule, growth)
     if nodule.status is None:
@@ -86,7 +88,21 @@ def _changed(nodule: Nodule) -> Course:
         return Course("stable", f"{said}: no solid part can be measured", question)
     if prior_mm == 0:
         return Course("growing", f"{said}: its solid part is new", question)
-    return _by_growth(nodule, lung_rads_growth(prior_mm, size_mm, nodule.months), said, question)
+    course = _by_growth(nodule, lung_rads_growth(prior_mm, size_mm, nodule.months), said, question)
+    return _unless_the_whole_grew(nodule, course, said) if before == "solid" else course
+
+
+def _unless_the_whole_grew(nodule: Nodule, course: Course, said: str) -> Course:
+    """Course of a solid nodule that became part-solid, left to a reader where the whole grew, its solid part not."""
+    if nodule.prior_mm is None or course.status == "growing":
+        return course
+    whole = lung_rads_growth(nodule.prior_mm, nodule.mean_mm, nodule.months)
+    if whole.growing is False:
+        return course
+    part = category_by_size(nodule.kind, nodule.mean_mm, nodule.solid_mm, "stable").category
+    solid = category_by_size("solid", nodule.mean_mm, None, "growing").category
+    rows = f"{part} by its solid part, {solid} as a solid nodule that grew by {whole.change:.1f} mm"
+    return Course(None, f"not computed: {said}, for which the table has no row ({rows})")
 
 
 def _from_non_solid_to_solid(nodule: Nodule, said: str, question: str) -> Course:
