@@ -47,6 +47,8 @@ def test_doubts_are_told() -> None:
     assert measure_nodule(nodule(5.0), "net 1", np.array([0.7, 0.7, 2.50000004]), 10.0).doubts == ()
     touching = measure_nodule(nodule(5.0), "net 1", NATIVE, 10.0, Location(juxtapleural=True))
     assert "pleura" in touching.doubts[0]
+    halo = measure_nodule(replace(nodule(5.0), rim_hu=101.0), "net 1", NATIVE, 10.0)
+    assert "ground glass may be left out" in halo.doubts[0]
     assert "edge" in measure_nodule(replace(nodule(5.0), cut=True), "net 1", NATIVE, 10.0).doubts[0]
 
 

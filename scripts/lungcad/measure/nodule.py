@@ -15,6 +15,10 @@ LIKELY_RATIO = (0.5, 2.0)
 """Limits of the effective diameter as a multiple of the detector's diameter; beyond them one of the two is wrong."""
 LEAST_VOXELS = 20.0
 """Volume in the scan's own voxels below which a size is a matter of chance."""
+RIM_HU = 100.0
+"""HU by which near surroundings are denser than far ones, from which ground glass may have been left out. Of 343 solid
+nodules from 6 mm up, folds 0 to 3 of LIDC-IDRI, 2 have that; simulated ground glass of 3 mm that was left out, 130 and
+more."""
 TALL_RATIO, TALL_MM = 1.5, 1.0
 """Height as a multiple of the long axis, and excess of the effective diameter over the mean of the axes, beyond which
 the transverse plane does not show a nodule's true size."""
@@ -52,6 +56,8 @@ def _doubts(
     low, high = LIKELY_RATIO
     if nodule.cut:
         yield "the nodule reaches the edge of the measured cube"
+    if nodule.rim_hu > RIM_HU:
+        yield f"what lies around it is {nodule.rim_hu:.0f} HU denser than the lung: ground glass may be left out"
     if diameter_mm is not None and not low <= effective_mm / diameter_mm <= high:
         yield f"the mask's size, {effective_mm:.1f} mm, is far from the detector's, {diameter_mm:.1f} mm"
     if location is not None and location.juxtapleural:
