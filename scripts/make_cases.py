@@ -12,6 +12,7 @@ from tqdm import tqdm
 from lungcad.cli import run_script
 from lungcad.datalists.deeplesion import LARGE_MM
 from lungcad.errors import InputError
+from lungcad.options import listed, one_of
 from lungcad.papers.threedag.deeplesion import DeepLesionCases, read_lists
 from lungcad.training.cases import LEFT_OUT, Case, save_case
 from lungcad.training.composites import ImplantedCases
@@ -52,7 +53,7 @@ def implanted(
         workers: number of processes.
     """
     placement = Placement(float(vessel_share), float(wall_share), float(clearance_mm))
-    for split in splits.split(",") if isinstance(splits, str) else splits:
+    for split in [one_of("splits", name, SPLITS) for name in listed(splits)]:
         options = SPLITS[split] | ({"scans": train_scans} if split == "train" else {})
         cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, placement=placement,
                                often=often, **options)  # fmt: skip
