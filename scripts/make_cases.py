@@ -18,11 +18,8 @@ from lungcad.training.cases import LEFT_OUT, Case, save_case
 from lungcad.training.composites import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
 from lungcad.training.placement import Placement
+from lungcad.training.splits import HELD_OUT_LUNGS, TRAINING_LUNGS
 
-HELD_OUT_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314", "CMB-CRC-MSB-01068", "ACRIN-NSCLC-FDG-PET-042")
-TRAINING_LUNGS = (
-    "TCGA-DE-A4MA", "LCTSC-Test-S1-101", "TotalSegmentator-aorta", "LungFCP-01-0001", "4D-Lung-113_HM10395"
-)  # fmt: skip
 SPLITS: dict[str, dict[str, Any]] = {
     "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
     "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 15, "seed": 2},
