@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lungcad.bundle.registry import CHAIN, bundle_root
-from lungcad.chain.benchmark import chain_in_process
+from lungcad.chain.benchmark import SCRIPTS, paired
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.cli import run_script
 from lungcad.cpu import tune_allocator
@@ -57,8 +57,8 @@ def compare_chains(
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak memory in GB of runs of a chain on the scans; None without scans."""
     keys: dict[str, Any] = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
-    root = bundle_root(CHAIN)
-    return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
+    here = [(bundle_root(CHAIN), SCRIPTS)]
+    return max((paired(here, scan, 1, **keys)[0]["peak_memory_mb"] / 1024 for scan in scans), default=None)
 
 
 def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:
