@@ -17,16 +17,15 @@ from stub_engine import StubEngine
 
 from lungcad import cli
 from lungcad.batch import worker
-from lungcad.batch.fingerprints import chain_fingerprint
 from lungcad.batch.journal import Journal, read_rows
 from lungcad.batch.manifest import Item, read_manifest
 from lungcad.batch.progress import Progress
 from lungcad.batch.run import Job, _unsettled, run_shard
-from lungcad.batch.settings import chain_settings
 from lungcad.batch.shards import Shard
 from lungcad.batch.study import index_archive
 from lungcad.batch.summary import summarise
 from lungcad.batch.worker import Task, _read_ahead, settle
+from lungcad.chain.settings import chain_fingerprint, chain_settings
 from lungcad.errors import InputError
 
 

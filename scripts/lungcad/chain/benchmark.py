@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lungcad.bundle.registry import CHAIN
 from lungcad.chain.chain import Chain
 from lungcad.chain.machine import counted, peak_memory_mb, timed
 from lungcad.chain.stage import BundleStage
@@ -63,7 +64,7 @@ def checkout(commit: str, folder: Path) -> tuple[Path, Path]:
         raise SystemExit(f"git has no commit {commit} here.")
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
-    return folder / "bundles" / "lung_nodule_cad", folder / "scripts"
+    return folder / "bundles" / CHAIN, folder / "scripts"
 
 
 def _summary(runs: Sequence[dict[str, float]]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _job(manifest: str, output_dir: str, retry: str | None, choose: str | None, 
          memory_gb: float | None, series_per_worker: int, overrides: dict[str, Any]) -> Any:  # fmt: skip
     """Checked job of a command line."""
     from lungcad.batch.run import Job
-    from lungcad.batch.settings import chain_settings
+    from lungcad.chain.settings import chain_settings
 
     if choose is not None:
         one_of("choose", choose, ("best",))
