@@ -94,7 +94,8 @@ def test_the_cohort_is_merged(first_run: Path, capsys: pytest.CaptureFixture[str
     ]  # fmt: skip
     html = (first_run / "out" / "cohort.html").read_text()
     assert "Cohort of 8 series" in html and "4 reported nodules" in html and "no luck with FOLDER" in html
-    assert html.count("/report.html") == 4 and "<script" not in html and "http" not in html
+    assert html.count("/report.html") == 4 and "<script" not in html and "://" not in html
+    assert "default-src &#39;none&#39;" in html and "script-src &#39;none&#39;" in html
 
 
 def test_what_is_settled_is_skipped(root: Path) -> None:
