@@ -46,6 +46,10 @@ class Notice(str):
         notice.code = code
         return notice
 
+    def as_dict(self) -> dict[str, str]:
+        """``code`` and ``text``, without the code, for JSON."""
+        return {"code": self.code, "text": self.removeprefix(self.code).strip()}
+
 
 def air_hu(hu: np.ndarray) -> float:
     """Quantile :data:`AIR_FRACTION` of the HU without padding; LOWEST_HU where there is nothing but padding."""

@@ -15,6 +15,7 @@ from lungcad.atomic import whole_file
 from lungcad.batch.journal import FAILED
 from lungcad.batch.summary import Summary
 from lungcad.results.nodules_json import reported_score
+from lungcad.results.page import page_environment
 from lungcad.results.write import folder_name
 
 MOST_ROWS = 1000
@@ -44,8 +45,6 @@ class Scan:
 
 def write_cohort(out: Path, summary: Summary) -> None:
     """Write the page of all scans of a batch, likeliest malignancy first, to ``<out>/cohort.html``."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     scans, diameters, scores = [], list[float](), list[float]()
     warnings: Counter[str] = Counter()
     for uid in summary.done:
@@ -56,11 +55,7 @@ def write_cohort(out: Path, summary: Summary) -> None:
         scores += [score for one in reported if (score := reported_score(one)) is not None]
         warnings.update({notice["code"] for notice in document["warnings"]})
     counts = [scan.nodules for scan in scans]
-    environment = Environment(
-        loader=PackageLoader("lungcad.batch"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    text = environment.get_template("cohort.html.j2").render(
+    text = page_environment("lungcad.batch").get_template("cohort.html.j2").render(
         states=summary.states, codes=summary.codes, total=len(summary.studies), nodules=sum(counts),
         scans=sorted(scans, key=lambda scan: (scan.key, scan.uid))[:MOST_ROWS], shown=min(len(scans), MOST_ROWS),
         charts=[

@@ -14,6 +14,7 @@ from lungcad.followup.exam import Exam
 from lungcad.followup.sides import Side
 from lungcad.followup.text import comparison_text
 from lungcad.geometry import to_index
+from lungcad.results.page import page_environment
 from lungcad.results.pictures import Picture, window_to_grey
 from lungcad.volume import Volume
 
@@ -34,13 +35,8 @@ def write_comparison_page(folder: Path, comparison: Comparison) -> None:
 
 def render_comparison(comparison: Comparison) -> str:
     """HTML of a comparison."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lungcad.followup"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": _number, "signed": _signed}
+    environment = page_environment("lungcad.followup")
+    environment.filters["signed"] = _signed
     document = comparison_document(comparison)
     if (category := document["lung_rads"]) is not None:
         category["open"] = open_questions(category["not_computed"])
@@ -96,11 +92,6 @@ def stack_picture(volume: Volume, center_lps_mm: Sequence[float], width_mm: floa
     block = volume.hu[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     hu = affine_transform(block, step, first - low, tuple(shape), np.float32, order=1, cval=-2000.0)
     return Picture(window_to_grey(hu.reshape(SLICES * count, count)), width_mm, width_mm * SLICES)
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    """Text of a number with a typographic minus sign; a dash if it is unknown."""
-    return "\N{EN DASH}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _signed(value: float | None, digits: int = 1) -> str:

@@ -48,9 +48,7 @@ def nodules_document(result: Result) -> dict[str, Any]:
             for number, finding in enumerate(result.findings, start=1)
         ],
         "assessment": assessment and plain_values(asdict(assessment)),
-        "warnings": [
-            {"code": notice.code, "text": str(notice).removeprefix(notice.code).strip()} for notice in volume.warnings
-        ],
+        "warnings": [notice.as_dict() for notice in volume.warnings],
         "software": {"lungcad": package_version("lungcad"), "bundles": dict(result.bundles)},
     }
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.fast_network import ready
-from lungcad.finding import Finding
+from lungcad.finding import Finding, as_place
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.peaks import IndexMap, merge_spheres, searched_outputs, suppress_score_volume
@@ -117,8 +117,7 @@ class ScoreVolumeToFindingsd(MapTransform):
             )
             centers = to_world(d["grid_affine"], self.index_map.to_voxel(output))
             d["findings"] = [
-                Finding((float(c[0]), float(c[1]), float(c[2])), detection_score=float(s))
-                for c, s in zip(centers, score, strict=True)
+                Finding(as_place(center), detection_score=float(s)) for center, s in zip(centers, score, strict=True)
             ]
         return d
 
@@ -154,10 +153,9 @@ class DecodeHybridd(MapTransform):
             lps = to_world(d["grid_affine"], center / self.spacing_mm)
             kept = [n for n in merge_spheres(lps, diameter, probability) if probability[n] >= self.threshold]
             d["findings"] = [
-                Finding((float(lps[n, 0]), float(lps[n, 1]), float(lps[n, 2])), float(diameter[n]),
-                        d["findings"][n].detection_score, float(probability[n]))
+                Finding(as_place(lps[n]), float(diameter[n]), d["findings"][n].detection_score, float(probability[n]))
                 for n in kept
-            ]  # fmt: skip
+            ]
         return d
 
 
