@@ -91,7 +91,7 @@ def test_results_are_those_of_the_very_scan(tmp_path: Path) -> None:
     folder = write(result, tmp_path, [write_nodules_json])
     assert find_results(scan, tmp_path, folder) == folder
     exam = read_exam(Scan(scan), folder, Header())
-    assert exam.reported.tolist() == [True, False] and exam.findings == findings
+    assert exam.result.reported == findings[:1] and exam.findings == findings
     other = Volume(scan.hu, np.diag([1.0, 1, 2, 1]), scan.series_uid)
     assert find_results(other, folder) is None
     with pytest.raises(InputError, match="E-PAIR-RESULTS"):
