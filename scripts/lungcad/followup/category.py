@@ -87,7 +87,7 @@ def _named(found: LungRads, number: int) -> LungRads:
     name, reason = f"nodule {number}", found.reason
     if found.category is not None:
         return replace(found, reason=f"{name}, {reason}")
-    named = reason.replace(NODULE, name) if NODULE in reason else by_lung_rads.with_name(reason, name)
+    named = reason.replace(NODULE, name, 1) if NODULE in reason else by_lung_rads.with_name(reason, name)
     return replace(found, reason=named)
 
 
@@ -97,9 +97,8 @@ def _once(texts: Mapping[int, Sequence[str]]) -> tuple[str, ...]:
     for number, some in texts.items():
         for text in some:
             numbers.setdefault(text, []).append(str(number))
-    return tuple(
-        text.replace(NODULE, f"nodule{'s' if len(ids) > 1 else ''} {', '.join(ids)}") for text, ids in numbers.items()
-    )
+    names = {text: f"nodule{'s' if len(ids) > 1 else ''} {', '.join(ids)}" for text, ids in numbers.items()}
+    return tuple(text.replace(NODULE, name, 1) for text, name in names.items())
 
 
 def category_words(found: LungRads) -> str:

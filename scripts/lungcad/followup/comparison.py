@@ -166,7 +166,7 @@ class _Judge:
             return "not comparable", "the lungs of the two scans could not be registered"
         if not side.scanned:
             return "not comparable", f"the {name} scan does not cover its place"
-        if coarse := too_coarse(exam.volume, exam.header, shown.finding and diameter_of(shown.finding)):
+        if coarse := too_coarse(exam.volume, exam.header, _diameter(shown)):
             return "not comparable", f"not seen in the {name} scan, whose {coarse}"
         place = ", ".join(f"{value:.0f}" for value in side.place)
         seen = f"likeness {side.likeness or 0:.2f}, density {side.density or 0:.2f}"
@@ -188,6 +188,9 @@ def _shared(side: Side) -> list[str]:
     return [f"finding {side.shared}, compared with another mark, lies at this place: perhaps one nodule, marked twice"]
 
 
+def _diameter(side: Side) -> float | None:
+    return None if side.finding is None else diameter_of(side.finding)
+
+
 def _size(lesion: Lesion) -> float:
-    findings = [side.finding for side in (lesion.prior, lesion.current) if side.finding]
-    return max((diameter_of(finding) or 0.0 for finding in findings), default=0.0)
+    return max(_diameter(side) or 0.0 for side in (lesion.prior, lesion.current))

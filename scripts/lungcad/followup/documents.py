@@ -75,8 +75,9 @@ def _row(lesion: dict[str, Any]) -> list[Any]:
     places = [side["place_lps_mm"] if is_known(side) else [None] * 3 for side in sides]
     return [
         lesion["id"], lesion["status"], *(side["number"] for side in sides), *places[0], *places[1], *mean,
-        change.get("mean_diameter_mm"), *volume, change.get("volume_percent"), *(change.get("error_percent") or (None, None)),
-        change.get("doubling_days"), lesion["tracking_uid"], lesion["reason"], (lesion["lung_rads"] or {}).get("category"),
+        change.get("mean_diameter_mm"), *volume, change.get("volume_percent"),
+        *(change.get("error_percent") or (None, None)), change.get("doubling_days"), lesion["tracking_uid"],
+        lesion["reason"], (lesion["lung_rads"] or {}).get("category"),
     ]  # fmt: skip
 
 
