@@ -185,7 +185,7 @@ def _shared(side: Side) -> list[str]:
     """Doubt where another nodule of the comparison has the finding at a place that was looked at."""
     if side.finding is None or side.shared is None:
         return []
-    return [f"finding {side.shared}, compared with another mark, lies at this place: perhaps one nodule, marked twice"]
+    return [f"finding {side.shared}, listed as another nodule, lies at this place: perhaps one nodule, marked twice"]
 
 
 def _diameter(side: Side) -> float | None:
