@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -15,12 +16,15 @@ from made_pair import Made, exam_of, make_pair, measure_balls, true_registration
 import lungcad
 from lungcad import Finding, Notice
 from lungcad.followup import Comparison, compare
+from lungcad.followup.dicom import absent_groups
 from lungcad.followup.documents import comparison_document, write_comparison_csv
 from lungcad.followup.exam import Exam, Header
 from lungcad.followup.page import render_comparison
 from lungcad.followup.registration import Registration
 from lungcad.followup.text import comparison_text
 from lungcad.measurement import Location
+from lungcad.results.dicom.equipment import Algorithm
+from lungcad.results.nodules_json import nodules_document
 from lungcad.scan.scan import Scan
 
 SCHEMA = json.loads((Path(lungcad.__file__).parent / "results" / "schemas" / "comparison.schema.json").read_text())
@@ -169,3 +173,18 @@ def test_the_nodule_that_decides_is_named_first() -> None:
     text = text_of(compared([(9.0, 10.5), (8.0, 9.4), (8.2, 9.6), (16.0, 16.0)]))
     first = text.split("(", 2)[2]
     assert first.startswith("4) stable, 16") and "and 1 more in the comparison" in text
+
+
+@pytest.mark.parametrize(("thickness_mm", "finding"), [(1.0, "Problem resolved"), (5.0, None)])
+def test_the_report_has_every_nodule_that_the_current_scan_does_not_show(
+    thickness_mm: float, finding: str | None
+) -> None:
+    found = compared([(8.0, None)], Header(thickness_mm=thickness_mm), Header(thickness_mm=thickness_mm))
+    source: Any = SimpleNamespace(frame_of_reference_uid="1.2.3")  # all that a group asks of it
+    algorithm = Algorithm.of(nodules_document(found.current.result))
+    (group,) = absent_groups(found, source, algorithm)
+    assert group.tracking_uid == found.lesions[0].tracking_uid
+    assert (group.finding_type and group.finding_type.meaning) == finding
+    (words,) = [str(one.TextValue) for one in group[0].ContentSequence if one.ValueType == "TEXT"][-1:]
+    assert words.startswith("resolved: looked for" if finding else "not comparable: not seen in the current scan")
+    assert any(one.ValueType == "SCOORD3D" for one in group[0].ContentSequence)
