@@ -195,6 +195,7 @@ def test_fleischner_stays_open_where_a_finding_that_is_not_measured_may_lead(uns
     assert "at least <6 mm" in text and "follow-up" not in text
     large = _by_chance(sized_nodule(9.0), unsure)  # no other finding could ask for more
     assert large.category == ">8 mm" and len(large.not_computed) == 1 and "of finding 2" in large.not_computed[0]
+    assert "if it is the only nodule: consider CT at 3 months" in large.recommendation
     alone = _by_chance(unsure) if unsure.measurement else None
     assert alone is None or (alone.category is None and alone.reason.startswith("not computed"))
 
@@ -204,6 +205,26 @@ def test_fleischner_knows_the_solid_part() -> None:
     assert "as the solid part is larger than 8 mm" in large and "CT every year for 5 years" in small
     unknown = _by_chance(sized_nodule(12.0, "part-solid")).recommendation
     assert "needs the diameter of the solid part to say which" in unknown
+
+
+def test_fleischners_leading_nodule_is_the_most_suspicious_not_the_largest() -> None:
+    found = _by_chance(sized_nodule(20.0, "non-solid"), sized_nodule(12.0, "part-solid", 0.8, solid_mm=9.0))
+    assert found.finding == 2 and "finding 2, part-solid, 12 mm" in found.reason
+    assert "finding 2 is the most suspicious one" in found.assumptions
+    perhaps = _by_chance(sized_nodule(9.0), Finding((0.0, 0.0, 0.0)), sized_nodule(12.0, "part-solid", 0.8))
+    assert perhaps.finding == 1 and [one.split(": needs ")[1] for one in perhaps.not_computed] == [
+        "a measurement of finding 3", "the diameter of the solid part of finding 2",
+    ]  # fmt: skip
+
+
+def test_fleischner_is_not_for_a_mass() -> None:
+    for found in (_by_chance(sized_nodule(45.0)), _by_chance(sized_nodule(9.0), sized_nodule(45.0, "non-solid", 0.8))):
+        assert found.category is None and found.recommendation.startswith("not applicable: larger than 30 mm, a mass")
+        assert "45 mm" in found.reason
+    assert "Fleischner 2017: not applicable: larger than 30 mm, a mass" in _text(
+        sized_nodule(45.0), indication="incidental"
+    )  # fmt: skip
+    assert _by_chance(sized_nodule(30.0)).category == ">8 mm"
 
 
 def test_unknown_indication_is_refused() -> None:

@@ -61,7 +61,9 @@ def _course(earlier: Measurement | None, days: float | None) -> dict[str, Any]:
     if earlier is None:
         return {"status": "new"}
     months = None if days is None else days / DAYS_A_MONTH
-    return {"prior_mm": _mean_mm(earlier), "prior_solid_mm": earlier.solid_mm, "months": months}
+    return {
+        "prior_mm": _mean_mm(earlier), "prior_solid_mm": earlier.solid_mm, "prior_kind": earlier.kind, "months": months,
+    }  # fmt: skip
 
 
 def exam_category(
