@@ -66,6 +66,21 @@ def test_the_highest_counts_for_the_exam_and_what_is_gone_has_none() -> None:
     assert many is not None and many.category == "0" and "7 new nodules" in many.reason
 
 
+def test_a_change_of_kind_is_judged_by_it() -> None:
+    core = nodule(12.0, kind="part-solid", solid_mm=5.0)
+    grown = lesion_category("stable", nodule(12.0, kind="non-solid"), core, 365, THIN)
+    assert grown is not None and grown.category == "4B" and "kind changed from non-solid to part-solid" in grown.reason
+    turned = lesion_category("stable", nodule(7.0, kind="non-solid"), nodule(7.0), 365, THIN)
+    assert turned is not None and turned.category is None and "no row" in turned.reason
+
+
+def test_nodules_that_lack_the_same_are_named_together() -> None:
+    lacking = [lesion_category("not comparable", nodule(9.0), nodule(9.0), 365, THIN)] * 2
+    found = exam_category([*lacking, None, lesion_category("new", None, nodule(9.0), 365, THIN)], 1)
+    assert found is not None
+    assert found.reason == "not computed: needs a comparison of nodules 1, 2 with the prior scan; at least 4B"
+
+
 def test_lungs_that_the_current_scan_cuts_off_leave_the_category_at_0() -> None:
     found = exam_category([None, LungRads("4B", "large")], 0, whole_lungs=False)
     assert found is not None and found.category == "0"

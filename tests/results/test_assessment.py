@@ -151,6 +151,14 @@ def test_a_doubt_that_several_findings_share_is_said_once() -> None:
     assert f"findings 1, 3 as measured, although {doubt}" in found.assumptions
 
 
+def test_findings_that_lack_the_same_are_named_together() -> None:
+    unmeasured = [Finding((0.0, 0.0, 0.0), 9.0, score) for score in (0.8, 0.7)]
+    found = _assessed(at_the_pleura(sized_nodule(9.0)), at_the_pleura(sized_nodule(7.0)), *unmeasured)
+    assert found.reason == "not computed: needs a measurement of findings 3, 4; at least 4A"
+    assert [one.reason for one in found.findings][3] == "not computed: needs a measurement of finding 4"
+    assert found.not_computed == (f"not computed: needs {QUESTION.replace('finding 1', 'findings 1, 2')}",)
+
+
 def test_calcification_does_not_lower_a_category_but_is_said() -> None:
     found = _assessed(sized_nodule(9.0, calcification="central"))
     assert found.category == "4A" and "calcification (central) of finding 1 not taken into account" in found.assumptions

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lung-RADS v2022 category of nodules after comparison with the prior scan: proposed, for screening CTs alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from lungcad.guidelines.inputs import needs
 from lungcad.measurement import Measurement
 from lungcad.results import by_lung_rads
 from lungcad.results.plain_words import in_plain_words, open_questions
-from lungcad.results.proposal import missing_for_category
+from lungcad.results.proposal import missing_for_category, said_once
 
 CONDITION = "If both are screening CTs, and the prior one the last before"
 """Condition under which a category holds, in the words of a sentence's beginning."""
@@ -79,9 +79,13 @@ def exam_category(
     shown = {number: one for number, one in enumerate(each, start=1) if one is not None}
     if not shown:
         return None
-    found = by_lung_rads.exam_category([_named(one, n) for n, one in shown.items()], whole_lungs, new_nodules)
-    assumed = _once({number: one.assumed for number, one in shown.items()})
-    return replace(found, assumed=assumed, not_computed=_once({n: one.not_computed for n, one in shown.items()}))
+    named = {number: _named(one, number) for number, one in shown.items()}
+    found = by_lung_rads.exam_category(named, whole_lungs, new_nodules, "nodule")
+    assumed, questions = (
+        tuple(said_once({number: getattr(one, name) for number, one in shown.items()}, NODULE, "nodule"))
+        for name in ("assumed", "not_computed")
+    )
+    return replace(found, assumed=assumed, not_computed=questions)
 
 
 def _named(found: LungRads, number: int) -> LungRads:
@@ -91,16 +95,6 @@ def _named(found: LungRads, number: int) -> LungRads:
         return replace(found, reason=f"{name}, {reason}")
     named = reason.replace(NODULE, name, 1) if NODULE in reason else by_lung_rads.with_name(reason, name)
     return replace(found, reason=named)
-
-
-def _once(texts: Mapping[int, Sequence[str]]) -> tuple[str, ...]:
-    """Assumptions or questions of nodules by their ids, each once and with the ids of all nodules that share it."""
-    numbers: dict[str, list[str]] = {}
-    for number, some in texts.items():
-        for text in some:
-            numbers.setdefault(text, []).append(str(number))
-    names = {text: f"nodule{'s' if len(ids) > 1 else ''} {', '.join(ids)}" for text, ids in numbers.items()}
-    return tuple(text.replace(NODULE, name, 1) for text, name in names.items())
 
 
 def category_words(found: LungRads) -> str:

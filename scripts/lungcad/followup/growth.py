@@ -19,16 +19,13 @@ from lungcad.guidelines import (
 )
 from lungcad.guidelines.growth import BTS_PERCENT
 from lungcad.guidelines.measurement_error import own_volume_cv
-from lungcad.measurement import Measurement
-from lungcad.results.proposal import SLICE_TOLERANCE_MM
+from lungcad.measurement import THICK_SLICE_MM, Measurement, slices_too_thick
 from lungcad.results.words import shown_mean_mm
 from lungcad.volume import Volume
 
 Status = Literal["growing", "shrinking", "stable", "new", "resolved", "not comparable"]
 STATUSES: tuple[Status, ...] = ("growing", "new", "stable", "shrinking", "resolved", "not comparable")
 """Statuses in the order in which they are listed."""
-THICK_MM = 2.5
-"""Distance of slices in mm above which a volume is too coarse for growth."""
 THIN_MM = 1.25
 """Largest distance of slices in mm for which our own coefficient of variation holds."""
 SLICE_DIFFERENCE_MM = 0.5
@@ -75,9 +72,10 @@ def mean_mm(size: Measurement) -> float:
 def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> list[str]:
     """Reasons why sizes of two scans must not be compared: thick slices, other slices, other kernel; empty if none."""
     reasons = [
-        f"slices of the {name} scan are {volume.spacing_mm[2]:.2g} mm apart (growth needs {THICK_MM:g} mm or less)"
+        f"slices of the {name} scan are {volume.spacing_mm[2]:.2g} mm apart "
+        f"(growth needs {THICK_SLICE_MM:g} mm or less)"
         for name, volume in (("prior", prior), ("current", current))
-        if volume.spacing_mm[2] > THICK_MM + SLICE_TOLERANCE_MM
+        if slices_too_thick(volume.spacing_mm[2])
     ]
     steps = prior.spacing_mm[2], current.spacing_mm[2]
     if abs(steps[1] - steps[0]) > SLICE_DIFFERENCE_MM:
@@ -92,7 +90,7 @@ def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> lis
 
 def own_variation(prior: Volume, current: Volume) -> Variation | None:
     """Our own coefficient of variation; None for slices more than :data:`THIN_MM` apart, where it was not measured."""
-    thin = max(prior.spacing_mm[2], current.spacing_mm[2]) <= THIN_MM + SLICE_TOLERANCE_MM
+    thin = max(prior.spacing_mm[2], current.spacing_mm[2]) <= THIN_MM + 1e-3
     return own_volume_cv if thin else None
 
 
@@ -104,7 +102,7 @@ def too_coarse(volume: Volume, header: Header, diameter_mm: float | None) -> str
         diameter_mm: diameter of the nodule; one that is not known counts as small.
     """
     slice_mm = max(volume.spacing_mm[2], header.thickness_mm or 0.0)
-    if slice_mm <= THICK_MM + SLICE_TOLERANCE_MM or (diameter_mm or 0.0) >= 2 * slice_mm:
+    if not slices_too_thick(slice_mm) or (diameter_mm or 0.0) >= 2 * slice_mm:
         return ""
     size = "a nodule of unknown size" if diameter_mm is None else f"a nodule of {diameter_mm:.1f} mm"
     return f"slices of {slice_mm:.2g} mm are too thick to exclude {size}"

@@ -16,6 +16,7 @@ from lungcad.results.proposal import (
     Assessment,
     Numbered,
     doubtful,
+    said_once,
     shows_whole_lungs,
 )
 from lungcad.results.result import Result
@@ -58,17 +59,17 @@ def assess_by_fleischner(result: Result, numbered: Numbered, missing: Mapping[in
 
 def _judged(numbered: Numbered, missing: Mapping[int, str]) -> tuple[dict[int, Measurement], list[str]]:
     """Measurements by the ids of the findings that can be judged, and why the others cannot."""
-    sizes, left_out = dict[int, Measurement](), list[str]()
+    sizes, left_out = dict[int, Measurement](), dict[int, list[str]]()
     for number, finding in numbered:
         if missing[number] or finding.measurement is None:
-            left_out.append(missing[number])
+            left_out[number] = [missing[number]]
             continue
         try:
             _of(finding.measurement, None, False)
             sizes[number] = finding.measurement
         except ValueError as error:
-            left_out.append(plain_words(f"{needs(f'possible sizes of finding {number}')} ({error})"))
-    return sizes, left_out
+            left_out[number] = [plain_words(f"{needs(f'possible sizes of finding {number}')} ({error})")]
+    return sizes, said_once(left_out)
 
 
 def _open(leading: int | None, reason: str, assumptions: tuple[str, ...]) -> Assessment:

@@ -17,6 +17,7 @@ from lungcad.results.proposal import (
     FindingCategory,
     Numbered,
     doubtful,
+    said_once,
     shows_whole_lungs,
 )
 from lungcad.results.result import Result
@@ -31,21 +32,21 @@ def assess_by_lung_rads(result: Result, numbered: Numbered, missing: Mapping[int
         missing: reason why a finding has no category by its id; empty if it has.
     """
     each = {number: _category_of(number, finding, missing[number]) for number, finding in numbered}
-    exam = exam_category(list(each.values()), shows_whole_lungs(result.warnings))
+    exam = exam_category(each, shows_whole_lungs(result.warnings))
     scored = [number for number, one in each.items() if one.category is not None]
     sizes = {number: finding.measurement.mean_diameter_mm for number, finding in numbered if finding.measurement}
     leading = max(scored, key=lambda n: (CATEGORIES.index(str(each[n].category)), sizes[n]), default=None)
     assumed = [text for text in exam.assumed if text != "baseline screening CT"]
-    calcified = [
-        f"calcification ({finding.measurement.calcification}) of finding {number} not taken into account"
+    calcified = said_once({
+        number: [f"calcification ({finding.measurement.calcification}) of finding {number} not taken into account"]
         for number, finding in numbered
         if finding.measurement and finding.measurement.calcification not in (None, "none")
-    ]
+    })  # fmt: skip
     assumptions = (AS_SCREENED[result.indication == "screening"], "the first one (baseline), without a prior CT",
                    *assumed, *calcified, *doubtful(numbered, scored), ALL_MARKS)  # fmt: skip
     return Assessment(
         LUNG_RADS, exam.category, leading, exam.reason, exam_management(exam, list(each.values())), assumptions,
-        exam.not_computed,
+        tuple(said_once({number: one.not_computed for number, one in each.items()})),
         tuple(FindingCategory(n, one.category, one.reason, one.not_computed) for n, one in each.items()),
     )  # fmt: skip
 
@@ -90,16 +91,22 @@ def with_pleural_question(found: LungRads, typical: LungRads, name: str) -> Lung
     return replace(found, not_computed=(*found.not_computed, question))
 
 
-def exam_category(each: Sequence[LungRads], whole_lungs: bool = True, new_nodules: int = 0) -> LungRads:
+def exam_category(
+    each: Mapping[int, LungRads], whole_lungs: bool, new_nodules: int = 0, word: str = "finding"
+) -> LungRads:
     """Category of a scan, see :func:`lungcad.guidelines.lung_rads_exam`; that of its nodules is named beside a 0.
 
     Args:
-        each: categories of the nodules, at least one.
+        each: categories of the nodules by id, at least one, with their names in the reasons.
         whole_lungs: whether the scan shows the whole of the lungs.
         new_nodules: number of new nodules.
+        word: word before the ids in the reasons; nodules that lack the same share one reason.
     """
-    highest = lung_rads_exam(each)
-    exam = lung_rads_exam(each, lungs_evaluable=whole_lungs, new_nodules=new_nodules)
+    open_ones = {number: [one.reason] for number, one in each.items() if one.category is None}
+    shared = [LungRads(None, reason) for reason in said_once(open_ones, f"{word} {{}}", word)]
+    found = [*(one for one in each.values() if one.category is not None), *shared]
+    highest = lung_rads_exam(found)
+    exam = lung_rads_exam(found, lungs_evaluable=whole_lungs, new_nodules=new_nodules)
     reason = highest.reason.removeprefix("highest of 1: ")
     seen = f"{exam.reason} ({reason.removeprefix('not computed: ')})"
     return replace(exam, reason=reason if exam == highest else seen)

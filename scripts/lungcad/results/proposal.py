@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposed category of a scan, and what decides whether a finding has one at all."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from lungcad.finding import Finding
 from lungcad.guidelines.inputs import needs
-from lungcad.measurement import Measurement
+from lungcad.measurement import Measurement, slices_too_thick
 from lungcad.volume import Notice
 
 ALLOWED_DOUBTS = ("the nodule touches the pleura", "the nodule fills only")
@@ -14,10 +14,8 @@ ALLOWED_DOUBTS = ("the nodule touches the pleura", "the nodule fills only")
 
 Without them no nodule at the pleura would have a category; what fills only few voxels stays below all limits of size.
 """
-ALLOWED_IF_THIN, THIN_MM = "slices are", 2.5
+ALLOWED_IF_THIN = "slices are"
 """Beginning of a doubt about volumes, allowed up to a slice distance with which diameters can be compared."""
-SLICE_TOLERANCE_MM = 1e-3
-"""Tolerance of slice distances in mm: an oblique or rounded 2.5 mm comes out a hair larger."""
 
 LUNG_RADS = "Lung-RADS v2022"
 FLEISCHNER = "Fleischner 2017"
@@ -85,8 +83,7 @@ def missing_for_category(name: str, measured: Measurement | None, slice_mm: floa
     """
     if measured is None:
         return needs(f"a measurement of {name}")
-    thin = slice_mm <= THIN_MM + SLICE_TOLERANCE_MM
-    allowed = (*ALLOWED_DOUBTS, *([ALLOWED_IF_THIN] if thin else []))
+    allowed = (*ALLOWED_DOUBTS, *([] if slices_too_thick(slice_mm) else [ALLOWED_IF_THIN]))
     if doubts := [doubt for doubt in measured.doubts if not doubt.startswith(allowed)]:
         return f"{needs(f'a measurement of {name} without doubt')} ({'; '.join(doubts)})"
     return needs(f"the kind of {name}") if measured.kind is None else ""
@@ -94,14 +91,24 @@ def missing_for_category(name: str, measured: Measurement | None, slice_mm: floa
 
 def doubtful(numbered: Numbered, used: Collection[int]) -> list[str]:
     """Assumptions that the findings in use are as measured although there are doubts, each doubt once."""
-    by_doubts: dict[str, list[int]] = {}
-    for number, finding in numbered:
-        if number in used and finding.measurement and finding.measurement.doubts:
-            by_doubts.setdefault("; ".join(finding.measurement.doubts), []).append(number)
-    return [
-        f"finding{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} as measured, although {doubts}"
-        for doubts, numbers in by_doubts.items()
-    ]
+    each = {number: finding.measurement.doubts for number, finding in numbered
+            if number in used and finding.measurement and finding.measurement.doubts}  # fmt: skip
+    return said_once({n: [f"finding {n} as measured, although {'; '.join(doubts)}"] for n, doubts in each.items()})
+
+
+def said_once(texts: Mapping[int, Sequence[str]], name: str = "finding {}", word: str = "finding") -> list[str]:
+    """Texts on findings by their ids, each once and with the ids of all that share it: ``findings 1, 3 as ...``.
+
+    Args:
+        texts: texts by id, in which the first ``name`` of that id names the finding.
+        name: name of a finding in the texts, ``{}`` in place of its id.
+        word: word before the ids.
+    """
+    ids: dict[str, list[str]] = {}
+    for number, some in texts.items():
+        for text in some:
+            ids.setdefault(text.replace(name.format(number), "\0", 1), []).append(str(number))
+    return [text.replace("\0", f"{word}{'s' if len(of) > 1 else ''} {', '.join(of)}") for text, of in ids.items()]
 
 
 def shows_whole_lungs(warnings: Sequence[Notice]) -> bool:
