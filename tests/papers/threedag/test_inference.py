@@ -105,7 +105,7 @@ def test_bfloat16_is_near_float32(network: AggregatedFasterRCNN) -> None:
     exact, fast = (detect(image, network, lungs_in(image, 0, 48), precision=p) for p in ("float32", "bfloat16"))
     best = exact[: len(exact) // 2]
     nearest = torch.cdist(best[:, :3], fast[:, :3]).argmin(dim=1)
-    assert (best[:, :4] - fast[nearest, :4]).abs().median() < 0.1
+    assert (best[:, :4] - fast[nearest, :4]).abs().median() < 0.15
     assert (best[:, 4:] - fast[nearest, 4:]).abs().median() < 0.02
     assert not torch.equal(exact[:5], fast[:5])
 

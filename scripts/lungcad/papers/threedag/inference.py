@@ -12,7 +12,6 @@ import torch
 from monai.inferers import Inferer
 from monai.transforms import MapTransform
 from torch import Tensor
-from torch.nn import functional as F
 
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.errors import InputError
@@ -23,7 +22,7 @@ from lungcad.papers.inferers import lung_box
 from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
 from lungcad.papers.threedag.network import FRONT_RECEPTIVE_RADIUS, PREBLOCK_RECEPTIVE_RADIUS, AggregatedFasterRCNN
 from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
-from lungcad.papers.tiles import tiled_output
+from lungcad.papers.tiles import any_near, tiled_output
 from lungcad.papers.transforms import Data
 
 BRANCHES = ("proposals", "classifier", "combined")
@@ -96,14 +95,10 @@ class LungProposalInferer(Inferer):
     def _front(self, box: Tensor, network: AggregatedFasterRCNN) -> Tensor:
         """Output (1, C, X / 4, Y / 4, Z / 4) of the first layers for the box, see :mod:`lungcad.papers.tiles`."""
         blank = box.flatten()[0]  # a corner's value: exact for any, little work where the box is blank beyond the lungs
-        filled = F.max_pool3d((box != blank).float(), 2)  # (1, 1, X / 2, Y / 2, Z / 2)
+        filled = any_near(box[0, 0] != blank, 2, 2, 0)  # (X / 2, Y / 2, Z / 2)
         radius, beyond = PREBLOCK_RECEPTIVE_RADIUS, FRONT_RECEPTIVE_RADIUS // 2  # of 2 voxels and of 6
-        here = F.max_pool3d(filled, 1 + radius, 1, radius // 2)[0, 0] > 0
-        for axis in range(3):  # axis by axis: a cube of 8 cells around each of (X / 4, Y / 4, Z / 4)
-            size, step, edge = ([n if a == axis else m for a in range(3)]
-                                for n, m in ((2 + 2 * beyond, 1), (2, 1), (beyond, 0)))  # fmt: skip
-            filled = F.max_pool3d(filled, size, step, edge)
-        near = filled[0, 0] > 0
+        here = any_near(filled, 1 + radius, 1, radius // 2)
+        near = any_near(filled, 2 + 2 * beyond, 2, beyond)  # (X / 4, Y / 4, Z / 4)
         if min(box.shape[2:]) < _BLANK:
             here, near = torch.ones_like(here), torch.ones_like(near)
         x, background = box, blank.expand(1, 1, _BLANK, _BLANK, _BLANK)
