@@ -16,6 +16,7 @@ from lungcad.chain.stage import BundleStage
 from lungcad.cli import run_script
 from lungcad.geometry import affine_of
 from lungcad.measure import measure_at
+from lungcad.measurement import Measurement
 from lungcad.options import one_of
 from lungcad.phantom import SIZES, make_phantom
 from lungcad.scan.lungs import LungMask
@@ -66,10 +67,15 @@ def phantom(size: str = "full", seed: int = 0) -> None:
     print("| nodule | diameter | painted mm3 | measured mm3 | ratio | kind | doubts |\n|---|---|---|---|---|---|---|")
     for nodule in nodules:
         measured = measure_at(scan, nodule.center_lps_mm, stage, nodule.diameter_mm).measurement
-        found = (0.0, None, ()) if measured is None else (measured.volume_mm3, measured.kind, measured.doubts)
+        found = (0.0, None, ()) if measured is None else (measured.volume_mm3, _kind(measured), measured.doubts)
         sizes = (f"{nodule.diameter_mm:g}", f"{nodule.volume_mm3:.0f}", f"{found[0]:.0f}")
         ratio = f"{found[0] / nodule.volume_mm3:.2f}"
         print(markdown_row(nodule.kind, *sizes, ratio, found[1], "; ".join(found[2])), end="", flush=True)
+
+
+def _kind(measured: Measurement) -> str | None:
+    """Kind in words, with the size of a solid part."""
+    return measured.kind if measured.solid_mm is None else f"{measured.kind}, {measured.solid_mm:.1f} mm"
 
 
 def _stage() -> BundleStage:

@@ -46,9 +46,14 @@ class Notice(str):
         notice.code = code
         return notice
 
+    @property
+    def text(self) -> str:
+        """Text without the code."""
+        return self.removeprefix(self.code).strip()
+
     def as_dict(self) -> dict[str, str]:
-        """``code`` and ``text``, without the code, for JSON."""
-        return {"code": self.code, "text": self.removeprefix(self.code).strip()}
+        """``code`` and ``text`` for JSON."""
+        return {"code": self.code, "text": self.text}
 
 
 def air_hu(hu: np.ndarray) -> float:
