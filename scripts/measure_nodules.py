@@ -19,6 +19,7 @@ from lungcad.geometry import affine_of
 from lungcad.guidelines import KINDS
 from lungcad.measure import measure_at
 from lungcad.measurement import Measurement
+from lungcad.options import one_of
 from lungcad.phantom import SIZES, make_phantom
 from lungcad.scan.lungs import LungMask
 from lungcad.scan.scan import Scan
@@ -118,7 +119,7 @@ def phantom(size: str = "full", seed: int = 0) -> None:
         size: size of the phantom, ``full`` or ``small``.
         seed: seed of the phantom.
     """
-    hu, affine, nodules = make_phantom(seed, **SIZES[size])
+    hu, affine, nodules = make_phantom(seed, **SIZES[one_of("size", size, SIZES)])
     scan, stage = Scan(Volume(hu, affine, "phantom")), _stage()
     print("| nodule | diameter | painted mm3 | measured mm3 | ratio | kind | doubts |\n|---|---|---|---|---|---|---|")
     for nodule in nodules:

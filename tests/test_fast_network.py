@@ -50,6 +50,27 @@ def test_parts_of_a_network_and_one_that_cannot_be_traced_are_made_ready_too() -
     torch.testing.assert_close(ready(network, CPU, "float32")(x), network(x), atol=1e-4, rtol=1e-4)
 
 
+def test_an_average_joins_the_convolution_before_it_and_a_normalisation_becomes_one() -> None:
+    network = trained(nn.Sequential(nn.BatchNorm3d(3), nn.ReLU(), nn.Conv3d(3, 4, 1, bias=False), nn.AvgPool3d(2)))
+    x = torch.randn(2, 3, 7, 6, 5)
+    with torch.inference_mode():
+        made = ready(network, CPU, "float32")
+        torch.testing.assert_close(made(x), network(x), atol=1e-5, rtol=1e-5)
+    assert [type(layer) for layer in made.modules() if not list(layer.children())] == [FusedConvolution] * 2
+    kept = nn.Sequential(nn.Conv3d(3, 4, 1, padding=1), nn.AvgPool3d(2, 1), nn.Conv3d(4, 4, 1), nn.AvgPool3d(2, 2, 1))
+    with torch.inference_mode():
+        torch.testing.assert_close(ready(kept.eval(), CPU, "float32")(x), kept(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_outputs_have_their_channels_last(channels: int) -> None:
+    network = trained(nn.Sequential(nn.Conv3d(channels, 4, 3), nn.BatchNorm3d(4)))
+    with torch.inference_mode():
+        output = ready(network, CPU, "float32")(torch.rand(1, channels, 6, 7, 8))
+    assert output.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not output.is_contiguous()
+
+
 def test_it_is_made_once_and_again_when_weights_change() -> None:
     network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2)).eval()
     x = torch.rand(1, 1, 5, 5, 5)

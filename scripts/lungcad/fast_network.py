@@ -2,8 +2,10 @@
 """Networks made ready for inference: the same outputs from fewer, larger operations in the device's fast data type.
 
 :func:`ready` is the one place where an inferer's network is changed. Batch normalisations go into the kernels of the
-convolutions before them, a ReLU behind a convolution is done while the result is still in the processor's cache, and
-weights are kept in the fast data type, in channels-last order. Everything else of a network stays as it is.
+convolutions before them, a ReLU behind a convolution is done while the result is still in the processor's cache, an
+average over blocks behind a convolution of single voxels becomes one convolution with it, and weights are kept in the
+fast data type, in channels-last order. On the CPU, a batch normalisation without a convolution before it becomes a
+convolution of each channel by itself. Everything else of a network stays as it is.
 """
 
 from collections.abc import Callable, Hashable
@@ -16,10 +18,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lungcad.cpu import channels_last, fast_dtype
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_NORMALISATIONS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _WEIGHTED = (*_CONVOLUTIONS, nn.Linear, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _READY: WeakKeyDictionary[nn.Module, dict[str, tuple[Hashable, nn.Module]]] = WeakKeyDictionary()
 """Ready networks by the network they were made of and the method, with the state of its weights."""
@@ -47,7 +51,7 @@ def ready(network: nn.Module, device: torch.device, precision: str = "auto", met
     state = (dtype, *zip((tensor.data_ptr() for tensor in weights), versions, strict=True))
     made = _READY.setdefault(network, {})
     if method not in made or made[method][0] != state or None in versions:
-        made[method] = state, _make_ready(network, dtype, method)
+        made[method] = state, _make_ready(network, dtype, device.type == "cpu", method)
     return made[method][1]
 
 
@@ -81,7 +85,9 @@ class FusedConvolution(nn.Module):
         super().__init__()
         self.relu, self.shape = relu, (convolution.stride, convolution.padding, convolution.dilation)
         self.groups = convolution.groups
-        self.register_buffer("weight", channels_last(convolution.weight.detach().to(dtype)))
+        form = torch.channels_last_3d if convolution.weight.ndim == 5 else torch.channels_last
+        # a copy: a weight of one input channel passes for channels last as it is, and the output has its order
+        self.register_buffer("weight", convolution.weight.detach().to(dtype).clone(memory_format=form))
         self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach().to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,7 +124,7 @@ class _Tracer(fx.Tracer):
         return isinstance(module, nn.InstanceNorm3d) or super().is_leaf_module(module, name)
 
 
-def _make_ready(network: nn.Module, dtype: torch.dtype, method: str = "forward") -> nn.Module:
+def _make_ready(network: nn.Module, dtype: torch.dtype, on_cpu: bool, method: str = "forward") -> nn.Module:
     """Copy of a network with fused layers in a data type."""
     if isinstance(network, _WEIGHTED):
         return _fast_layer(deepcopy(network), False, dtype)
@@ -131,17 +137,20 @@ def _make_ready(network: nn.Module, dtype: torch.dtype, method: str = "forward")
         traced = fx.GraphModule(root, _Tracer().trace(root))
     except Exception:  # whatever a network's own lines say to a tracer's stand-in for a tensor
         parts = copy(network)
-        parts._modules = {name: _make_ready(part, dtype) for name, part in network.named_children()}
+        parts._modules = {name: _make_ready(part, dtype, on_cpu) for name, part in network.named_children()}
         return parts if method == "forward" else _Part(parts, method)
     graph: Any = fuse(traced, no_trace=True)  # a copy, batch normalisations in the kernels
     modules: dict[str, nn.Module] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         layer = modules.get(node.target) if node.op == "call_module" else None
+        after = next(iter(node.users)) if len(node.users) == 1 else None
+        if isinstance(layer, _NORMALISATIONS) and on_cpu and _ONE_KERNEL is not None:
+            layer = _channel_by_channel(layer)
         if isinstance(layer, _WEIGHTED):
-            after = next(iter(node.users)) if len(node.users) == 1 else None
-            relu = isinstance(layer, _CONVOLUTIONS) and after is not None and _is_relu(after, modules)
-            _set(graph, node.target, _fast_layer(layer, relu, dtype))
-            if relu and after is not None:
+            relu = isinstance(layer, _CONVOLUTIONS) and _is_relu(after, modules)
+            block = _block_of_average(after, modules) if _is_pointwise(layer) else 0
+            _set(graph, node.target, _fast_layer(_averaging(layer, block) if block else layer, relu, dtype))
+            if after is not None and (relu or block):
                 after.replace_all_uses_with(node)
                 graph.graph.erase_node(after)
         elif isinstance(layer, nn.AvgPool3d) and dtype != torch.float32:
@@ -162,10 +171,48 @@ def _fast_layer(layer: nn.Module, relu: bool, dtype: torch.dtype) -> nn.Module:
     return nn.Sequential(layer, nn.ReLU(inplace=True)) if relu else layer
 
 
-def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+def _is_relu(node: fx.Node | None, modules: dict[str, nn.Module]) -> bool:
+    if node is None:
+        return False
     if node.op == "call_module":
         return isinstance(modules[node.target], nn.ReLU)  # type: ignore[index]
     return node.op == "call_function" and node.target in (torch.relu, F.relu)
+
+
+def _block_of_average(node: fx.Node | None, modules: dict[str, nn.Module]) -> int:
+    """Side of the cubes that a node averages over, without gaps or padding; 0 for any other node."""
+    if node is None or node.op not in ("call_module", "call_function"):
+        return 0
+    layer = modules[node.target] if node.op == "call_module" else None  # type: ignore[index]
+    size: Any = None
+    if isinstance(layer, nn.AvgPool3d) and layer.extra_repr() == nn.AvgPool3d(layer.kernel_size).extra_repr():
+        size = layer.kernel_size
+    elif node.target is F.avg_pool3d and len(node.args) == 2 and not node.kwargs:
+        size = node.args[1]
+    return size if isinstance(size, int) else 0
+
+
+def _is_pointwise(layer: nn.Module) -> bool:
+    plain = isinstance(layer, nn.Conv3d) and layer.padding == (0, 0, 0) and layer.padding_mode == "zeros"
+    return plain and layer.kernel_size == layer.stride == (1, 1, 1)
+
+
+def _averaging(convolution: nn.Module, size: int) -> nn.Module:
+    """Convolution of single voxels and the average over cubes of ``size`` voxels behind it, as one."""
+    made: Any = deepcopy(convolution)
+    made.kernel_size = made.stride = (size, size, size)
+    made.weight = nn.Parameter(made.weight.detach().expand(-1, -1, size, size, size) / size**3)
+    fused: nn.Module = made
+    return fused
+
+
+def _channel_by_channel(layer: nn.BatchNorm2d | nn.BatchNorm3d) -> nn.Module:
+    """Batch normalisation in evaluation mode as a convolution that multiplies each channel and adds a number."""
+    kind, channels = nn.Conv3d if isinstance(layer, nn.BatchNorm3d) else nn.Conv2d, layer.num_features
+    made = kind(channels, channels, 1, groups=channels, bias=False)
+    nn.init.ones_(made.weight)
+    fused: nn.Module = fuse_conv_bn_eval(made.eval(), layer)
+    return fused
 
 
 def _average(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, tune_allocator
 from lungcad.fast_network import ready
+from lungcad.papers.tiles import tight_box
 
 
 def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Tensor, list[int]]:
@@ -25,13 +26,14 @@ def lung_box(image: Tensor, lungs: Tensor, context: int, unit: int) -> tuple[Ten
     Returns:
         Box (1, 1, A, B, C) and its first voxel, even along each axis.
     """
-    place = lungs.nonzero()
-    low = [max(0, side - context) // 2 * 2 for side in place.amin(dim=0).tolist()]
-    high = [min(side + 1 + context, n) for side, n in zip(place.amax(dim=0).tolist(), lungs.shape, strict=True)]
+    tight = tight_box(lungs.cpu().numpy())
+    assert tight is not None
+    low = [max(0, side.start - context) // 2 * 2 for side in tight]
+    high = [min(side.stop + context, n) for side, n in zip(tight, lungs.shape, strict=True)]
     high = [a - (a - b) // unit * unit for a, b in zip(low, high, strict=True)]
     pad = [max(0, end - side) for end, side in zip(high, image.shape[2:], strict=True)]
-    image = torch.nn.functional.pad(image, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate")
-    return image[:, :, low[0] : high[0], low[1] : high[1], low[2] : high[2]], low
+    box = image[:, :, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    return torch.nn.functional.pad(box, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate"), low
 
 
 class CropInferer(Inferer):

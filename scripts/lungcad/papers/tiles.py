@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lungcad.console import bar
+from lungcad.cpu import channels_last
 
 Box = tuple[slice, ...]
 
@@ -47,7 +48,7 @@ def tiled_output(
             slice(max(0, side.start * stride - radius), min(n, side.stop * stride + radius))
             for side, n in zip(box, image.shape[2:], strict=True)
         ]
-        part = network(image[(..., *seen)])
+        part = network(channels_last(image[(..., *seen)]))
         own: list[Any] = [
             slice(side.start - wide.start // stride, side.stop - wide.start // stride)
             for side, wide in zip(box, seen, strict=True)
@@ -68,7 +69,27 @@ def spread(background: Tensor, size: Sequence[int]) -> Tensor:
     )
     cell = (x[:, None, None] * block + y[:, None]) * block + z
     rows = background[0].permute(1, 2, 3, 0).flatten(0, 2)  # (n^3, C)
-    return rows[cell].permute(3, 0, 1, 2)[None]
+    return rows[cell][None].permute(0, 4, 1, 2, 3)
+
+
+def any_near(marks: Tensor, size: int, step: int, edge: int) -> Tensor:
+    """Whether any of the marks (X, Y, Z) bool in a cube is set: max pooling, but much faster.
+
+    Args:
+        marks: (X, Y, Z) bool.
+        size: side of a cube in cells.
+        step: distance of the cubes in cells along each axis.
+        edge: cells by which the first and the last cube reach beyond the marks, where none is set.
+    """
+    for axis in range(3):
+        padding = [0, 0] * (2 - axis) + [edge, edge]
+        padded = torch.nn.functional.pad(marks, padding)
+        length = (padded.shape[axis] - size) // step * step + 1
+        places = (slice(None),) * axis + (slice(None, None, step),)
+        marks = padded.narrow(axis, 0, length)[places].clone()
+        for shift in range(1, size):
+            marks |= padded.narrow(axis, shift, length)[places]
+    return marks
 
 
 def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
@@ -82,7 +103,7 @@ def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
         margin: cells that a box's outputs see beyond it.
         most: number of cells of a box.
     """
-    tight = _tight(cells)
+    tight = tight_box(cells)
     if tight is None:
         return []
     inner = cells[tight]
@@ -101,8 +122,8 @@ def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
     ]
 
 
-def _tight(cells: np.ndarray) -> Box | None:
-    """Smallest box that holds all marked cells; None where none is marked."""
+def tight_box(cells: np.ndarray) -> Box | None:
+    """Smallest box that holds all marked cells (X, Y, Z) bool; None where none is marked."""
     hits = [np.flatnonzero(cells.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     return None if not len(hits[0]) else tuple(slice(int(hit[0]), int(hit[-1]) + 1) for hit in hits)
 

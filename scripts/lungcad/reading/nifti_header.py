@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.geometry import affine_of, swap_lps_ras
+from lungcad.geometry import affine_of, spacing_of, swap_lps_ras
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
 
@@ -68,7 +68,7 @@ def _place(file: Path, header: np.void) -> np.ndarray:
         raise wrong(file, f"pixdim is {spacing}, or a form is not finite")
     if np.abs(places[0] - places[-1]).max() > FORM_TOLERANCE_MM:
         raise wrong(file, "its qform and sform disagree")
-    steps = np.linalg.norm(places[-1][:3, :3], axis=0)
+    steps = spacing_of(places[-1])
     if np.abs(steps - spacing).max() > FORM_TOLERANCE_MM:
         raise wrong(file, f"pixdim is {spacing}, but its form has steps of {steps} mm")
     return places[-1]

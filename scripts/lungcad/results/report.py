@@ -14,6 +14,7 @@ from lungcad.results.nodules_json import nodules_document
 from lungcad.results.page import page_environment
 from lungcad.results.panels import overview, panels
 from lungcad.results.pictures import LUNG_WINDOW_HU
+from lungcad.results.plain_words import open_questions
 from lungcad.results.result import Result
 from lungcad.results.ris_text import condition, finding_categories, place_text, ris_text
 from lungcad.results.run_json import run_document
@@ -42,12 +43,12 @@ def render_report(result: Result, prior: Mapping[int, str] | None = None) -> str
     """
     volume, document, run = result.volume, nodules_document(result), run_document(result)
     threshold = document["thresholds"][document["operating_point"]]
-    entries = [report_entry(entry) for entry in document["findings"]]
-    above = [_with_place(result, entry) for entry in entries if entry["score"] is None or entry["score"] >= threshold]
-    below = [entry for entry in entries if entry["score"] is not None and entry["score"] < threshold]
+    entries, ids = [report_entry(entry) for entry in document["findings"]], {number for number, _ in result.numbered}
+    above = [_with_place(result, entry) for entry in entries if entry["id"] in ids]
+    below = [entry for entry in entries if entry["id"] not in ids]
     masks = [finding.mask for finding in result.findings]
     environment = page_environment()
-    environment.filters["mean_mm"] = shown_mean_mm
+    environment.filters |= {"mean_mm": shown_mean_mm, "open_questions": open_questions}
     return environment.get_template("report.html.j2").render(
         document=document, run=run, threshold=threshold, above=above, below=below, prior=prior,
         max_pictured=MAX_PICTURED, max_below=MAX_BELOW,

@@ -105,7 +105,7 @@ def test_bfloat16_is_near_float32(network: AggregatedFasterRCNN) -> None:
     exact, fast = (detect(image, network, lungs_in(image, 0, 48), precision=p) for p in ("float32", "bfloat16"))
     best = exact[: len(exact) // 2]
     nearest = torch.cdist(best[:, :3], fast[:, :3]).argmin(dim=1)
-    assert (best[:, :4] - fast[nearest, :4]).abs().median() < 0.1
+    assert (best[:, :4] - fast[nearest, :4]).abs().median() < 0.15
     assert (best[:, 4:] - fast[nearest, 4:]).abs().median() < 0.02
     assert not torch.equal(exact[:5], fast[:5])
 
@@ -130,6 +130,15 @@ def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[flo
         len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"])
         == 2
     )
+
+
+def test_of_two_findings_in_one_place_the_likelier_stays() -> None:
+    inside = torch.tensor([[10.0, 20, 30, 14, 0.8, 0.8], [14.0, 20, 30, 4, 0.9, 0.6], [24.0, 20, 30, 4, 0.9, 0.1]])
+    data = {"pred": inside, "grid_affine": np.eye(4)}
+    merged, all_of_them = (ProposalsToFindingsd("pred", [1.0] * 3, "combined", 9, shared)(data)["findings"]
+                           for shared in (0.1, 1.0))  # fmt: skip
+    assert [f.diameter_mm for f in merged] == [14, 4]
+    assert len(all_of_them) == 3
 
 
 def test_an_unknown_branch_is_refused() -> None:
