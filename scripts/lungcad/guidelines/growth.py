@@ -122,7 +122,7 @@ def lung_rads_growth(prior_mm: float, mean_mm: float, months: float | None = Non
     parts = math.ceil(whole_months(months) / LUNG_RADS_MONTHS)
     if parts == 1:
         return Growth(True, change, "mm", f"{said} within 12 months: growing by Lung-RADS (more than 1.5 mm)")
-    pace = f"{said} over {months:g} months"
+    pace = f"{said} over {months:.3g} months"
     if change > LUNG_RADS_MM * parts:
         proof = f"in one of its {parts} parts of at most 12 months more than 1.5 mm"
         return Growth(True, change, "mm", f"{pace}, so {proof}: growing by Lung-RADS")
