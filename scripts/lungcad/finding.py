@@ -76,6 +76,11 @@ class Finding:
     mask: FindingMask | None = field(default=None, repr=False, compare=False)
 
     @property
+    def size_mm(self) -> float | None:
+        """Mean diameter in mm where the finding was measured, else :attr:`diameter_mm`."""
+        return self.diameter_mm if self.measurement is None else self.measurement.mean_diameter_mm
+
+    @property
     def score(self) -> float | None:
         """Probability with which the finding is reported: nodule probability, else detection score."""
         return self.detection_score if self.nodule_probability is None else self.nodule_probability

@@ -16,6 +16,7 @@ from lungcad.batch.journal import FAILED
 from lungcad.batch.summary import Summary
 from lungcad.results.nodules_json import reported_entries, reported_score
 from lungcad.results.page import page_environment
+from lungcad.results.words import shown_size_mm
 from lungcad.results.write import folder_name
 
 MOST_ROWS = 1000
@@ -51,7 +52,7 @@ def write_cohort(out: Path, summary: Summary) -> None:
         document = json.loads((out / folder_name(uid) / "nodules.json").read_text(encoding="utf-8"))
         reported = reported_entries(document)
         scans.append(_scan(uid, document, reported))
-        diameters += [one["diameter_mm"] for one in reported if one["diameter_mm"] is not None]
+        diameters += [size for one in reported if (size := shown_size_mm(one)) is not None]
         scores += [score for one in reported if (score := reported_score(one)) is not None]
         warnings.update({notice["code"] for notice in document["warnings"]})
     counts = [scan.nodules for scan in scans]
@@ -88,7 +89,7 @@ def _scan(uid: str, document: dict[str, Any], reported: list[dict[str, Any]]) ->
         return max((value for value in values if value is not None), default=None)
 
     return Scan(
-        uid, f"{folder_name(uid)}/report.html", len(reported), most([one["diameter_mm"] for one in reported]),
+        uid, f"{folder_name(uid)}/report.html", len(reported), most([shown_size_mm(one) for one in reported]),
         most([reported_score(one) for one in reported]), most([one["malignancy_probability"] for one in reported]),
         " ".join(sorted({notice["code"] for notice in document["warnings"]})),
     )  # fmt: skip

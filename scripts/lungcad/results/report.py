@@ -20,7 +20,14 @@ from lungcad.results.ris_text import condition, finding_categories, place_text, 
 from lungcad.results.run_json import run_document
 from lungcad.results.stack import slice_stack
 from lungcad.results.viewer import viewer_data
-from lungcad.results.words import MALIGNANCY_MEANING, limitations, mentions_malignancy, report_entry, shown_mean_mm
+from lungcad.results.words import (
+    MALIGNANCY_MEANING,
+    limitations,
+    mentions_malignancy,
+    report_entry,
+    shown_mean_mm,
+    shown_size_mm,
+)
 from lungcad.scan.location import side_of_body
 
 MAX_PICTURED = 12
@@ -71,8 +78,7 @@ def _with_place(result: Result, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(entry: Mapping[str, Any]) -> str:
     """Size and place of a finding for the viewer's list."""
-    measured = entry["measurement"]
-    size = shown_mean_mm(measured) if measured else entry["diameter_mm"]
+    size = shown_size_mm(entry)
     return ", ".join(filter(None, ("size unknown" if size is None else f"{size:.1f} mm", entry["place"])))
 
 
