@@ -32,7 +32,7 @@ from lungcad.training.composites import ImplantedCases
 from lungcad.training.implant import Tissue
 from lungcad.training.placement import VESSEL_HU
 from lungcad.training.sampling import scaled
-from make_cases import HELD_OUT_LUNGS, TRAINING_LUNGS
+from lungcad.training.splits import HELD_OUT_LUNGS, TRAINING_LUNGS
 
 PATCH = (32, 32, 16)
 """Size of a patch in voxels."""

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from lungcad.bundle.registry import CHAIN, bundle_root
-from lungcad.chain.benchmark import chain_in_process
+from lungcad.chain.benchmark import SCRIPTS, paired
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.cli import run_script
 from lungcad.cpu import tune_allocator
+from lungcad.options import listed
 from lungcad.tables import markdown_row, with_interval
 from lungcad.training.cases import load_cases
 
@@ -43,25 +44,21 @@ def compare_chains(
         device: device of the networks; a GPU if there is one.
     """
     tune_allocator()
-    chains = chains_of(_names(detectors), _names(reducers), _names(characterisers))
+    chains = chains_of(listed(detectors), listed(reducers), listed(characterisers))
     network_device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     cases = load_cases(cases_dir, (1.0, 1.0, 1.0))
     figures = score_chains(Chains(chains, network_device), cases, output_dir, data)
-    memory = {chain: _memory(chain, _names(scans)) for chain in chains}
+    memory = {chain: _memory(chain, listed(scans)) for chain in chains}
     table = HEADER + "".join(_row(chain, figures[chain], memory[chain]) for chain in chains)
     (Path(output_dir) / "chains.md").write_text(table)
     print(table)
 
 
-def _names(given: Sequence[str] | str) -> list[str]:
-    return given.split(",") if isinstance(given, str) else [str(name) for name in given]
-
-
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak memory in GB of runs of a chain on the scans; None without scans."""
     keys: dict[str, Any] = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
-    root = bundle_root(CHAIN)
-    return max((chain_in_process(root, scan, 1, **keys)["peak_memory_mb"] / 1024 for scan in scans), default=None)
+    here = [(bundle_root(CHAIN), SCRIPTS)]
+    return max((paired(here, scan, 1, **keys)[0]["peak_memory_mb"] / 1024 for scan in scans), default=None)
 
 
 def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:

@@ -25,6 +25,7 @@ from lungcad.followup.comparison import Comparison, Lesion, compare
 from lungcad.followup.exam import Exam
 from lungcad.followup.growth import own_variation
 from lungcad.measurement import Measurement
+from lungcad.options import listed, one_of
 from lungcad.results.result import Result
 from lungcad.scan.scan import Scan
 from lungcad.training.cases import Sphere
@@ -66,11 +67,11 @@ def evaluate(data_dir: str, output: str, lungs: Any, folds: Any = 4, seed: int =
     root, rows = Path(data_dir), []
     nodules = [
         one
-        for one in load_nodules(root / "nodules3d", [int(fold) for fold in _listed(folds)])
+        for one in load_nodules(root / "nodules3d", [int(fold) for fold in listed(folds)])
         if SIZES_MM[0] <= one.diameter_mm <= SIZES_MM[1]
     ]
-    measurer = half_contrast if measure == "threshold" else _bundle()
-    for number, name in enumerate(_listed(lungs)):
+    measurer = _bundle() if one_of("measure", measure, ("bundle", "threshold")) == "bundle" else half_contrast
+    for number, name in enumerate(listed(lungs)):
         rng = np.random.default_rng((seed, number))
         prior, current, truths = make_pair(Background(root / "lungs", name), nodules, rng)
         start, cpu = time.perf_counter(), time.process_time()
@@ -82,11 +83,6 @@ def evaluate(data_dir: str, output: str, lungs: Any, folds: Any = 4, seed: int =
         written = {"figures": totals(rows), "nodules": rows}
         Path(output).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(totals(rows), indent=1))
-
-
-def _listed(value: Any) -> list[str]:
-    """Parts of a list that fire has read as one or as text."""
-    return [str(part) for part in value] if isinstance(value, list | tuple) else str(value).split(",")
 
 
 def make_pair(

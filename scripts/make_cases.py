@@ -12,16 +12,14 @@ from tqdm import tqdm
 from lungcad.cli import run_script
 from lungcad.datalists.deeplesion import LARGE_MM
 from lungcad.errors import InputError
+from lungcad.options import listed, one_of
 from lungcad.papers.threedag.deeplesion import DeepLesionCases, read_lists
 from lungcad.training.cases import LEFT_OUT, Case, save_case
 from lungcad.training.composites import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
 from lungcad.training.placement import Placement
+from lungcad.training.splits import HELD_OUT_LUNGS, TRAINING_LUNGS
 
-HELD_OUT_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314", "CMB-CRC-MSB-01068", "ACRIN-NSCLC-FDG-PET-042")
-TRAINING_LUNGS = (
-    "TCGA-DE-A4MA", "LCTSC-Test-S1-101", "TotalSegmentator-aorta", "LungFCP-01-0001", "4D-Lung-113_HM10395"
-)  # fmt: skip
 SPLITS: dict[str, dict[str, Any]] = {
     "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
     "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 15, "seed": 2},
@@ -52,7 +50,7 @@ def implanted(
         workers: number of processes.
     """
     placement = Placement(float(vessel_share), float(wall_share), float(clearance_mm))
-    for split in splits.split(",") if isinstance(splits, str) else splits:
+    for split in [one_of("splits", name, SPLITS) for name in listed(splits)]:
         options = SPLITS[split] | ({"scans": train_scans} if split == "train" else {})
         cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, placement=placement,
                                often=often, **options)  # fmt: skip

@@ -16,7 +16,7 @@ from lungcad.cli import run_script
 from lungcad.errors import InputError
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.composites import ImplantedCases
-from make_cases import TRAINING_LUNGS
+from lungcad.training.splits import TRAINING_LUNGS
 
 UID = "1.2.826.0.1.3680043.8.498.{subset}.{scan}"
 """SeriesInstanceUID of a scan, under pydicom's root, where anyone may make examples."""

@@ -19,7 +19,7 @@ from lungcad.papers.mtmrnet.nodules import RatedNodule, save_nodule
 from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules, multi_slice, single_slice
 from lungcad.papers.unet.crops import save_crop
 from lungcad.papers.unet.sources import outlined_crops
-from make_cases import HELD_OUT_LUNGS, TRAINING_LUNGS
+from lungcad.training.splits import HELD_OUT_LUNGS, TRAINING_LUNGS
 
 FOLDS = 5
 HELD_OUT = dict.fromkeys(HELD_OUT_LUNGS, FOLDS - 1)
@@ -60,15 +60,21 @@ def outlined(data_dir: str, output_dir: str, versions: int = 2) -> None:
         output_dir: folder for train, validation and test.
         versions: number of versions of each nodule's surroundings.
     """
+    out = _empty_folder(output_dir, "*/outlined")
     for crop in tqdm(outlined_crops(data_dir, TRAINING_LUNGS, versions), desc="nodules", file=sys.stderr):
-        fold = HELD_OUT.get(crop.patient_id, patient_fold(crop.patient_id, FOLDS))
-        save_crop(Path(output_dir) / {3: "validation", 4: "test"}.get(fold, "train") / "outlined", crop)
+        split = {3: "validation", 4: "test"}.get(_fold(crop.patient_id), "train")
+        save_crop(out / split / "outlined", crop)
 
 
-def _empty_folder(output_dir: str) -> Path:
+def _fold(patient_id: str) -> int:
+    """Fold of a patient's nodules; that of a held-out scan is the last one."""
+    return HELD_OUT.get(patient_id, patient_fold(patient_id, FOLDS))
+
+
+def _empty_folder(output_dir: str, nodules: str = "subset*") -> Path:
     """Output folder; raises InputError E-OUTPUT if it holds nodules of another source or an earlier run."""
     folder = Path(output_dir)
-    if any(folder.glob("subset*")):
+    if any(folder.glob(nodules)):
         raise InputError("E-OUTPUT", f"{folder.name} holds nodules already.", "Give another folder, or delete it.")
     return folder
 
@@ -76,8 +82,7 @@ def _empty_folder(output_dir: str) -> Path:
 def _write(nodules: Iterable[RatedNodule], folder: Path, name: str) -> None:
     """Save nodules to the set ``name`` of their patient's fold."""
     for nodule in nodules:
-        fold = HELD_OUT.get(nodule.patient_id, patient_fold(nodule.patient_id, FOLDS))
-        save_nodule(folder / f"subset{fold}" / name, nodule)
+        save_nodule(folder / f"subset{_fold(nodule.patient_id)}" / name, nodule)
 
 
 if __name__ == "__main__":

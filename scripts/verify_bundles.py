@@ -54,14 +54,13 @@ def main(*bundles: str, schema: str | None = None, inference: bool = True, write
 
     Args:
         bundles: names of bundles; all by default.
-        schema: path of a copy of MONAI's metadata schema; by default the variable LUNGCAD_META_SCHEMA, the copy in
-            ../shared/data/schema beside the checkout, or MONAI's own URL.
+        schema: path of a copy of MONAI's metadata schema; by default the variable LUNGCAD_META_SCHEMA, or MONAI's own
+            URL.
         inference: run each bundle on a small synthetic series too.
         write_hash: write the SHA-256 of each model.pt into its metadata.json first.
     """
     roots = [bundle_root(name).resolve() for name in bundles or [bundle["name"] for bundle in list_bundles()]]
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "schema" / "meta_schema_20240725.json"
-    copy = schema or os.environ.get("LUNGCAD_META_SCHEMA") or (beside if beside.is_file() else None)
+    copy = schema or os.environ.get("LUNGCAD_META_SCHEMA")
     failed = 0
     with quiet(), tempfile.TemporaryDirectory() as work:
         series, candidates = write_small_series(Path(work)) if true_or_false("inference", inference) else (None, None)

@@ -10,6 +10,7 @@ import pytest
 
 from lungcad import __version__, cli
 from lungcad.dicom import SeriesSummary
+from lungcad.options import listed, one_of
 
 SCRIPTS = Path(cli.__file__).parents[2]
 
@@ -228,3 +229,60 @@ def test_a_script_has_the_manners_of_the_command(
         assert end.value.code == 1
         assert "internal error RuntimeError: '2024' 2; run with --debug true" in told  # a folder's name is a text
         assert ("Traceback" in told) == traced
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--worker", "3"], "unknown option: --worker. Did you mean --workers?"),
+        (["--worker=3"], "Did you mean --workers?"),
+        (["--size", "fill"], "--size is fill (expected full or small). Did you mean full?"),
+    ],
+)
+def test_a_script_refuses_what_it_does_not_know_before_its_work(
+    several: bool, words: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = []
+
+    def make(folder: str, workers: int = 1, size: str = "full") -> None:
+        one_of("size", size, ("full", "small"))
+        done.append((folder, workers))
+
+    component = {"make": make, "look": make} if several else make
+    command = ["scripts/a.py", *(["make"] if several else []), "2024"]
+    monkeypatch.setattr(sys, "argv", [*command, *words])
+    with pytest.raises(SystemExit) as end:
+        cli.run_script(component)
+    printed = capsys.readouterr().err
+    assert end.value.code == 2 and error in printed and printed.count("\n") == 1 and done == []
+    monkeypatch.setattr(sys, "argv", [*command, "--workers", "2"])
+    cli.run_script(component)
+    assert done == [("2024", 2)]
+
+
+def test_a_script_refuses_an_unknown_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scripts/a.py", "mak", "2024"])
+    with pytest.raises(SystemExit) as end:
+        cli.run_script({"make": print, "look": print})
+    assert end.value.code == 2
+    assert "unknown command: mak (expected make, look). Did you mean make?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["make", "--help"], ["make", "--", "--help"]])
+def test_a_script_shows_its_help(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(folder: str, workers: int = 1) -> None:
+        raise AssertionError("asked for help only")
+
+    monkeypatch.setenv("PAGER", "cat")
+    monkeypatch.setattr(sys, "argv", ["scripts/a.py", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.run_script({"make": make})
+    assert end.value.code == 0
+
+
+def test_lists_are_read_however_they_are_written() -> None:
+    assert listed("a, b,") == listed("[a,b]") == listed(("a", "b")) == ["a", "b"]
+    assert listed(4) == ["4"] and listed("") == listed(()) == []

@@ -3,7 +3,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from report_case import ball_volume, some_findings
+from report_case import ball_volume, measured_ball, some_findings
 
 from lungcad.console import StageClock, bar, findings_table, header_lines
 
@@ -32,6 +32,11 @@ def test_table_is_aligned_and_unknown_is_a_dash() -> None:
     assert lines[2].split() == ["1", "-60.0", "0.0", "0.0", "-", "0.70", "-"]
     assert lines[4].split()[-2:] == ["0.75", "0.50"] and max(map(len, lines)) <= 80
     assert findings_table([], "no nodule at or above 0.5") == "no nodule at or above 0.5"
+
+
+def test_table_has_the_measured_size_where_there_is_one() -> None:
+    row = findings_table([measured_ball()], "1 nodule").splitlines()[2].split()  # axes of 20.0 and 16.0 mm
+    assert row[4] == "18.0" != f"{measured_ball().diameter_mm:.1f}"
 
 
 def test_table_has_malignancy_only_where_it_is_known() -> None:

@@ -88,7 +88,8 @@ def header_lines(volume: Volume, *, bundles: Mapping[str, str], device: str, out
 def findings_table(findings: Sequence[Finding], summary: str) -> str:
     """Table of findings under a line of column names and the summary; an unknown value is a dash.
 
-    Malignancy has a column where any finding has one.
+    Diameters are measured ones where there is one (:attr:`~lungcad.finding.Finding.size_mm`). Malignancy has a column
+    where any finding has one.
     """
     if not findings:
         return summary
@@ -104,7 +105,7 @@ def _row(number: int, finding: Finding, graded: bool) -> str:
 
     x, y, z = finding.center_lps_mm
     score = finding.score
-    row = f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.diameter_mm, 1):>7}  {cell(score, 2):>6}"
+    row = f"{number:>3}  {x:8.1f}{y:8.1f}{z:8.1f}  {cell(finding.size_mm, 1):>7}  {cell(score, 2):>6}"
     return row + f"  {cell(finding.malignancy_probability, 2):>10}" if graded else row
 
 

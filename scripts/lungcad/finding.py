@@ -17,6 +17,12 @@ ATTRIBUTES = (
 """LIDC-IDRI's eight reader attributes, in LIDC's order and spelling."""
 
 
+def as_place(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """Place (x, y, z) in plain numbers, from three numbers of any type."""
+    x, y, z = map(float, values)
+    return x, y, z
+
+
 @dataclass(frozen=True)
 class FindingMask:
     """Voxels of one finding.
@@ -37,8 +43,7 @@ class FindingMask:
     @property
     def center_lps_mm(self) -> tuple[float, float, float]:
         """Centre of gravity (x, y, z) in LPS mm."""
-        x, y, z = to_world(self.affine, np.argwhere(self.mask).mean(axis=0)).tolist()
-        return x, y, z
+        return as_place(to_world(self.affine, np.argwhere(self.mask).mean(axis=0)))
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class Finding:
     mask: FindingMask | None = field(default=None, repr=False, compare=False)
 
     @property
+    def size_mm(self) -> float | None:
+        """Mean diameter in mm where the finding was measured, else :attr:`diameter_mm`."""
+        return self.diameter_mm if self.measurement is None else self.measurement.mean_diameter_mm
+
+    @property
     def score(self) -> float | None:
         """Probability with which the finding is reported: nodule probability, else detection score."""
         return self.detection_score if self.nodule_probability is None else self.nodule_probability
@@ -85,10 +95,9 @@ class Finding:
     def from_dict(cls, entry: dict[str, Any]) -> "Finding":
         """Finding from the output of :meth:`as_dict`; further keys (id, slice ...) are ignored."""
         values: dict[str, Any] = {name: entry.get(name) for name in _WRITTEN}
-        x, y, z = map(float, entry["center_lps_mm"])
         values["measurement"] = Measurement.from_dict(values["measurement"])
         values["location"] = Location.from_dict(values["location"])
-        return cls(**values | {"center_lps_mm": (x, y, z)})
+        return cls(**values | {"center_lps_mm": as_place(entry["center_lps_mm"])})
 
 
 _WRITTEN = tuple(attribute.name for attribute in fields(Finding) if attribute.name != "mask")

@@ -34,6 +34,12 @@ def affine_of(columns: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.n
     return affine
 
 
+def spacing_of(affine: np.ndarray) -> np.ndarray:
+    """Distances (3,) in mm between neighbouring voxels along the axes of an affine (4, 4)."""
+    spacing: np.ndarray = np.linalg.norm(affine[:3, :3], axis=0)
+    return spacing
+
+
 def to_world(affine: np.ndarray, index: np.ndarray | Sequence[float]) -> np.ndarray:
     """Map indices (..., 3) to millimetres (..., 3) in the affine's frame."""
     return np.asarray(index, dtype=np.float64) @ affine[:3, :3].T + affine[:3, 3]
@@ -96,7 +102,7 @@ class Canonical:
     @property
     def spacing_mm(self) -> np.ndarray:
         """Distance (3,) between voxel centres along the canonical axes, in mm."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return spacing_of(self.affine)
 
 
 def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], tuple[bool, bool, bool], np.ndarray]:
@@ -110,7 +116,7 @@ def patient_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[list[int], t
         Index axes in the order of the patient's axes, whether each runs against the patient's, and the (4, 4) affine
         of the volume with its axes permuted and reversed accordingly.
     """
-    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    direction = affine[:3, :3] / spacing_of(affine)
     patient = np.arange(3)
     order = np.array(max(permutations(range(3)), key=lambda axes: np.abs(direction[patient, axes]).sum()))
     reverse = direction[patient, order] < 0

@@ -6,14 +6,24 @@ from typing import Any, Literal
 
 Point = tuple[float, float, float]
 Kind = Literal["solid", "part-solid", "non-solid"]
+THICK_SLICE_MM = 2.5
+"""Distance of slices above which volumes and densities of small nodules are not reliable."""
+
+
+def slices_too_thick(slice_mm: float) -> bool:
+    """Whether slices lie more than :data:`THICK_SLICE_MM` apart.
+
+    A thousandth of a mm is allowed: positions in headers are rounded, and 2.5 mm come out as 2.50000004 mm.
+    """
+    return slice_mm > THICK_SLICE_MM + 1e-3
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Measurement of one nodule on its mask. A value that could not be measured is None.
 
-    Both axes lie in the transverse plane with the longest axis, the short one perpendicular to the long one, as
-    Lung-RADS v2022 and the Fleischner Society 2017 measure.
+    Both axes lie in the transverse plane with the longest axis, the short one perpendicular to the long one. Lung-RADS
+    v2022 and the Fleischner Society 2017 also measure in other planes, where a nodule is larger there.
 
     Attributes:
         method: what made the mask, such as ``lung_nodule_segmentation_unet 0.1.0``.
@@ -24,7 +34,7 @@ class Measurement:
         mean_hu: mean HU in the mask.
         mass_mg: volume times density, at (HU + 1000) mg per ml.
         kind: solid, part-solid or non-solid.
-        solid_mm: mean of the two axes of the solid core of a part-solid nodule.
+        solid_mm: mean of the two axes of the solid part of a part-solid nodule.
         calcification: pattern, such as ``none``, ``central`` or ``diffuse``; None where slices are too thick to tell.
         long_axis_lps_mm, short_axis_lps_mm: end points of the axes in DICOM patient LPS mm.
         doubts: reasons for not trusting the measurement, in words; empty if there is none.

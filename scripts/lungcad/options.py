@@ -1,12 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of values given on the command line, after fire has read them."""
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lungcad.errors import InputError
 from lungcad.printable import printable
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """Word that is one of those known; raises InputError E-USAGE for any other."""
+    words = list(known)
+    if value not in words:
+        near = difflib.get_close_matches(str(value), words, n=1)
+        text = f"--{name} is {printable(value, 80)} (expected {' or '.join(words)})."
+        raise InputError("E-USAGE", text, f"Did you mean {near[0]}?" if near else "")
+    return value
+
+
+def listed(value: Any) -> list[str]:
+    """Parts of a list that fire has read as one, or as text such as ``a,b`` or ``[a,b]``; empty ones are left out."""
+    parts = value if isinstance(value, list | tuple) else str(value).removeprefix("[").removesuffix("]").split(",")
+    return [part for part in (str(part).strip() for part in parts) if part]
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

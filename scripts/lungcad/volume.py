@@ -46,6 +46,15 @@ class Notice(str):
         notice.code = code
         return notice
 
+    @property
+    def text(self) -> str:
+        """Text without the code."""
+        return self.removeprefix(self.code).strip()
+
+    def as_dict(self) -> dict[str, str]:
+        """``code`` and ``text`` for JSON."""
+        return {"code": self.code, "text": self.text}
+
 
 def air_hu(hu: np.ndarray) -> float:
     """Quantile :data:`AIR_FRACTION` of the HU without padding; LOWEST_HU where there is nothing but padding."""

@@ -17,16 +17,15 @@ from stub_engine import StubEngine
 
 from lungcad import cli
 from lungcad.batch import worker
-from lungcad.batch.fingerprints import chain_fingerprint
 from lungcad.batch.journal import Journal, read_rows
 from lungcad.batch.manifest import Item, read_manifest
 from lungcad.batch.progress import Progress
 from lungcad.batch.run import Job, _unsettled, run_shard
-from lungcad.batch.settings import chain_settings
 from lungcad.batch.shards import Shard
 from lungcad.batch.study import index_archive
 from lungcad.batch.summary import summarise
 from lungcad.batch.worker import Task, _read_ahead, settle
+from lungcad.chain.settings import chain_fingerprint, chain_settings
 from lungcad.errors import InputError
 
 
@@ -95,7 +94,8 @@ def test_the_cohort_is_merged(first_run: Path, capsys: pytest.CaptureFixture[str
     ]  # fmt: skip
     html = (first_run / "out" / "cohort.html").read_text()
     assert "Cohort of 8 series" in html and "4 reported nodules" in html and "no luck with FOLDER" in html
-    assert html.count("/report.html") == 4 and "<script" not in html and "http" not in html
+    assert html.count("/report.html") == 4 and "<script" not in html and "://" not in html
+    assert "default-src &#39;none&#39;" in html and "script-src &#39;none&#39;" in html
 
 
 def test_what_is_settled_is_skipped(root: Path) -> None:

@@ -76,7 +76,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_scan_of_a_case_has_the_cases_voxels_lungs_and_places() -> None:
     case = lung_case("a")
-    grid = scan_of(case).grid(case.spacing_mm)
+    grid = scan_of(case).resampled(case.spacing_mm)
     first = np.rint(to_index(grid.affine, case.to_mm[:3, 3])).astype(int)
     here = tuple(slice(f, f + n) for f, n in zip(first, case.hu.shape, strict=True))
     assert np.array_equal(grid.hu[here].numpy(), case.hu.astype(np.float32))

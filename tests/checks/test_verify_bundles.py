@@ -46,6 +46,17 @@ def test_files_and_configs_of_every_bundle_pass(name: str, tmp_path: Path) -> No
         assert verify(BUNDLES / name, None, tmp_path, checks=LAYOUT) == []
 
 
+def test_no_config_has_a_key_twice() -> None:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        assert len(dict(pairs)) == len(pairs), [name for name, _ in pairs]
+        return dict(pairs)
+
+    paths = sorted(BUNDLES.rglob("*.json"))
+    assert paths
+    for path in paths:
+        assert json.loads(path.read_text(), object_pairs_hook=once) is not None, path
+
+
 def test_a_network_with_its_weights_passes(copy: Path, tmp_path: Path) -> None:
     assert verify(copy, None, tmp_path, checks=NETWORK) == []
 

@@ -11,6 +11,9 @@ ENTRANCES = [ROOT / "README.md", ROOT / "scripts" / "README.md", ROOT / ".github
 PAGES = [*ENTRANCES, *sorted(ROOT.glob("bundles/*/docs/*.md")), ROOT / "scripts" / "deploy" / "README.md",
          ROOT / "scripts" / "lungcad" / "guidelines" / "README.md"]  # fmt: skip
 
+RULE = re.compile(r" *\|(:?-{3,}:?\|)+")
+"""Line between the head of a table and its rows."""
+
 
 def test_the_first_page_has_at_most_120_lines_of_100_columns() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
@@ -25,6 +28,16 @@ def test_links_lead_to_files_of_the_repository(page: Path) -> None:
     local = [target for target in targets if not target.startswith("http")]
     assert [target for target in local if not (page.parent / target).exists()] == []
     assert local or page not in ENTRANCES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tables_have_a_line_below_their_head_and_as_many_cells_in_each_row(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    assert [line for line in prose.splitlines() if "|---" in line and not RULE.fullmatch(line)] == []
+    for table in re.findall(r"(?:^ *\|.*\n)+", prose, flags=re.M):
+        head, rule, *rows = table.splitlines()
+        assert RULE.fullmatch(rule) and rows, head
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in (head, *rows)} == {rule.count("|")}, head
 
 
 def test_every_page_of_the_chain_is_linked_from_its_readme() -> None:

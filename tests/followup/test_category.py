@@ -44,10 +44,17 @@ def test_what_is_missing_is_said() -> None:
         assert found is not None and found.category is None and "not computed" in found.reason and word in found.reason
 
 
-def test_a_nodule_at_the_pleura_stays_2() -> None:
+@pytest.mark.parametrize(("status", "prior", "category"), [("new", None, "4B"), ("stable", 9.0, "4A")])
+def test_contact_with_the_pleura_alone_lowers_no_category_but_asks(
+    status: str, prior: float | None, category: str
+) -> None:
     touching = replace(nodule(9.0), location=Location("left", "upper", 0.0, True))
-    found = lesion_category("stable", nodule(9.0), touching, 365, THIN)
-    assert found is not None and found.category == "2"
+    found = lesion_category(status, prior and nodule(prior), touching, 365, THIN)
+    question = "needs margin and shape of the nodule: category 2 if smooth and oval, lentiform or triangular"
+    assert found is not None and found.category == category and f"not computed: {question}" in found.not_computed
+    assert "Open: " in category_words(found) and "margin and shape of the nodule" in category_words(found)
+    growing = lesion_category("growing", nodule(7.0), touching, 365, THIN)  # benign ones do not grow
+    assert growing is not None and (growing.category, growing.not_computed) == ("4B", ())
 
 
 def test_the_highest_counts_for_the_exam_and_what_is_gone_has_none() -> None:
@@ -57,6 +64,45 @@ def test_the_highest_counts_for_the_exam_and_what_is_gone_has_none() -> None:
     assert found is not None and found.category == "4A"
     many = exam_category([LungRads("2", "small")] * 7, 7)
     assert many is not None and many.category == "0" and "7 new nodules" in many.reason
+
+
+def test_a_change_of_kind_is_judged_by_it() -> None:
+    core = nodule(12.0, kind="part-solid", solid_mm=5.0)
+    grown = lesion_category("stable", nodule(12.0, kind="non-solid"), core, 365, THIN)
+    assert grown is not None and grown.category == "4B" and "kind changed from non-solid to part-solid" in grown.reason
+    turned = lesion_category("stable", nodule(7.0, kind="non-solid"), nodule(7.0), 365, THIN)
+    assert turned is not None and turned.category is None and "no row" in turned.reason
+
+
+def test_nodules_that_lack_the_same_are_named_together() -> None:
+    lacking = [lesion_category("not comparable", nodule(9.0), nodule(9.0), 365, THIN)] * 2
+    found = exam_category([*lacking, None, lesion_category("new", None, nodule(9.0), 365, THIN)], 1)
+    assert found is not None
+    assert found.reason == "not computed: needs a comparison of nodules 1, 2 with the prior scan; at least 4B"
+
+
+def test_lungs_that_the_current_scan_cuts_off_leave_the_category_at_0() -> None:
+    found = exam_category([None, LungRads("4B", "large")], 0, whole_lungs=False)
+    assert found is not None and found.category == "0"
+    assert "part of the lungs cannot be judged" in found.reason and "4B (nodule 2, large)" in found.reason
+
+
+def test_the_category_of_the_scan_names_the_nodules_that_it_rests_on() -> None:
+    doubt = "the nodule touches the pleura, where its border is uncertain"
+    sure, doubted = nodule(9.0), nodule(9.0, doubts=(doubt,))
+    each = [lesion_category("new", None, sure, 365, THIN), lesion_category("new", None, doubted, 365, THIN),
+            lesion_category("not comparable", sure, sure, 365, THIN), None,
+            lesion_category("stable", doubted, doubted, 365, THIN)]  # fmt: skip
+    found = exam_category(each, 2)
+    assert found is not None and found.category is None
+    assert found.reason == "not computed: needs a comparison of nodule 3 with the prior scan; at least 4B"
+    assert found.assumed == (f"nodules 2, 5 as measured, although {doubt}",)
+    (asked,) = found.not_computed
+    assert asked.startswith("not computed: needs the category at the prior CT")
+    one = exam_category(each[1:2], 1)
+    assert one is not None and one.reason.startswith("nodule 1, solid, 9.0 mm, new") and "nodule 1 as" in one.assumed[0]
+    months = exam_category([lesion_category("growing", nodule(5.0), nodule(9.0), None, THIN)], 0)
+    assert months is not None and "between the exams (nodule 1, +4.0 mm" in months.reason
 
 
 def test_words_begin_with_the_condition() -> None:

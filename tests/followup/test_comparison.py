@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole comparison on the made pair: breathed in by 10 %, tilted by 5 degrees, nodules of known growth."""
 
+import base64
 import csv
 import functools
+import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,7 +124,11 @@ def test_written_folder_is_whole_and_says_the_same_everywhere(tmp_path: Path) ->
 
 def test_page_is_one_offline_file_with_both_stacks() -> None:
     page = render_comparison(compared())
-    assert "http" not in page and "src=" not in page
+    assert "://" not in page and "src=" not in page
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1].replace("&#39;", "'")
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     assert page.count("data:image/png;base64,") == 2 * len(DIAMETERS)
     assert page.count('type="range"') == len(DIAMETERS) and len(page) < 2e6
     assert "looked for, absent" in page and "Research use only" in page

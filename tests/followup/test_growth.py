@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from made_pair import sphere
 
-from lungcad import Volume
+from lungcad import Finding, Volume
+from lungcad.followup.category import lesion_category
 from lungcad.followup.exam import Header
-from lungcad.followup.growth import change_between, judge, own_variation, refusals
+from lungcad.followup.growth import change_between, judge, own_variation, refusals, too_coarse
+from lungcad.results.words import shown_mean_mm
 
 
 def scan(slice_mm: float) -> Volume:
@@ -69,6 +71,32 @@ def test_thick_or_different_slices_and_kernels_forbid_growth() -> None:
     assert refusals(scan(1.0), scan(1.0), same, replace(same, kernel="B70f")) == [
         "kernel B30f in the prior and B70f in the current scan"
     ]
+
+
+def test_thick_slices_cannot_exclude_what_is_below_two_of_them() -> None:
+    thick = Header(thickness_mm=5.0)
+    assert too_coarse(scan(2.5), Header(thickness_mm=2.5), 1.0) == too_coarse(scan(1.0), Header(), None) == ""
+    assert too_coarse(scan(2.5000004), Header(), 1.0) == "" and too_coarse(scan(3.0), Header(), 6.0) == ""
+    assert "3 mm are too thick to exclude a nodule of 5.9 mm" in too_coarse(scan(3.0), Header(), 5.9)
+    assert "slices of 5 mm" in too_coarse(scan(1.0), thick, 9.9) and too_coarse(scan(1.0), thick, 10.0) == ""
+    assert "unknown size" in too_coarse(scan(5.0), Header(), None)
+
+
+def test_page_growth_and_category_round_alike() -> None:
+    """Axes whose raw means differ by 1.5 mm and a bit: both rules say the same, to the decimal that is shown."""
+    for long in np.arange(5.0, 5.4, 0.04):
+        for more in np.arange(1.4, 1.7, 0.02):
+            before, now = (
+                replace(sphere(5.0), long_axis_mm=a, short_axis_mm=b, mean_diameter_mm=(a + b) / 2)
+                for a, b in ((long, long - 0.37), (long + more, long + more - 0.61))
+            )
+            change = change_between(before, now, 365)
+            found = lesion_category("stable", Finding((0, 0, 0), measurement=before),
+                                    Finding((0, 0, 0), measurement=now), 365, (1.0, 1.0))  # fmt: skip
+            assert found is not None and change.rules[0] in found.reason
+            shown = [shown_mean_mm({"long_axis_mm": one.long_axis_mm, "short_axis_mm": one.short_axis_mm})
+                     for one in (before, now)]  # fmt: skip
+            assert change.mean_diameter_mm == pytest.approx(shown[1] - shown[0])
 
 
 def test_our_own_variation_is_known_for_thin_slices_alone() -> None:

@@ -12,7 +12,7 @@ import pytest
 from lungcad import Finding, Volume
 from lungcad.errors import InputError
 from lungcad.followup.exam import Header, find_results, read_exam, read_header
-from lungcad.followup.pair import check_patient, days_between
+from lungcad.followup.pair import check_patient, days_between, protocol_notices
 from lungcad.followup.tracking import tracking_uids
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.nodules_json import write_nodules_json
@@ -77,6 +77,15 @@ def test_absurd_days_are_bad_usage(told: dict[str, Any]) -> None:
         days_between(ONE, TWO, **told)
 
 
+def test_other_scanners_and_contrast_are_warned_of() -> None:
+    one, other = Header(maker="A", contrast=False), Header(maker="B", contrast=True)
+    assert protocol_notices(one, one) == protocol_notices(Header(), one) == []
+    scanner, contrast = protocol_notices(one, other)
+    assert scanner.code == contrast.code == "W-PAIR-PROTOCOL"
+    assert "scanner A in the prior, B in the current scan" in scanner and "in the current scan alone" in contrast
+    assert "in the prior scan alone" in protocol_notices(other, one)[1]
+
+
 def test_the_header_of_a_series_is_read(phantom_dir: Path) -> None:
     header = read_header(read_volume(phantom_dir))
     assert header.date == datetime.date(2026, 1, 1)
@@ -91,7 +100,7 @@ def test_results_are_those_of_the_very_scan(tmp_path: Path) -> None:
     folder = write(result, tmp_path, [write_nodules_json])
     assert find_results(scan, tmp_path, folder) == folder
     exam = read_exam(Scan(scan), folder, Header())
-    assert exam.reported.tolist() == [True, False] and exam.findings == findings
+    assert exam.result.reported == findings[:1] and exam.findings == findings
     other = Volume(scan.hu, np.diag([1.0, 1, 2, 1]), scan.series_uid)
     assert find_results(other, folder) is None
     with pytest.raises(InputError, match="E-PAIR-RESULTS"):

@@ -85,6 +85,14 @@ def test_an_unknown_risk_is_asked_for_only_where_it_matters() -> None:
     assert fleischner("solid", 7, None, False).recommendation == "not computed: needs risk"
     assert fleischner("solid", 9, None, False).recommendation.startswith("consider CT at 3 months")
     assert fleischner("non-solid", 9, None, False).recommendation.startswith("CT at 6-12 months")
+    assert fleischner("non-solid", 5, None, False).recommendation == "not computed: needs risk"
+    assert fleischner("non-solid", 5, None, True).recommendation.startswith("CT at 3-6 months")
+
+
+def test_a_mass_is_outside_the_guideline() -> None:
+    for kind in ("solid", "part-solid", "non-solid"):
+        assert not fleischner(kind, 30.4, "low", False).recommendation.startswith("not applicable")
+        assert "a mass" in fleischner(kind, 30.5, "low", False).recommendation
 
 
 @pytest.mark.parametrize(

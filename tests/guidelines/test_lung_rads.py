@@ -127,6 +127,12 @@ def test_growth_over_a_long_interval_stays_open_and_never_steps_down() -> None:
     assert lung_rads("solid", 7.9, status="growing", prior_mm=6.0, months=18).category == "4A"
 
 
+def test_growth_over_a_long_interval_that_some_year_must_hold_is_growth() -> None:
+    proven = lung_rads("solid", 12.0, prior_mm=5.0, months=13)  # +7.0 mm in two parts: one has 3.5 mm or more
+    assert proven.category == "4B" and proven.not_computed == ()
+    assert lung_rads("solid", 6.7, prior_mm=5.0, months=36).category == "3"  # +1.7 mm in three parts
+
+
 def test_growth_without_an_interval_is_not_computed() -> None:
     result = lung_rads("solid", 7.0, prior_mm=5.0)
     assert result.category is None and result.reason.startswith("not computed: needs months")
@@ -167,7 +173,7 @@ def test_a_stable_nodule_steps_down(prior_category: str, months: float | None, c
 
 def test_a_step_down_that_lacks_an_input_says_which() -> None:
     assert lung_rads("solid", 9, status="stable").not_computed == (
-        "not computed: needs prior_category to step down a stable nodule",
+        "not computed: needs prior_category, which can lower or raise the category of a stable nodule",
     )
     assert lung_rads("solid", 9, status="stable", prior_category="4A").not_computed == (
         "not computed: needs months to step down",
@@ -200,6 +206,79 @@ def test_suspicious_features_make_3_and_4_a_4x_and_leave_2_alone() -> None:
     assert lung_rads("solid", 5.9, suspicious=("spiculation", "lymphadenopathy")).category == "2"
     assert lung_rads("non-solid", 20, suspicious=["non-solid doubled within a year"]).category == "2"
     assert lung_rads("solid", 9, status="stable", prior_category="4A", months=3, suspicious=["other"]).category == "4X"
+
+
+def test_a_category_that_was_raised_at_the_prior_exam_stays_raised() -> None:
+    # 8.5 mm, new three months ago (4B then), stable now: 4A by its size alone
+    by_size = lung_rads("solid", 8.5, prior_mm=8.5, months=3)
+    assert by_size.category == "4A" and "lower or raise" in by_size.not_computed[0]
+    assert lung_rads("solid", 8.5, prior_mm=8.5, months=3, prior_category="4B").category == "4B"
+
+
+def test_features_below_category_3_are_told_and_a_doubled_non_solid_nodule_asks_a_reader() -> None:
+    doubled = lung_rads("non-solid", 25, status="growing", suspicious=["non-solid doubled within a year"])
+    assert doubled.category == "2" and "doubled within a year" in doubled.reason
+    assert len(doubled.not_computed) == 1 and doubled.not_computed[0].startswith("not computed: needs a reader")
+    small = lung_rads("solid", 5, suspicious=["spiculation"])
+    assert (small.category, small.not_computed) == ("2", ()) and "spiculation" in small.reason
+    assert "other" in lung_rads("solid", 9, juxtapleural=True, suspicious=["other"]).reason
+    assert lung_rads("non-solid", 30, suspicious=["non-solid doubled within a year"]).category == "4X"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "category"),
+    [
+        # A part-solid nodule that became solid: all of it is solid part, +5.0 and +0.5 mm; 4A is a part below 4 mm.
+        (("solid", 7.0, None), ("part-solid", 7.0, 2.0), "4B"), (("solid", 7.0, None), ("part-solid", 7.0, 6.5), "3"),
+        (("solid", 3.9, None), ("part-solid", 3.9, 2.3), "4A"), (("solid", 7.0, None), ("part-solid", 7.0, 0), "4B"),
+        (("solid", 7.0, None), (None, 7.0, 2.0), "4B"), (("solid", 7.0, None), (None, 7.0, 7.0), "3"),
+        # A non-solid one has no solid part before: it is new.
+        (("part-solid", 12.0, 5.0), ("non-solid", 12.0, None), "4B"),
+        (("part-solid", 12.0, 3.9), ("non-solid", 12.0, None), "4A"),
+        (("part-solid", 12.0, 0), ("non-solid", 12.0, None), "3"),
+        # Non-solid to solid has no row; at 15 mm and more all rows are 4B.
+        (("solid", 7.0, None), ("non-solid", 7.0, None), None), (("solid", 7.0, None), (None, 7.0, 0), None),
+        (("solid", 15.0, None), ("non-solid", 15.0, None), "4B"),
+        # A solid one was solid part as a whole: -2.0 and +2.0 mm.
+        (("part-solid", 7.0, 5.0), ("solid", 7.0, None), "3"), (("part-solid", 12.0, 9.0), ("solid", 7.0, None), "4B"),
+        (("part-solid", 7.2, 4.0), ("solid", 5.5, None), None),  # the whole grew by 1.7 mm, its solid part did not
+        # Non-solid below 30 mm is 2 whatever its course.
+        (("non-solid", 9.0, None), ("solid", 9.0, None), "2"), (("non-solid", 9.0, 0), ("part-solid", 9.0, 4.0), "2"),
+        (("non-solid", 30.0, None), ("solid", 30.0, None), None),
+    ],
+)  # fmt: skip
+def test_a_change_of_kind_is_judged_by_the_solid_part(now: tuple, before: tuple, category: str | None) -> None:
+    result = lung_rads(*now, prior_kind=before[0], prior_mm=before[1], prior_solid_mm=before[2], months=12)
+    assert result.category == category
+    changed = f"the kind changed from {before[0]} to {now[0]}"
+    if category is None and before[0]:
+        assert result.reason.startswith("not computed: the kind changed") and changed in result.reason
+    elif before[0]:
+        assert changed in result.reason and any(changed in text for text in result.not_computed)
+
+
+def test_a_change_of_kind_asks_for_what_it_needs() -> None:
+    assert "needs prior_solid_mm" in lung_rads("solid", 7, prior_kind="part-solid", prior_mm=7, months=12).reason
+    assert "needs solid_mm" in lung_rads("part-solid", 7, prior_kind="non-solid", prior_mm=7, months=12).reason
+    assert "needs prior_solid_mm:" in lung_rads("part-solid", 7, 4, prior_mm=7, months=12).reason
+    whole = lung_rads("part-solid", 7.2, 4, prior_kind="solid", prior_mm=5.5, months=12).reason
+    assert "3 by its solid part, 4A as a solid nodule that grew by 1.7 mm" in whole
+    assert "needs prior_mm" in lung_rads("part-solid", 7, 4, "stable", prior_kind="solid").reason
+    assert "needs months" in lung_rads("solid", 7, prior_kind="part-solid", prior_mm=7, prior_solid_mm=2).reason
+    told = lung_rads("solid", 7, status="growing", prior_kind="part-solid", prior_mm=7)
+    assert told.category == "4B" and "as told" in told.reason
+    slow = lung_rads("solid", 7, prior_kind="part-solid", prior_mm=7, prior_solid_mm=5, months=24)
+    assert slow.category == "3" and any("an exam at most 12 months before" in text for text in slow.not_computed)
+    at_pleura = lung_rads("solid", 9, juxtapleural=True, prior_kind="part-solid", prior_mm=9, prior_solid_mm=8.5)
+    assert at_pleura.category == "4A"  # not the benign form that has always been solid
+    same = lung_rads("solid", 7, prior_mm=7, months=12)
+    assert same.assumed == ("solid at the prior exam too",)
+    assert lung_rads("solid", 7, prior_mm=7, prior_kind="solid", months=12).assumed == ()
+
+
+def test_a_course_that_is_not_known_gives_the_size_and_asks() -> None:
+    result = lung_rads("solid", 7.0, status=None, prior_category="2")
+    assert result.category == "3" and "needs an exam at most 12 months before" in result.not_computed[0]
 
 
 def test_a_nodule_proven_benign_is_category_2() -> None:
@@ -251,6 +330,9 @@ def test_growing_and_new_are_never_less_suspicious_than_baseline() -> None:
         {"prior_mm": 5, "status": "new"}, {"prior_category": "3"}, {"prior_category": "5", "status": "stable"},
         {"prior_category": "3", "status": "new"}, {"suspicious": "spiculation"}, {"suspicious": ["big"]},
         {"suspicious": True}, {"slow_growth": True}, {"slow_growth": True, "status": "new"}, {"proven_benign": "?"},
+        {"prior_kind": "solid"}, {"prior_kind": "solid", "status": "new"}, {"prior_kind": "mixed", "prior_mm": 5},
+        {"prior_kind": "non-solid", "prior_mm": 5, "prior_solid_mm": 2},
+        {"prior_kind": "solid", "prior_mm": 5, "prior_solid_mm": 2},
         {"kind": "part-solid", "prior_mm": 4, "prior_solid_mm": 5}, {"kind": "part-solid", "prior_solid_mm": -1},
     ],
 )  # fmt: skip

@@ -75,6 +75,8 @@ def test_secretions_and_infections_of_the_airways() -> None:
         ({"wall": "thick", "status": "stable", "wall_growing": True}, "4B"),
         ({"wall": "thick", "status": "growing", "wall_growing": True}, "4B"),
         ({"wall": "thin", "status": "stable", "became_multilocular": True}, "4A"),
+        ({"wall": "thin", "status": "growing", "became_multilocular": True}, "4A"),
+        ({"wall": "thin", "status": "growing", "became_multilocular": True, "denser": True}, "4B"),
         ({"wall": "thin", "multilocular": True, "status": "growing"}, "4B"),
         ({"wall": "thick", "multilocular": True, "status": "stable", "denser": True}, "4B"),
         ({"wall": "thick", "status": "stable", "prior_category": "4A", "months": 3}, "3"),

@@ -67,7 +67,9 @@ def test_impossible_volumes_and_days_are_refused(values: tuple) -> None:
     [
         (5.0, 6.6, 12, True), (5.0, 6.5, 12, False), (5.0, 6.6, 12.4, True), (5.0, 6.6, 12.5, None),
         (5.0, 6.6, 24, None),
-        (5.0, 9.0, 24, None), (5.0, 6.4, 24, False), (5.0, 6.6, None, None), (5.0, 4.0, None, False),
+        (5.0, 8.0, 24, None), (5.0, 8.1, 24, True), (5.0, 12.0, 13, True), (5.0, 6.7, 36, None), (5.0, 9.5, 36, None),
+        (5.0, 9.6, 36, True), (5.0, 8.1, 24.4, True), (5.0, 8.1, 24.5, None),
+        (5.0, 6.4, 24, False), (5.0, 6.6, None, None), (5.0, 4.0, None, False),
         (5.04, 6.55, 6, True),
     ],
 )  # fmt: skip
@@ -84,19 +86,29 @@ def test_growth_by_lung_rads(prior_mm: float, mean_mm: float, months: float | No
         ([(0, 5), (12, 6.4), (24, 7.8)], "stable", True),
         ([(0, 5), (12, 5.7), (24, 6.5)], "stable", False),
         ([(0, 5), (12, 6.0), (18, 7.0), (24, 7.9)], "growing", False),
-        ([(0, 5), (24, 8)], "stable", False),
+        ([(0, 5), (24, 8)], None, False),  # on average 1.5 mm a year, which is not more than 1.5
+        ([(0, 5), (24, 8.1)], "growing", False),
+        ([(0, 5), (13, 12)], "growing", False),
+        ([(0, 5), (18, 7), (24, 7.2)], None, True),  # the year before the last exam began without one
+        ([(0, 5), (18, 7), (30, 7.2)], "stable", True),
+        ([(0, 5), (20, 6.5), (26, 6.5)], "stable", False),  # +1.5 mm in all
+        ([(0, 5), (24, 7), (48, 7.2)], "stable", True),
         ([(0, 8), (6, 5), (12, 5.2)], "stable", False),
         ([(-24, 5), (-12, 6.4), (0, 7.8)], "stable", True),
     ],
 )
-def test_growth_over_several_exams(sizes: list, status: str, slow: bool) -> None:
+def test_growth_over_several_exams(sizes: list, status: str | None, slow: bool) -> None:
     found = lung_rads_growth_history(sizes)
     assert (found.status, found.slow_growth) == (status, slow)
+    assert found.reason.startswith("not computed: needs an exam in between") == (status is None)
 
 
 def test_a_history_feeds_the_category() -> None:
     history = lung_rads_growth_history([(0, 5), (12, 6.4), (24, 7.8)])
     assert lung_rads("solid", 7.8, status=history.status, slow_growth=history.slow_growth).category == "4B"
+    undecided = lung_rads_growth_history([(0, 5.0), (24, 8.0)])
+    result = lung_rads("solid", 8.0, status=undecided.status, prior_category="3", months=24)
+    assert result.category == "4A" and result.not_computed  # by its size, and no step down
 
 
 @pytest.mark.parametrize(

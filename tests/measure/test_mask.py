@@ -42,6 +42,19 @@ def test_a_single_voxel_just_above_the_threshold_is_no_mask() -> None:
     assert central_mask(spark, spark, affine(), 0.2) is not None
 
 
+def test_ground_glass_that_is_not_outlined_is_seen_around_the_mask() -> None:
+    core, glass = ball(3.0), ball(7.0)
+    hu = -850 + 230 * glass
+    hu += (30 - hu) * core
+    left_out, outlined = (central_mask(share, hu, affine(), 0.5) for share in (core, glass))
+    assert left_out is not None and outlined is not None
+    assert left_out.rim_hu == pytest.approx(230, abs=5)  # ground glass near, lung from 4 mm on
+    assert abs(outlined.rim_hu) < 5
+    vessel = np.where(ball(2.0, (5.5, 0, 0)) > 0.5, 30, -850 + 880 * core)
+    beside = central_mask(core, vessel.astype(np.float32), affine(), 0.5)
+    assert beside is not None and abs(beside.rim_hu) < 5
+
+
 def test_a_nodule_at_a_face_of_the_cube_is_cut() -> None:
     wide = central_mask(ball(13.0, (4.0, 0, 0)), ball(4.0), affine(), 0.5)
     assert wide is not None and wide.cut

@@ -44,9 +44,27 @@ def test_doubts_are_told() -> None:
     assert "only 1" in small.doubts[0]  # some 7 mm3 in voxels of 0.49 mm3
     thick = measure_nodule(nodule(5.0), "net 1", np.array([0.7, 0.7, 5.0]), 10.0)
     assert "5.0 mm apart" in thick.doubts[0]
+    assert measure_nodule(nodule(5.0), "net 1", np.array([0.7, 0.7, 2.50000004]), 10.0).doubts == ()
     touching = measure_nodule(nodule(5.0), "net 1", NATIVE, 10.0, Location(juxtapleural=True))
     assert "pleura" in touching.doubts[0]
+    halo = measure_nodule(replace(nodule(5.0), rim_hu=101.0), "net 1", NATIVE, 10.0)
+    assert "ground glass may be left out" in halo.doubts[0]
     assert "edge" in measure_nodule(replace(nodule(5.0), cut=True), "net 1", NATIVE, 10.0).doubts[0]
+
+
+def test_a_tall_nodule_is_not_measured_truly_on_the_transverse_plane() -> None:
+    def tall(ratio: float) -> NoduleMask:
+        axis = (np.arange(40) - 19.5) * 0.7
+        x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+        share = np.clip(3 * (1.2 - np.sqrt(x**2 + y**2 + (z / ratio) ** 2) / 3.0), 0, 1).astype(np.float32)
+        found = central_mask(share, np.full((40,) * 3, 50.0), affine(), 0.5)
+        assert found is not None
+        return found
+
+    found = measure_nodule(tall(2.5), "net 1", NATIVE)
+    assert len(found.doubts) == 1 and "transverse plane" in found.doubts[0]
+    assert found.effective_diameter_mm - found.mean_diameter_mm > 1
+    assert measure_nodule(tall(1.4), "net 1", NATIVE).doubts == ()
 
 
 def test_a_place_is_measured_whatever_its_probability() -> None:

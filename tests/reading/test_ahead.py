@@ -72,5 +72,7 @@ def test_bad_headers_are_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_values_of_another_kind_are_left_to_the_run(tmp_path: Path) -> None:
-    ahead.begin(str(tmp_path), leniency="tilt")
+    ahead.begin(str(tmp_path), leniency="tilt")  # no header is read, which would be refused
     ahead.begin(str(tmp_path), series_uid=["1.2"])
+    assert ahead.take(str(tmp_path), None, None, "tilt") is None
+    assert ahead.take(str(tmp_path), ["1.2"], None, {}) is None

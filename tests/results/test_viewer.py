@@ -17,7 +17,7 @@ from PIL import Image
 from report_case import RUN, ball_volume, measured_ball, some_findings
 
 from lungcad import Finding
-from lungcad.results.page import asset
+from lungcad.results.page import asset, page_environment
 from lungcad.results.report import render_report
 from lungcad.results.result import Result
 
@@ -110,7 +110,7 @@ def _contrast(one: str, other: str) -> float:
 
 
 def test_colours_have_the_contrast_of_wcag_aa() -> None:
-    blocks = re.findall(r"(:root[^{]*)\{([^}]*)\}", str(asset("page.css")))
+    blocks = re.findall(r"(:root[^{]*)\{([^}]*)\}", str(asset(page_environment(), "page.css")))
     assert len(blocks) == 3
     for selector, text in blocks:
         colours = {name: re.search(rf"--{name}: (#\w+)", text)[1] for name in NAMES}

@@ -43,7 +43,7 @@ def positions(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("degrees", [0.0, 12.0])
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 2.0), (0.55, 0.55, 1.0), (2.0, 1.3, 5.0), (0.7, 0.8, 2.5)])
 def test_grid_voxels_stand_where_the_affine_says(degrees: float, spacing: tuple[float, ...]) -> None:
-    grid = scan_of_field(oblique(degrees=degrees)).grid(spacing)
+    grid = scan_of_field(oblique(degrees=degrees)).resampled(spacing)
     np.testing.assert_allclose(np.linalg.norm(grid.affine[:3, :3], axis=0), spacing)
     np.testing.assert_allclose(grid.hu.numpy(), field(positions(grid.affine, grid.hu.shape)), atol=2e-3)
 
@@ -54,7 +54,7 @@ def test_grid_is_in_canonical_order_however_the_scan_was_stored(order: tuple[int
     affine = oblique(degrees=8.0)
     affine[:3, :3] = affine[:3, list(order)] * np.array(signs)
     shape = np.array((40, 36, 22))[list(order)]
-    grid = scan_of_field(affine, tuple(shape)).grid((1.0, 1.0, 2.0))
+    grid = scan_of_field(affine, tuple(shape)).resampled((1.0, 1.0, 2.0))
     axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
     assert (np.diag(axes) > 0.9).all()
     np.testing.assert_allclose(grid.hu.numpy(), field(positions(grid.affine, grid.hu.shape)), atol=2e-3)
@@ -63,7 +63,7 @@ def test_grid_is_in_canonical_order_however_the_scan_was_stored(order: tuple[int
 def test_grid_at_native_spacing_copies_voxels() -> None:
     scan = scan_of_field(oblique())
     scan.volume.hu[:] = np.random.default_rng(0).normal(0, 300, scan.volume.hu.shape)
-    grid = scan.grid((0.7, 0.8, 2.5))
+    grid = scan.resampled((0.7, 0.8, 2.5))
     first = np.rint(to_index(scan.volume.affine, grid.affine[:3, 3])).astype(int)
     x, y, z = (slice(f, f + n) for f, n in zip(first, grid.hu.shape, strict=True))
     np.testing.assert_allclose(grid.hu.numpy(), scan.volume.hu[x, y, z], atol=1e-3)
@@ -71,17 +71,16 @@ def test_grid_at_native_spacing_copies_voxels() -> None:
 
 def test_grid_reaches_over_the_lungs_by_the_margin_and_no_further() -> None:
     scan = scan_of_field(oblique(), margin_mm=9.0)
-    grid = scan.grid((1.0, 1.0, 2.0))
+    grid = scan.resampled((1.0, 1.0, 2.0))
     low, high = (to_world(scan.lungs.affine, i) for i in ((12, 12, 6), (27, 23, 15)))
     first, last = grid.affine[:3, 3], to_world(grid.affine, np.array(grid.hu.shape) - 1)
     assert (first <= low - 9).all() and (first > low - 9 - np.array([1, 1, 2])).all()
     assert (last >= high + 9).all() and (last < high + 9 + np.array([1, 1, 2])).all()
-    assert scan.grid([1, 1, 2]) is grid
 
 
 def test_lungs_of_a_grid_are_the_mask() -> None:
     affine = oblique((0.9, 0.6, 2.4))
-    grid = scan_of_field(affine).grid((0.3, 0.2, 0.8))  # a third of the native spacing
+    grid = scan_of_field(affine).resampled((0.3, 0.2, 0.8))  # a third of the native spacing
     assert grid.lungs.sum() == 16 * 12 * 10 * 27  # the box of 16 x 12 x 10 voxels
     centre = positions(grid.affine, tuple(grid.hu.shape))[grid.lungs.numpy()].mean(0)
     np.testing.assert_allclose(centre, to_world(affine, [19.5, 17.5, 10.5]))
@@ -89,7 +88,7 @@ def test_lungs_of_a_grid_are_the_mask() -> None:
 
 def test_beyond_the_volume_there_is_air() -> None:
     scan = scan_of_field(oblique(), margin_mm=60.0)
-    grid = scan.grid((1.0, 1.0, 2.0))
+    grid = scan.resampled((1.0, 1.0, 2.0))
     index = to_index(scan.volume.affine, positions(grid.affine, grid.hu.shape))
     last = np.array(scan.volume.hu.shape) - 1
     beyond = ((index < -0.51) | (index > last + 0.51)).any(-1)
@@ -102,14 +101,14 @@ def test_beyond_the_volume_there_is_air() -> None:
 def test_down_sampling_averages_instead_of_aliasing() -> None:
     scan = scan_of_field(oblique(spacing=(1.0, 1.0, 1.0)))
     scan.volume.hu[:] = 1000.0 * (np.indices(scan.volume.hu.shape)[2] % 2)  # slices of 0 and 1000 in turn
-    np.testing.assert_allclose(scan.grid((1.0, 1.0, 2.0)).hu.numpy(), 500.0, atol=1e-3)
+    np.testing.assert_allclose(scan.resampled((1.0, 1.0, 2.0)).hu.numpy(), 500.0, atol=1e-3)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 2.0), (1.5, 1.5, 6.0), (0.5, 0.5, 0.5)])
 def test_crop_is_the_grid_around_a_voxel(spacing: tuple[float, ...]) -> None:
     scan = scan_of_field(oblique(degrees=10.0), margin_mm=12.0)
     scan.volume.hu[:] = np.random.default_rng(0).normal(0, 300, scan.volume.hu.shape)
-    grid = scan.grid(spacing)
+    grid = scan.resampled(spacing)
     middle = np.array(grid.hu.shape) // 2
     x, y, z = (slice(m - 2, m + 3) for m in middle)
     odd = scan.crop(to_world(grid.affine, middle), (5, 5, 5), spacing)
@@ -159,6 +158,6 @@ def test_the_same_scan_is_the_same_however_it_is_stored(order: tuple[int, ...], 
     as_made, other = Scan(Volume(hu, affine, "a")), Scan(Volume(np.ascontiguousarray(stored), turned, "a"))
     assert np.array_equal(as_made.lungs.mask, other.lungs.mask)
     assert np.allclose(as_made.lungs.affine, other.lungs.affine, atol=1e-9)
-    one, two = as_made.grid((1.5, 1.5, 2.0)), other.grid((1.5, 1.5, 2.0))
+    one, two = as_made.resampled((1.5, 1.5, 2.0)), other.resampled((1.5, 1.5, 2.0))
     assert one.hu.shape == two.hu.shape and (one.hu - two.hu).abs().max() < 0.01
     assert bool((one.lungs == two.lungs).all())

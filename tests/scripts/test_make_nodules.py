@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -135,10 +136,15 @@ def test_nodules_of_nobody_are_refused(tmp_path: Path) -> None:
         list(lidc_nodules(tmp_path / "xml", tmp_path / "luna16"))
 
 
-def test_a_folder_with_nodules_of_an_earlier_run_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "subset0").mkdir()
+@pytest.mark.parametrize(
+    ("make", "folder"), [(make_nodules.crops, "subset0"), (make_nodules.outlined, "train/outlined")]
+)
+def test_a_folder_with_nodules_of_an_earlier_run_is_refused(
+    make: Callable[[str, str], None], folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(InputError, match="E-OUTPUT"):
-        make_nodules.crops(str(tmp_path), str(tmp_path))
+        make(str(tmp_path), str(tmp_path))
 
 
 def test_series_that_are_refused_are_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,9 +14,9 @@ import pydicom
 
 from lungcad.batch.journal import DONE, read_rows
 from lungcad.batch.run import Job, run_shard
-from lungcad.batch.settings import chain_settings
 from lungcad.batch.shards import Shard
 from lungcad.batch.summary import Summary, summarise
+from lungcad.chain.settings import chain_settings
 
 TIMES = ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime",
          "ContributionDateTime", "ObservationDateTime")  # fmt: skip

@@ -3,6 +3,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,17 @@ def measured_ball(**changes: Any) -> Finding:
         CENTER_LPS_MM, DIAMETER_MM, 0.99, 0.98, measurement=Measurement(**values | changes), location=location,
         mask=ball_mask(),
     )  # fmt: skip
+
+
+def sized_nodule(mean_mm: float, kind: str | None = "solid", score: float | None = 0.9, **changes: Any) -> Finding:
+    """The ball with a measurement of both axes of one length, and a nodule probability."""
+    sizes = {"long_axis_mm": mean_mm, "short_axis_mm": mean_mm, "mean_diameter_mm": mean_mm, "kind": kind}
+    return replace(measured_ball(**sizes | changes), nodule_probability=score, detection_score=score)
+
+
+def at_the_pleura(finding: Finding) -> Finding:
+    """Finding whose mask touches the surface of the lung."""
+    return replace(finding, location=Location("left", "upper", 0.0, True))
 
 
 def write_results(

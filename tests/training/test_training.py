@@ -255,13 +255,19 @@ def test_weights_that_are_not_finite_end_a_training_and_are_not_kept(tmp_path: P
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_a_finished_training_is_not_taken_for_one_with_other_settings(tmp_path: Path) -> None:
-    train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})
-    train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "dice"})  # the same: done before
-    later = {"seed": 1, "objective": "dice", "part": None}  # a key that the checkpoint did not know, at its default
-    train(tmp_path, 1, fresh_network(seed=1), settings=later)
-    with pytest.raises(InputError, match=r"E-CONFIG.*other settings: learning_rate, objective\."):
-        train(tmp_path, 1, fresh_network(seed=1), settings={"seed": 1, "objective": "focal", "learning_rate": 0.1})
+def test_a_training_is_not_taken_for_one_with_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_with(**values: Any) -> None:
+        config = {"run": ["$@train#trainer.run()"], "train": {"loss": {"_target_": "Loss", "gamma": "@gamma"}}} | values
+        config["train"] |= {"seen": [f"@{name}" for name in values]}
+        monkeypatch.setattr("lungcad.training.trainer.config_in_use", lambda: config)
+        train(tmp_path, 1, fresh_network(seed=1))
+
+    train_with(seed=1, objective="dice", gamma=2.0, run_dir="a", num_workers=0)
+    train_with(seed=1, objective="dice", gamma=2.0, run_dir="b", num_workers=4)  # the same: done before
+    train_with(seed=1, objective="dice", gamma=2.0, learning_rate=0.1)  # which the checkpoint does not know
+    with pytest.raises(InputError, match=r"E-CONFIG.*other settings: gamma, objective\."):
+        train_with(seed=1, objective="focal", gamma=3.0)
+    train_with(gamma=2.0)  # a version without the others
 
 
 def test_exported_weights_are_the_average_of_the_steps(tmp_path: Path) -> None:

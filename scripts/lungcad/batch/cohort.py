@@ -14,7 +14,9 @@ import numpy as np
 from lungcad.atomic import whole_file
 from lungcad.batch.journal import FAILED
 from lungcad.batch.summary import Summary
-from lungcad.results.nodules_json import reported_score
+from lungcad.results.nodules_json import reported_entries, reported_score
+from lungcad.results.page import page_environment
+from lungcad.results.words import shown_size_mm
 from lungcad.results.write import folder_name
 
 MOST_ROWS = 1000
@@ -44,23 +46,17 @@ class Scan:
 
 def write_cohort(out: Path, summary: Summary) -> None:
     """Write the page of all scans of a batch, likeliest malignancy first, to ``<out>/cohort.html``."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     scans, diameters, scores = [], list[float](), list[float]()
     warnings: Counter[str] = Counter()
     for uid in summary.done:
         document = json.loads((out / folder_name(uid) / "nodules.json").read_text(encoding="utf-8"))
-        reported = reported_findings(document)
+        reported = reported_entries(document)
         scans.append(_scan(uid, document, reported))
-        diameters += [one["diameter_mm"] for one in reported if one["diameter_mm"] is not None]
+        diameters += [size for one in reported if (size := shown_size_mm(one)) is not None]
         scores += [score for one in reported if (score := reported_score(one)) is not None]
         warnings.update({notice["code"] for notice in document["warnings"]})
     counts = [scan.nodules for scan in scans]
-    environment = Environment(
-        loader=PackageLoader("lungcad.batch"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    text = environment.get_template("cohort.html.j2").render(
+    text = page_environment("lungcad.batch").get_template("cohort.html.j2").render(
         states=summary.states, codes=summary.codes, total=len(summary.studies), nodules=sum(counts),
         scans=sorted(scans, key=lambda scan: (scan.key, scan.uid))[:MOST_ROWS], shown=min(len(scans), MOST_ROWS),
         charts=[
@@ -73,12 +69,6 @@ def write_cohort(out: Path, summary: Summary) -> None:
     )  # fmt: skip
     with whole_file(out / "cohort.html") as part:
         part.write_text(text, encoding="utf-8")
-
-
-def reported_findings(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Findings of a nodules.json at or above its operating point, and those of unknown probability."""
-    least = document["thresholds"][document["operating_point"]]
-    return [one for one in document["findings"] if (score := reported_score(one)) is None or score >= least]
 
 
 def bars(values: Sequence[float], edges: Sequence[float], whole: bool = False) -> list[tuple[str, int, float]]:
@@ -99,7 +89,7 @@ def _scan(uid: str, document: dict[str, Any], reported: list[dict[str, Any]]) ->
         return max((value for value in values if value is not None), default=None)
 
     return Scan(
-        uid, f"{folder_name(uid)}/report.html", len(reported), most([one["diameter_mm"] for one in reported]),
+        uid, f"{folder_name(uid)}/report.html", len(reported), most([shown_size_mm(one) for one in reported]),
         most([reported_score(one) for one in reported]), most([one["malignancy_probability"] for one in reported]),
         " ".join(sorted({notice["code"] for notice in document["warnings"]})),
     )  # fmt: skip

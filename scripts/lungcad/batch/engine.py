@@ -9,9 +9,7 @@ from typing import Any
 
 from lungcad.atomic import check_replaceable
 from lungcad.batch.manifest import Item
-from lungcad.bundle.launch import check_pack, silence_optional_decoder
-from lungcad.bundle.registry import CHAIN, bundle_root
-from lungcad.chain.chain import Chain
+from lungcad.chain.settings import load_chain
 from lungcad.console import StageClock
 from lungcad.dicom.lost import folder_state, warn_of_changes
 from lungcad.options import options_by_name
@@ -25,9 +23,7 @@ class Engine:
     """Warm chain that writes the results of one series after the other.
 
     Args:
-        settings: values of the keys ``detector``, ``reducer``, ``characteriser``, ``measurer``, ``device``,
-            ``operating_point``, ``thresholds``, ``stage_overrides``, ``thresholds_of``, ``overrides_of``,
-            ``bundles_dir``, ``leniency`` and ``dicom_results`` of the chain's inference.json.
+        settings: settings of :func:`lungcad.chain.settings.chain_settings`.
         out: output folder.
 
     Raises:
@@ -35,16 +31,10 @@ class Engine:
     """
 
     def __init__(self, settings: Mapping[str, Any], out: Path) -> None:
-        silence_optional_decoder()
-        root = bundle_root(CHAIN)
-        check_pack([root])
-        names = ("detector", "reducer", "characteriser", "device", "operating_point")
-        options = ("measurer", "thresholds", "stage_overrides", "thresholds_of", "overrides_of", "bundles_dir")
-        self.chain = Chain(*(settings[key] for key in names), root=root, **{key: settings[key] for key in options})
+        self.chain = load_chain(settings)
         self.leniency = options_by_name("leniency", settings["leniency"])
         self.writers = writers_for(settings["dicom_results"])
         self.out = out
-        _ = self.chain.thresholds  # loads the networks
         self._dicom = threading.Lock()
         """Held while DICOM is read or written: pydicom's validation is switched for the whole process."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.atomic import check_output, remove_left_overs, whole_file
-from lungcad.batch.fingerprints import chain_fingerprint, input_fingerprint
+from lungcad.batch.fingerprints import input_fingerprint
 from lungcad.batch.journal import DONE, FAILED, REFUSED, Journal, Row, latest_rows
 from lungcad.batch.manifest import Item, read_manifest
 from lungcad.batch.pool import Pool
@@ -19,6 +19,7 @@ from lungcad.batch.progress import Progress
 from lungcad.batch.resources import plan_workers
 from lungcad.batch.shards import Shard
 from lungcad.batch.worker import Finder, Settled, Task, load_engine
+from lungcad.chain.settings import chain_fingerprint
 from lungcad.errors import InputError
 from lungcad.results.write import RESULT_FILES, folder_name
 

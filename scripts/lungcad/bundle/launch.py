@@ -71,7 +71,7 @@ def check_command_line(finished: bool = False) -> None:
         _check_names(flags)
         check_override_values(flags, dict.fromkeys(MONAI_ARGUMENTS) | config)
         check_bundle_root(flags, config, files)
-    check_references(_config_in_use())
+    check_references(config_in_use())
 
 
 def config_files(config_file: str) -> list[str]:
@@ -188,7 +188,7 @@ def check_references(config: Mapping[str, Any]) -> None:
         raise InputError("E-CONFIG", text, f"{advice[:-1]} to monai.bundle.load.")
 
 
-def _config_in_use() -> Mapping[str, Any]:
+def config_in_use() -> Mapping[str, Any]:
     """Config of MONAI's workflow that is evaluating us; empty without one. No argument may refer to it."""
     from monai.bundle import ConfigWorkflow
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lungcad.bundle.registry import CHAIN
 from lungcad.chain.chain import Chain
 from lungcad.chain.machine import counted, peak_memory_mb, timed
 from lungcad.chain.stage import BundleStage
@@ -25,37 +26,22 @@ SCRIPTS = Path(__file__).resolve().parents[2]
 """Folder of this package's sources."""
 
 
-def chain_in_process(
-    root: Path, scan: str, repeats: int, scripts: Path = SCRIPTS, **overrides: str
-) -> dict[str, Any]:
-    """Run the chain as a user does, each time in a new process, and measure time and memory.
-
-    Args:
-        root: folder of the chain's bundle.
-        scan: path of the scan.
-        repeats: number of runs.
-        scripts: folder of the package's sources.
-        overrides: values of the chain's keys, such as ``detector``.
-
-    Returns:
-        ``seconds``, medians over the runs by stage, ``wall``, which includes the start of Python and its imports, and
-        ``cpu``, the processor's seconds of all threads; ``peak_memory_mb``, the largest resident memory of any run.
-
-    Raises:
-        SystemExit: the chain failed.
-    """
-    runs = [_run(root, scan, scripts, overrides) for _ in range(repeats)]
-    return _summary(runs)
-
-
 def paired(roots: Sequence[tuple[Path, Path]], scan: str, repeats: int, **overrides: str) -> list[dict[str, Any]]:
-    """Figures of :func:`chain_in_process` for several versions, whose runs take turns.
+    """Run the chain as a user does, each time in a new process, and measure time and memory; versions take turns.
 
     Args:
         roots: folder of the chain's bundle and folder of the sources of each version.
         scan: path of the scan.
         repeats: number of runs of each.
-        overrides: values of the chain's keys.
+        overrides: values of the chain's keys, such as ``detector``.
+
+    Returns:
+        By version ``seconds``, medians over the runs by stage, ``wall``, which includes the start of Python and its
+        imports, and ``cpu``, the processor's seconds of all threads; ``peak_memory_mb``, the largest resident memory
+        of any run.
+
+    Raises:
+        SystemExit: the chain failed.
     """
     runs: list[list[dict[str, float]]] = [[] for _ in roots]
     for _ in range(repeats):
@@ -78,7 +64,7 @@ def checkout(commit: str, folder: Path) -> tuple[Path, Path]:
         raise SystemExit(f"git has no commit {commit} here.")
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
-    return folder / "bundles" / "lung_nodule_cad", folder / "scripts"
+    return folder / "bundles" / CHAIN, folder / "scripts"
 
 
 def _summary(runs: Sequence[dict[str, float]]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cost of the chain against its work: slices of a scan, litres of lung, number of candidates; see :func:`plot_work`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from lungcad.chain.chain import ORDER, Chain
 from lungcad.chain.machine import timed
-from lungcad.finding import Finding
+from lungcad.finding import Finding, as_place
 from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
 
@@ -68,19 +67,16 @@ def random_candidates(scan: Scan, number: int) -> list[Finding]:
     places = np.argwhere(scan.lungs.mask)
     chosen = places[np.random.default_rng(0).integers(len(places), size=number)]
     lps = chosen @ scan.lungs.affine[:3, :3].T + scan.lungs.affine[:3, 3]
-    return [Finding((float(x), float(y), float(z)), 8.0, 0.5, 0.5) for x, y, z in lps]
+    return [Finding(as_place(place), 8.0, 0.5, 0.5) for place in lps]
 
 
-def measure_work(
-    chain: Chain, slices: Sequence[int] = SLICES, litres: Sequence[float] = LITRES,
-    candidates: Sequence[int] = CANDIDATES,
-) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
+def measure_work(chain: Chain) -> dict[str, list[dict[str, Any]]]:
     """Seconds by stage of three series: more slices over lungs of 2 litres, larger lungs, more candidates."""
     seconds_of(chain, synthetic_scan(2, 200))  # pays for start-up
-    of_lungs = [{"x": n, **seconds_of(chain, synthetic_scan(n, 320))} for n in litres]
-    of_slices = [{"x": n, **seconds_of(chain, synthetic_scan(2, n, max(1.0, 200 / n)))} for n in slices]
+    of_lungs = [{"x": n, **seconds_of(chain, synthetic_scan(n, 320))} for n in LITRES]
+    of_slices = [{"x": n, **seconds_of(chain, synthetic_scan(2, n, max(1.0, 200 / n)))} for n in SLICES]
     middle = synthetic_scan(4, 320)
-    of_candidates = [{"x": n, **seconds_of(chain, middle, n)} for n in candidates]
+    of_candidates = [{"x": n, **seconds_of(chain, middle, n)} for n in CANDIDATES]
     return {"slices, lungs of 2 litres": of_slices, "litres of lung, 320 slices": of_lungs,
             "candidates, lungs of 4 litres": of_candidates}  # fmt: skip
 

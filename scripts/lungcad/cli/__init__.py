@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 import fire
 from fire.decorators import SetParseFns
@@ -19,6 +20,8 @@ from lungcad.bundle.launch import parse_flags
 from lungcad.bundle.registry import CHAIN
 from lungcad.errors import InputError
 from lungcad.exits import guarded
+
+T = TypeVar("T")
 
 USAGE = """\
 usage: lungcad run IN OUT [--bundle NAME] [--series_uid UID | --choose best] [--acquisition N] [--KEY VALUE ...]
@@ -67,17 +70,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _dispatch(arguments: list[str]) -> None:
     verb, *rest = arguments
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "Run lungcad without arguments for help."
-        raise InputError("E-USAGE", f"unknown command: {verb} (expected {', '.join(VERBS)}).", hint)
+    path = _find(verb, VERBS)
     help_asked = bool({"-h", "--help"} & set(rest))
     if verb == "run" and help_asked:
         from lungcad.bundle.run_help import run_help
 
         print(run_help(parse_flags(arguments).get("bundle", CHAIN)))
         return
-    module, name = VERBS[verb].split(":")
+    module, name = path.split(":")
     function = getattr(import_module(f"lungcad.cli.{module}"), name)
     if help_asked:
         arguments = [verb, "--", "--help"]  # the form that fire answers with exit code 0
@@ -87,8 +87,17 @@ def _dispatch(arguments: list[str]) -> None:
     fire.Fire({verb: function}, command=arguments, name="lungcad")
 
 
+def _find(command: str, table: Mapping[str, T]) -> T:
+    """Entry of a command in a table; raises InputError E-USAGE for a command that is not there."""
+    if command not in table:
+        near = difflib.get_close_matches(command, table, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Run it without arguments for help."
+        raise InputError("E-USAGE", f"unknown command: {command} (expected {', '.join(table)}).", hint)
+    return table[command]
+
+
 def _check_flags(function: Callable, rest: Sequence[str]) -> None:
-    """Refuse an option that a verb does not have, before its work; fire would do so after it (E-USAGE)."""
+    """Refuse an option that a command does not have, before its work; fire would do so after it (E-USAGE)."""
     parameters = inspect.signature(function).parameters
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
@@ -112,13 +121,22 @@ def run_script(component: Callable | Mapping[str, Callable]) -> None:
     Args:
         component: function of the script, or functions by the name of their command.
     """
+    arguments, debug = _take_debug(sys.argv[1:])
+    guarded(_run_script, component, arguments, debug=debug)
+
+
+def _run_script(component: Callable | Mapping[str, Callable], arguments: list[str]) -> None:
+    checked = bool(arguments) and not {"-h", "--help"} & set(arguments)
     command: Callable | dict[str, Callable]
     if isinstance(component, Mapping):
+        if checked:
+            _check_flags(_find(arguments[0], component), arguments[1:])
         command = {name: _with_texts(function) for name, function in component.items()}
     else:
+        if checked:
+            _check_flags(component, arguments)
         command = _with_texts(component)
-    arguments, debug = _take_debug(sys.argv[1:])
-    guarded(lambda: fire.Fire(command, command=arguments, name=Path(sys.argv[0]).name), debug=debug)
+    fire.Fire(command, command=arguments, name=Path(sys.argv[0]).name)
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], str]:

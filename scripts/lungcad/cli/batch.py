@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.errors import InputError
-from lungcad.options import options_by_name, true_or_false, whole_number
+from lungcad.options import one_of, options_by_name, true_or_false, whole_number
 
 
 def index(archive: str, manifest: str, leniency: Any = None, debug: bool = False) -> None:
@@ -79,8 +79,7 @@ def submit(
     """
     from lungcad.batch.cluster import Resources, submit_shards
 
-    if cluster not in ("slurm", "local", "debug"):
-        raise InputError("E-USAGE", f"--cluster is {cluster} (expected slurm or local).")
+    one_of("cluster", cluster, ("slurm", "local"))
     more = {key: overrides.pop(key) for key in list(overrides) if key.startswith("slurm_")}
     memory_gb = float(job_gb) if cluster == "slurm" else None
     job = _job(manifest, output_dir, retry, choose, workers, memory_gb, series_per_worker, overrides)
@@ -127,10 +126,10 @@ def _job(manifest: str, output_dir: str, retry: str | None, choose: str | None, 
          memory_gb: float | None, series_per_worker: int, overrides: dict[str, Any]) -> Any:  # fmt: skip
     """Checked job of a command line."""
     from lungcad.batch.run import Job
-    from lungcad.batch.settings import chain_settings
+    from lungcad.chain.settings import chain_settings
 
-    if choose not in (None, "best"):
-        raise InputError("E-USAGE", f"--choose is {choose} (expected best).")
+    if choose is not None:
+        one_of("choose", choose, ("best",))
     if not Path(manifest).is_file():
         raise InputError("E-TABLE", f"no such file: {Path(manifest).name}.", "Make it with `lungcad index`.")
     if memory_gb is not None and (isinstance(memory_gb, bool) or not isinstance(memory_gb, int | float)):

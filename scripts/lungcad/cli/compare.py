@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungcad.cli.scans import as_leniency
+from lungcad.bundle.registry import CHAIN
 from lungcad.console import StageClock, text_table
 from lungcad.errors import InputError
 from lungcad.finding import Finding
-from lungcad.options import true_or_false
-
-BUNDLE = "lung_nodule_cad"
+from lungcad.options import options_by_name, true_or_false
 
 
 def compare(
@@ -53,7 +51,7 @@ def compare(
     check_output(output_dir)
     with clock("read"):
         series = ((prior, prior_series_uid), (current, current_series_uid))
-        volumes = [read_volume(path, uid, **as_leniency(leniency)) for path, uid in series]
+        volumes = [read_volume(path, uid, **options_by_name("leniency", leniency)) for path, uid in series]
         before, now = (read_header(volume) for volume in volumes)
     notices = check_patient(before, now, volumes[0], volumes[1], told)
     span = days_between(before, now, days, prior_date, current_date, told)
@@ -124,4 +122,4 @@ def _run(volume: Any, path: str, output_dir: str, leniency: Any) -> None:
 
     values = {"dataset_dir": str(Path(path).absolute()), "output_dir": str(Path(output_dir).absolute())}
     chosen = {} if is_volume_file(path) else {"series_uid": volume.series_uid}
-    run_bundle(bundle_root(BUNDLE), values | chosen | ({"leniency": leniency} if leniency else {}))
+    run_bundle(bundle_root(CHAIN), values | chosen | ({"leniency": leniency} if leniency else {}))

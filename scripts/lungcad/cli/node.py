@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verbs of the hospital's network: node, pull."""
 
-import hashlib
-import inspect
-import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lungcad.errors import InputError, missing_package
-from lungcad.options import positive_number, true_or_false, whole_number
-
-if TYPE_CHECKING:
-    from lungcad.chain.chain import Chain
-
-COMPREHENSIVE = "comprehensive"
-READING = ("leniency", "dicom_results")
-"""Keys of the chain's config that concern reading and writing."""
+from lungcad.options import options_by_name, positive_number, true_or_false, whole_number
 
 
 def node(
@@ -46,20 +36,23 @@ def node(
         overrides: keys of the chain's configs/inference.json, such as --operating_point sensitive.
     """
     _require_packages("pynetdicom")
+    from lungcad.chain.settings import chain_fingerprint, chain_settings, load_chain
     from lungcad.node.logs import log_to_stderr
     from lungcad.node.sender import Destination, DicomDestination, WebDestination
     from lungcad.node.service import Node
     from lungcad.node.settings import Settings, ae_title, parse_peers, tls_contexts
+    from lungcad.results.write import COMPREHENSIVE
 
     archives = parse_peers("send_to", send_to, port_needed=True)
     server_tls, client_tls = tls_contexts(tls_cert, tls_key, tls_ca) if tls_cert else (None, None)
     client_tls = client_tls if true_or_false("send_tls", send_tls) else None
-    values, reading = _checked(overrides)
+    of_chain = chain_settings(overrides)
     settings = Settings(
         ae_title("aet", aet), whole_number("port", port, 1), parse_peers("peers", peers), Path(spool).absolute(), host,
         positive_number("still_seconds", still_seconds), int(positive_number("quota_gb", quota_gb) * 2**30),
-        int(positive_number("object_gb", object_gb) * 2**30), server_tls, client_tls, dict(reading["leniency"] or {}),
-        str(reading["dicom_results"]).lower() == COMPREHENSIVE,
+        int(positive_number("object_gb", object_gb) * 2**30), server_tls, client_tls,
+        dict(options_by_name("leniency", of_chain["leniency"])),
+        str(of_chain["dicom_results"]).lower() == COMPREHENSIVE,
     )  # fmt: skip
     if not settings.peers:
         raise InputError("E-USAGE", "--peers is empty (expected who may send, such as PACS@10.0.0.5).")
@@ -67,7 +60,7 @@ def node(
                                        *([WebDestination(dicomweb)] if dicomweb else [])]  # fmt: skip
     if not destinations:
         raise InputError("E-USAGE", "no archive (expected --send_to AET@HOST:PORT or --dicomweb URL).")
-    chain, fingerprint = _loaded(values, reading)
+    chain, fingerprint = load_chain(of_chain), chain_fingerprint(of_chain)
     log_to_stderr()
     service = Node(settings, chain, destinations, fingerprint)
     service.stop_at_signals()
@@ -90,6 +83,7 @@ def pull(
         overrides: keys of the chain's configs/inference.json, such as --operating_point sensitive.
     """
     _require_packages("dicomweb_client")
+    from lungcad.chain.settings import chain_settings, load_chain
     from lungcad.node.logs import log_to_stderr
     from lungcad.node.pull import analyse_fetched, check_study, fetch_study, store_results
     from lungcad.node.sender import WebDestination
@@ -98,14 +92,15 @@ def pull(
     if not storing and out is None:
         raise InputError("E-USAGE", "neither --store nor --out: the results would go nowhere (expected one of them).")
     destination, uid = WebDestination(dicomweb), check_study(study)
-    values, reading = _checked(overrides)
-    chain, _ = _loaded(values, reading)
+    settings = chain_settings(overrides)
+    leniency = options_by_name("leniency", settings["leniency"])
+    chain = load_chain(settings)
     log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="lungcad-") as work:
         images, results = Path(work) / "images", Path(out).absolute() if out else Path(work) / "out"
         images.mkdir()
         fetch_study(destination.client, uid, images, series)
-        folder = analyse_fetched(chain, images, results, reading["leniency"] or {}, reading["dicom_results"])
+        folder = analyse_fetched(chain, images, results, leniency, settings["dicom_results"])
         for name in store_results(destination, folder) if storing else ():
             print(f"stored {name}")
         if out:
@@ -118,40 +113,3 @@ def _require_packages(*names: str) -> None:
             __import__(name)
         except ImportError as error:
             raise missing_package(name.replace("_", "-"), "node") from error
-
-
-def _checked(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments of the chain, and the keys of READING: those of the chain's config, with overrides.
-
-    Raises:
-        InputError: E-CONFIG, E-BUNDLE.
-    """
-    from lungcad.bundle.launch import check_override_values
-    from lungcad.bundle.manifest import check_pack
-    from lungcad.bundle.registry import CHAIN, bundle_root, read_config
-    from lungcad.bundle.values import decoded
-    from lungcad.chain.chain import Chain
-
-    root = bundle_root(CHAIN)
-    check_pack([root])
-    config = read_config(root)
-    keys = [key for key in inspect.signature(Chain).parameters if key in config]
-    known = {key: config[key] for key in (*keys, *READING)}
-    check_override_values(overrides, known)
-    values = known | {"device": None} | {key: decoded(value) for key, value in overrides.items()}
-    return {"root": root, **{key: values[key] for key in keys}}, {key: values[key] for key in READING}
-
-
-def _loaded(values: dict[str, Any], reading: dict[str, Any]) -> tuple["Chain", str]:
-    """Chain with its networks, and a text that stands for it, its weights and its settings; raises InputError."""
-    from lungcad import __version__
-    from lungcad.chain.chain import Chain
-
-    chain = Chain(**values)
-    thresholds = dict(chain.thresholds)
-    weights = {stage.meta["name"]: stage.meta["weights_sha256"] for stage in chain.stages.values()}
-    settings = {key: value for key, value in values.items() if key not in ("root", "bundles_dir", "device")}
-    text = json.dumps(
-        [__version__, chain.versions, weights, thresholds, settings, reading], sort_keys=True, default=str
-    )
-    return chain, hashlib.sha256(text.encode()).hexdigest()

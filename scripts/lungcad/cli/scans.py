@@ -11,7 +11,7 @@ from lungcad.bundle.registry import CHAIN
 from lungcad.bundle.values import PLUMBING
 from lungcad.console import format_text, indented, print_json, series_remarks, spacing_text, text_table
 from lungcad.errors import InputError
-from lungcad.options import true_or_false
+from lungcad.options import options_by_name, true_or_false
 
 _WEIGHTS = {True: "yes", False: "no", None: "-"}
 
@@ -72,7 +72,7 @@ def inspect(folder: str, json: bool = False, leniency: Any = None, debug: bool =
     """
     with optional_packages_withheld():
         from lungcad.dicom import list_series
-    series = list_series(folder, **as_leniency(leniency))
+    series = list_series(folder, **options_by_name("leniency", leniency))
     if true_or_false("json", json):
         print_json([dataclasses.asdict(one) for one in series])
         return
@@ -130,11 +130,3 @@ def describe(bundle: str, json: bool = False, debug: bool = False) -> None:
             print(f"\n{key.replace('_', ' ')}\n{indented(metadata[key])}")
     for side, entries in metadata.get("network_data_format", {}).items():
         print(f"\nnetwork {side}\n{indented({name: format_text(one) for name, one in entries.items()})}")
-
-
-def as_leniency(value: Any) -> dict[str, Any]:
-    """Options of ``--leniency``; raises InputError E-CONFIG for anything else."""
-    if value is not None and not isinstance(value, dict):
-        text = "--leniency is no list of options (expected such as \"{'max_spacing_mm': 7}\")."
-        raise InputError("E-CONFIG", text)
-    return dict(value or {})

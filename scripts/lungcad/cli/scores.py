@@ -86,10 +86,10 @@ def relate_attributes(predictions: str, output_dir: str, json: bool = False, deb
         json: print JSON.
         debug: show tracebacks.
     """
+    from lungcad.options import listed
     from lungcad.scores.attributes import as_text, read_pooled, relate_attributes
 
-    paths = [part.strip() for part in predictions.removeprefix("[").removesuffix("]").split(",")]
-    figures = relate_attributes(*read_pooled([path for path in paths if path]), output_dir)
+    figures = relate_attributes(*read_pooled(listed(predictions)), output_dir)
     if true_or_false("json", json):
         print_json(figures)
     else:

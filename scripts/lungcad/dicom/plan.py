@@ -21,6 +21,7 @@ from lungcad.dicom.leniency import GIB, Leniency
 from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
 from lungcad.dicom.strays import Sorting, read_without_strays
+from lungcad.geometry import spacing_of
 from lungcad.printable import file_label
 from lungcad.volume import CHEST_MM, Notice, holds_chest, is_wider
 
@@ -197,7 +198,7 @@ def _line_notices(stack: Stack) -> list[Notice]:
 
 def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notice]:
     """Notices W-SPACING and W-COVERAGE on a grid: (4, 4) affine to mm, shape (X, Y, Z) in voxels."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     extent = spacing * shape
     notices = []
     if is_wider(spacing[2], WARN_SPACING_MM, shape[2]):

@@ -2,16 +2,22 @@
 """Lung-RADS v2022 category of nodules after comparison with the prior scan: proposed, for screening CTs alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from lungcad.finding import Finding
 from lungcad.followup.growth import DAYS_A_MONTH
-from lungcad.guidelines import LungRads, lung_rads, lung_rads_exam, mean_diameter_mm
+from lungcad.guidelines import LungRads, lung_rads, mean_diameter_mm
 from lungcad.guidelines.inputs import needs
 from lungcad.measurement import Measurement
-from lungcad.results.assessment import missing_for_category
+from lungcad.results import by_lung_rads
+from lungcad.results.plain_words import in_plain_words, open_questions
+from lungcad.results.proposal import missing_for_category, said_once
 
 CONDITION = "If both are screening CTs, and the prior one the last before"
 """Condition under which a category holds, in the words of a sentence's beginning."""
+NODULE = "the nodule"
+"""Name of a nodule in its own category; :func:`exam_category` puts its id there."""
 
 
 def lesion_category(
@@ -30,50 +36,76 @@ def lesion_category(
     if now is None:
         return None
     if status == "not comparable":
-        return LungRads(None, needs("a comparison with the prior scan"))
+        return LungRads(None, needs(f"a comparison of {NODULE} with the prior scan"))
     measured, earlier = now.measurement, before.measurement if before else None
-    missing = missing_for_category("the nodule in the current scan", measured, slices_mm[1])
+    missing = missing_for_category(f"{NODULE} in the current scan", measured, slices_mm[1])
     if status != "new":
-        missing = missing or missing_for_category("the nodule in the prior scan", earlier, slices_mm[0])
+        missing = missing or missing_for_category(f"{NODULE} in the prior scan", earlier, slices_mm[0])
     if missing or measured is None or measured.kind is None:
         return LungRads(None, missing)
-    touches = bool(now.location and now.location.juxtapleural)
     try:
-        if status == "new" or earlier is None:
-            return lung_rads(measured.kind, _mean_mm(measured), measured.solid_mm, "new", touches)
-        return lung_rads(
-            measured.kind, _mean_mm(measured), measured.solid_mm, juxtapleural=touches, prior_mm=_mean_mm(earlier),
-            prior_solid_mm=earlier.solid_mm, months=None if days is None else days / DAYS_A_MONTH,
-        )  # fmt: skip
+        course = _course(None if status == "new" else earlier, days)
+        size = measured.kind, _mean_mm(measured), measured.solid_mm
+        found = lung_rads(*size, **course)
+        if now.location and now.location.juxtapleural:
+            found = by_lung_rads.with_pleural_question(found, lung_rads(*size, juxtapleural=True, **course), NODULE)
     except ValueError as error:
-        return LungRads(None, f"{needs('possible sizes')} ({error})")
+        found = LungRads(None, f"{needs(f'possible sizes of {NODULE}')} ({error})")
+    doubts = dict.fromkeys(doubt for one in (earlier, measured) if one is not None for doubt in one.doubts)
+    although = (f"{NODULE} as measured, although {'; '.join(doubts)}",) if doubts and found.category else ()
+    return in_plain_words(replace(found, assumed=(*found.assumed, *although)))
 
 
-def exam_category(each: Sequence[LungRads | None], new_nodules: int) -> LungRads | None:
-    """Category of the current scan, the highest of its nodules; None where it shows none.
+def _course(earlier: Measurement | None, days: float | None) -> dict[str, Any]:
+    """Arguments of ``lung_rads`` on the prior exam; without a measurement there the nodule is new."""
+    if earlier is None:
+        return {"status": "new"}
+    months = None if days is None else days / DAYS_A_MONTH
+    return {
+        "prior_mm": _mean_mm(earlier), "prior_solid_mm": earlier.solid_mm, "prior_kind": earlier.kind, "months": months,
+    }  # fmt: skip
+
+
+def exam_category(
+    each: Sequence[LungRads | None], new_nodules: int, whole_lungs: bool = True
+) -> LungRads | None:
+    """Category of the current scan, the highest of its nodules, with their ids; None where it shows none.
 
     Args:
-        each: categories of the nodules, see :func:`lesion_category`.
+        each: categories of the nodules by id, see :func:`lesion_category`; the first has id 1.
         new_nodules: number of new ones.
+        whole_lungs: whether the current scan shows the whole of the lungs.
     """
-    shown = [one for one in each if one is not None]
-    return lung_rads_exam(shown, new_nodules=new_nodules) if shown else None
+    shown = {number: one for number, one in enumerate(each, start=1) if one is not None}
+    if not shown:
+        return None
+    named = {number: _named(one, number) for number, one in shown.items()}
+    found = by_lung_rads.exam_category(named, whole_lungs, new_nodules, "nodule")
+    assumed, questions = (
+        tuple(said_once({number: getattr(one, name) for number, one in shown.items()}, NODULE, "nodule"))
+        for name in ("assumed", "not_computed")
+    )
+    return replace(found, assumed=assumed, not_computed=questions)
+
+
+def _named(found: LungRads, number: int) -> LungRads:
+    """Category of a nodule with its id in the reason."""
+    name, reason = f"nodule {number}", found.reason
+    if found.category is not None:
+        return replace(found, reason=f"{name}, {reason}")
+    named = reason.replace(NODULE, name, 1) if NODULE in reason else by_lung_rads.with_name(reason, name)
+    return replace(found, reason=named)
 
 
 def category_words(found: LungRads) -> str:
-    """Category in a sentence that begins with its condition."""
+    """Category in a sentence that begins with its condition, with what it assumes and leaves open."""
     if found.category is None:
         return f"Lung-RADS: {found.reason}."
+    granted = f" Taken for granted: {'; '.join(found.assumed)}." if found.assumed else ""
     asked = f" Open: {open_questions(found.not_computed)}." if found.not_computed else ""
-    return f"{CONDITION}: proposed Lung-RADS {found.category} ({found.reason}).{asked}"
-
-
-def open_questions(not_computed: Sequence[str]) -> str:
-    """Missing inputs in words for a reader, without the names of arguments."""
-    words = "; ".join(text.removeprefix("not computed: ") for text in not_computed)
-    return words.replace("prior_category", "the category at the prior CT")
+    return f"{CONDITION}: proposed Lung-RADS {found.category} ({found.reason}).{granted}{asked}"
 
 
 def _mean_mm(size: Measurement) -> float:
-    """Mean diameter of the rounded axes, as Lung-RADS takes it."""
+    """Mean diameter of the rounded axes, as Lung-RADS takes it; raises ValueError for impossible axes."""
     return mean_diameter_mm(size.long_axis_mm, size.short_axis_mm)

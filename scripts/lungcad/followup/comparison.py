@@ -2,16 +2,19 @@
 """Comparison of two exams: pairs of findings, nodules looked for where only one exam reports them, and their growth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lungcad.followup.category import exam_category, lesion_category
 from lungcad.followup.exam import Exam
-from lungcad.followup.growth import STATUSES, Change, Status, Variation, change_between, judge, refusals
+from lungcad.followup.growth import STATUSES, Change, Status, Variation, change_between, judge, refusals, too_coarse
 from lungcad.followup.mass import mass_change_percent
+from lungcad.followup.pair import protocol_notices
 from lungcad.followup.registration import register
 from lungcad.followup.sides import Measure, Side, diameter_of, measured_sides, sides_of
 from lungcad.guidelines import LungRads
+from lungcad.results.by_lung_rads import exam_management
 from lungcad.results.dicom.uids import derived_uid
+from lungcad.results.proposal import shows_whole_lungs
 from lungcad.volume import Notice
 
 
@@ -49,7 +52,7 @@ class Comparison:
         lesions: nodules, by status and then size.
         refusals: reasons why growth was not computed at all; empty if it was.
         overlap: overlap of the registered lungs, see :class:`Registration`.
-        notices: warnings about the pair.
+        notices: warnings about the pair, then those about each scan, which begin with its name.
     """
 
     prior: Exam
@@ -64,7 +67,14 @@ class Comparison:
     def lung_rads(self) -> LungRads | None:
         """Proposed category of the current scan; None where it shows no nodule."""
         new = sum(one.status == "new" for one in self.lesions)
-        return exam_category([one.lung_rads for one in self.lesions], new)
+        each = [one.lung_rads for one in self.lesions]
+        return exam_category(each, new, shows_whole_lungs(self.current.scan.warnings))
+
+    @property
+    def management(self) -> str:
+        """Management that Lung-RADS connects with the category; empty without one."""
+        found, each = self.lung_rads, [one.lung_rads for one in self.lesions if one.lung_rads is not None]
+        return exam_management(found, each) if found else ""
 
     @property
     def summary(self) -> str:
@@ -94,11 +104,16 @@ def compare(
         InputError: E-NO-LUNG.
     """
     registration = register(current.scan, prior.scan)
-    warned = list(notices)
+    warned = [*notices, *protocol_notices(prior.header, current.header)]
     if not registration.reliable:
         share = f"{100 * registration.overlap:.0f} %"
         text = f"the lungs of the two scans do not fit on each other ({share} overlap): nothing is matched."
         warned.append(Notice("W-PAIR-REGISTRATION", text))
+    warned += [
+        Notice(notice.code, f"{name}: {notice.text}")
+        for name, exam in (("prior", prior), ("current", current))
+        for notice in exam.scan.warnings
+    ]
     reasons = refusals(prior.volume, current.volume, prior.header, current.header)
     pairs = measured_sides(prior, current, sides_of(prior, current, registration), measure)
     judged = _Judge(prior, current, days, reasons, registration.reliable, variation)
@@ -122,8 +137,8 @@ class _Judge:
         sizes = [side.finding.measurement if side.finding else None for side in (before, now)]
         doubts = tuple(
             f"{name}: {doubt}"
-            for name, size in zip(("prior", "current"), sizes, strict=True)
-            for doubt in (size.doubts if size else ())
+            for name, side, size in zip(("prior", "current"), (before, now), sizes, strict=True)
+            for doubt in (*(size.doubts if size else ()), *_shared(side))
         )
         change: Change | None = None
         prior, current = sizes
@@ -138,6 +153,7 @@ class _Judge:
             mass = mass_change_percent(self.prior.scan, before.finding, self.current.scan, now.finding)
             change = change_between(prior, current, self.days, self.variation, mass)
             status, reason = judge(prior, current, change)
+            change = change if status == "growing" else replace(change, doubling_days=None)
         slices_mm = self.prior.volume.spacing_mm[2], self.current.volume.spacing_mm[2]
         category = lesion_category(status, before.finding, now.finding, self.days, slices_mm)
         return Lesion(before, now, status, reason, change, self._tracking(before, now), doubts, category)
@@ -145,10 +161,13 @@ class _Judge:
     def _alone(self, before: Side, now: Side) -> tuple[Status, str]:
         """Status of a nodule that one exam alone shows."""
         name, side = ("prior", before) if before.finding is None else ("current", now)
+        exam, shown = (self.prior, now) if before.finding is None else (self.current, before)
         if not self.registered:
             return "not comparable", "the lungs of the two scans could not be registered"
         if not side.scanned:
             return "not comparable", f"the {name} scan does not cover its place"
+        if coarse := too_coarse(exam.volume, exam.header, _diameter(shown)):
+            return "not comparable", f"not seen in the {name} scan, whose {coarse}"
         place = ", ".join(f"{value:.0f}" for value in side.place)
         seen = f"likeness {side.likeness or 0:.2f}, density {side.density or 0:.2f}"
         seen += "" if side.mass is None else f", {100 * side.mass:.0f} % of its mass"
@@ -162,6 +181,16 @@ class _Judge:
         return known or derived_uid("lesion", exam.volume.series_uid, center)
 
 
+def _shared(side: Side) -> list[str]:
+    """Doubt where another nodule of the comparison has the finding at a place that was looked at."""
+    if side.finding is None or side.shared is None:
+        return []
+    return [f"finding {side.shared}, listed as another nodule, lies at this place: perhaps one nodule, marked twice"]
+
+
+def _diameter(side: Side) -> float | None:
+    return None if side.finding is None else diameter_of(side.finding)
+
+
 def _size(lesion: Lesion) -> float:
-    findings = [side.finding for side in (lesion.prior, lesion.current) if side.finding]
-    return max((diameter_of(finding) or 0.0 for finding in findings), default=0.0)
+    return max(_diameter(side) or 0.0 for side in (lesion.prior, lesion.current))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Structured report of a comparison, in the study of the current scan: its nodules, resolved ones, and their course.
 
-A nodule has the tracking UID that the prior's report gave it, so that viewers list its sizes over time. A resolved one
-is a group without measurements: the finding "problem resolved" at the place that was looked at.
+A nodule has the tracking UID that the prior's report gave it, so that viewers list its sizes over time. One that the
+current scan does not show is a group without measurements: a resolved one has the finding "problem resolved" at the
+place that was looked at, any other words alone.
 """
 
 import sys
@@ -73,8 +74,8 @@ def _write(folder: Path, comparison: Comparison) -> str:
     about += [f"{one.tracking_uid} {one.status} {one.reason}" for one in comparison.lesions]
     key = object_key(source.instances, algorithm, [comparison.prior.volume.series_uid, *about])
     with disable_value_validation(), without_highdicom_messages():
-        resolved = resolved_groups(comparison, source, algorithm)
-        report = make_report(source, document, nodules, None, algorithm, key, further_groups=resolved)
+        absent = absent_groups(comparison, source, algorithm)
+        report = make_report(source, document, nodules, None, algorithm, key, further_groups=absent)
         save_dataset(report, folder / REPORT_FILE)
     return ""
 
@@ -92,20 +93,25 @@ def compared_nodules(comparison: Comparison, source: Source, algorithm: Algorith
     return [_with_course(nodule, number, shown[number], comparison) for number, nodule in sorted(nodules, key=_first)]
 
 
-def resolved_groups(
+def absent_groups(
     comparison: Comparison, source: Source, algorithm: Algorithm
 ) -> list[MeasurementsAndQualitativeEvaluations]:
-    """Groups (TID 1501) of the nodules that only the prior scan shows: tracking UID, place, and the course in words."""
+    """Groups (TID 1501) of the nodules that only the prior scan shows: tracking UID, place, and the course in words.
+
+    Only a resolved one has a finding; of one that the current scan cannot show, the words say why.
+    """
     groups = []
     for number, lesion in enumerate(comparison.lesions, start=1):
-        if lesion.status == "resolved":
-            side = side_of_body(comparison.current.volume, lesion.current.place)
+        if lesion.current.finding is None:
+            known = lesion.current.is_known
+            side = side_of_body(comparison.current.volume, lesion.current.place) if known else None
+            finding = {"finding_type": concept(RESOLVED)} if lesion.status == "resolved" else {}
             group = MeasurementsAndQualitativeEvaluations(
                 TrackingIdentifier(lesion.tracking_uid, f"nodule {number}"), algorithm_id=algorithm.for_report(),
-                finding_type=concept(RESOLVED), finding_category=concept(ABNORMAL),
+                finding_category=concept(ABNORMAL), **finding,
                 finding_sites=[FindingSite(concept(LUNG), concept(SIDES[side]) if side else None)],
             )  # fmt: skip
-            if source.frame_of_reference_uid:
+            if known and source.frame_of_reference_uid:
                 group[0].ContentSequence.append(center_item(lesion.current.place, source))
             group[0].ContentSequence.append(comment_item(_course_words(lesion, comparison)))
             groups.append(group)

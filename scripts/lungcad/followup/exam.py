@@ -69,12 +69,6 @@ class Exam:
         """Findings in the order of their numbers."""
         return list(self.result.findings)
 
-    @property
-    def reported(self) -> np.ndarray:
-        """Whether each finding (N,) is at or above the operating point, or has no score."""
-        least = self.result.threshold
-        return np.array([one.score is None or one.score >= least for one in self.findings], dtype=bool)
-
 
 def read_header(volume: Volume) -> Header:
     """Header of a volume's DICOM series; an empty one where the volume is no DICOM series.

@@ -19,14 +19,13 @@ from lungcad.guidelines import (
 )
 from lungcad.guidelines.growth import BTS_PERCENT
 from lungcad.guidelines.measurement_error import own_volume_cv
-from lungcad.measurement import Measurement
+from lungcad.measurement import THICK_SLICE_MM, Measurement, slices_too_thick
+from lungcad.results.words import shown_mean_mm
 from lungcad.volume import Volume
 
 Status = Literal["growing", "shrinking", "stable", "new", "resolved", "not comparable"]
 STATUSES: tuple[Status, ...] = ("growing", "new", "stable", "shrinking", "resolved", "not comparable")
 """Statuses in the order in which they are listed."""
-THICK_MM = 2.5
-"""Distance of slices in mm above which a volume is too coarse for growth."""
 THIN_MM = 1.25
 """Largest distance of slices in mm for which our own coefficient of variation holds."""
 SLICE_DIFFERENCE_MM = 0.5
@@ -43,13 +42,14 @@ class Change:
     """Change of a nodule between two scans.
 
     Attributes:
-        mean_diameter_mm: change of the mean diameter in mm.
+        mean_diameter_mm: change of the mean diameter in mm, see :func:`mean_mm`.
         volume_mm3, volume_percent: change of the volume.
         mass_percent: change of the mass in both outlines together, see :mod:`lungcad.followup.mass`; None if not known.
         error_percent: lower and upper limit of a change that a repeated scan of an unchanged nodule would show (95 %).
         error_source: source of these limits.
         interval_mm3: confidence interval (95 %) of the change by our own coefficient of variation; None if not known.
-        doubling_days: volume doubling time in days; None where the volume did not grow or the interval is not known.
+        doubling_days: volume doubling time in days; None where the volume did not grow or the interval is not known,
+            and in a comparison where the nodule is not growing beyond the error.
         rules: growth in words by Lung-RADS v2022, Fleischner 2017 and BTS 2015.
     """
 
@@ -64,12 +64,18 @@ class Change:
     mass_percent: float | None = None
 
 
+def mean_mm(size: Measurement) -> float:
+    """Mean diameter in mm, of axes rounded to 0.1 mm, as everything that shows or compares it takes it."""
+    return shown_mean_mm({"long_axis_mm": size.long_axis_mm, "short_axis_mm": size.short_axis_mm})
+
+
 def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> list[str]:
     """Reasons why sizes of two scans must not be compared: thick slices, other slices, other kernel; empty if none."""
     reasons = [
-        f"slices of the {name} scan are {volume.spacing_mm[2]:.2g} mm apart (growth needs {THICK_MM:g} mm or less)"
+        f"slices of the {name} scan are {volume.spacing_mm[2]:.2g} mm apart "
+        f"(growth needs {THICK_SLICE_MM:g} mm or less)"
         for name, volume in (("prior", prior), ("current", current))
-        if volume.spacing_mm[2] > THICK_MM + 1e-3
+        if slices_too_thick(volume.spacing_mm[2])
     ]
     steps = prior.spacing_mm[2], current.spacing_mm[2]
     if abs(steps[1] - steps[0]) > SLICE_DIFFERENCE_MM:
@@ -88,6 +94,20 @@ def own_variation(prior: Volume, current: Volume) -> Variation | None:
     return own_volume_cv if thin else None
 
 
+def too_coarse(volume: Volume, header: Header, diameter_mm: float | None) -> str:
+    """Reason why a scan cannot show that a nodule is absent: below two of its thick slices; empty if it can.
+
+    Args:
+        volume, header: scan in which the nodule was looked for.
+        diameter_mm: diameter of the nodule; one that is not known counts as small.
+    """
+    slice_mm = max(volume.spacing_mm[2], header.thickness_mm or 0.0)
+    if not slices_too_thick(slice_mm) or (diameter_mm or 0.0) >= 2 * slice_mm:
+        return ""
+    size = "a nodule of unknown size" if diameter_mm is None else f"a nodule of {diameter_mm:.1f} mm"
+    return f"slices of {slice_mm:.2g} mm are too thick to exclude {size}"
+
+
 def change_between(
     prior: Measurement, current: Measurement, days: float | None, variation: Variation | None = None,
     mass_percent: float | None = None,
@@ -104,19 +124,20 @@ def change_between(
         ValueError: sizes or days not above 0.
     """
     before, now = prior.volume_mm3, current.volume_mm3
-    limits = volume_repeatability(_kind(prior, current), prior.mean_diameter_mm)
+    means = mean_mm(prior), mean_mm(current)
+    limits = volume_repeatability(_kind(prior, current), means[0])
     interval = None
     if variation is not None:
         spread = variation(prior.effective_diameter_mm), variation(current.effective_diameter_mm)
         interval = volume_change_interval(before, now, *spread)
     months = None if days is None else days / DAYS_A_MONTH
     rules = (
-        lung_rads_growth(prior.mean_diameter_mm, current.mean_diameter_mm, months).reason,
-        fleischner_growth(prior.mean_diameter_mm, current.mean_diameter_mm).reason,
+        lung_rads_growth(*means, months).reason,
+        fleischner_growth(*means).reason,
         bts_growth(before, now).reason,
     )
     return Change(
-        current.mean_diameter_mm - prior.mean_diameter_mm, now - before, volume_change_percent(before, now),
+        means[1] - means[0], now - before, volume_change_percent(before, now),
         (limits.lowest, limits.highest), limits.source, interval,
         None if days is None else volume_doubling_days(before, now, days), rules, mass_percent,
     )  # fmt: skip
@@ -130,7 +151,7 @@ def judge(prior: Measurement, current: Measurement, change: Change) -> tuple[Sta
     (:data:`LEAST_SHARED`) is one of the outlines, and not comparable.
     """
     percent, limits = change.volume_percent, change.error_percent
-    published = volume_repeatability(_kind(prior, current), prior.mean_diameter_mm)
+    published = volume_repeatability(_kind(prior, current), mean_mm(prior))
     beyond = beyond_error(prior.volume_mm3, current.volume_mm3, published)
     if change.interval_mm3 is not None:
         beyond = beyond and not change.interval_mm3[0] <= 0 <= change.interval_mm3[1]

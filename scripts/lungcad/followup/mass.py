@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lungcad.finding import Finding, FindingMask
 from lungcad.followup.again import look_again
-from lungcad.geometry import to_index, to_world
+from lungcad.geometry import spacing_of, to_index, to_world
 from lungcad.scan.scan import Scan
 from lungcad.volume import LOWEST_HU
 
@@ -76,4 +76,4 @@ def _around(scan: Scan, center: np.ndarray, mask: FindingMask, radius: int) -> t
 
 def _spacing(mask: FindingMask) -> np.ndarray:
     """Size (3,) of a mask's voxels in mm."""
-    return np.linalg.norm(mask.affine[:3, :3], axis=0)
+    return spacing_of(mask.affine)

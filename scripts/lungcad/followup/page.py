@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.followup.category import open_questions
 from lungcad.followup.comparison import Comparison, Lesion
-from lungcad.followup.documents import comparison_document
+from lungcad.followup.documents import comparison_document, is_known
 from lungcad.followup.exam import Exam
+from lungcad.followup.growth import mean_mm
 from lungcad.followup.sides import Side
 from lungcad.followup.text import comparison_text
 from lungcad.geometry import to_index
+from lungcad.results.page import page_environment
 from lungcad.results.pictures import Picture, window_to_grey
+from lungcad.results.plain_words import open_questions
+from lungcad.results.words import shown_mean_mm
 from lungcad.volume import Volume
 
 MAX_PICTURED = 12
@@ -34,16 +37,11 @@ def write_comparison_page(folder: Path, comparison: Comparison) -> None:
 
 def render_comparison(comparison: Comparison) -> str:
     """HTML of a comparison."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lungcad.followup"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": _number, "signed": _signed}
+    environment = page_environment("lungcad.followup")
+    environment.filters |= {
+        "signed": _signed, "mean_mm": shown_mean_mm, "is_known": is_known, "open_questions": open_questions,
+    }  # fmt: skip
     document = comparison_document(comparison)
-    if (category := document["lung_rads"]) is not None:
-        category["open"] = open_questions(category["not_computed"])
     pictured = [_card(comparison, lesion) for lesion in comparison.lesions[:MAX_PICTURED]]
     return environment.get_template("comparison.html.j2").render(
         document=document, text=comparison_text(document), lesions=document["lesions"], cards=pictured, slices=SLICES,
@@ -68,9 +66,9 @@ def _card(comparison: Comparison, lesion: Lesion) -> dict[str, Any]:
 def _view(name: str, exam: Exam, side: Side, width_mm: float, depth_mm: float) -> dict[str, Any]:
     size = side.finding.measurement if side.finding else None
     return {
-        "name": name, "width": width_mm, "radius": size.mean_diameter_mm / 2 if size else None,
-        "absent": side.finding is None, "scanned": side.scanned,
-        "uri": stack_picture(exam.volume, side.place, width_mm, depth_mm).data_uri() if side.scanned else None,
+        "name": name, "width": width_mm, "radius": mean_mm(size) / 2 if size else None, "absent": side.finding is None,
+        "why": "not in this scan" if not side.scanned else "place not known: the lungs could not be registered",
+        "uri": stack_picture(exam.volume, side.place, width_mm, depth_mm).data_uri() if side.is_known else None,
     }  # fmt: skip
 
 
@@ -96,11 +94,6 @@ def stack_picture(volume: Volume, center_lps_mm: Sequence[float], width_mm: floa
     block = volume.hu[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     hu = affine_transform(block, step, first - low, tuple(shape), np.float32, order=1, cval=-2000.0)
     return Picture(window_to_grey(hu.reshape(SLICES * count, count)), width_mm, width_mm * SLICES)
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    """Text of a number with a typographic minus sign; a dash if it is unknown."""
-    return "\N{EN DASH}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _signed(value: float | None, digits: int = 1) -> str:

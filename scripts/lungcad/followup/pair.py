@@ -40,6 +40,19 @@ def check_patient(
                      "Give two scans of one patient, or --same_patient true if you know that they are.")  # fmt: skip
 
 
+def protocol_notices(before: Header, now: Header) -> list[Notice]:
+    """Notices W-PAIR-PROTOCOL where the headers of two scans name other scanners, or a contrast agent in one alone."""
+    notices = []
+    if before.maker and now.maker and before.maker != now.maker:
+        text = f"scanner {before.maker} in the prior, {now.maker} in the current scan: sizes may differ by that alone."
+        notices.append(Notice("W-PAIR-PROTOCOL", text))
+    if None not in (before.contrast, now.contrast) and before.contrast != now.contrast:
+        which = "current" if now.contrast else "prior"
+        text = f"a contrast agent is named in the {which} scan alone: density, kind and size may differ by that alone."
+        notices.append(Notice("W-PAIR-PROTOCOL", text))
+    return notices
+
+
 def days_between(
     before: Header, now: Header, days: float | None = None, prior_date: str | None = None,
     current_date: str | None = None, same_patient: bool = False,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.geometry import to_index
+from lungcad.geometry import spacing_of, to_index
 from lungcad.scan.lungs import block_means
 from lungcad.scan.scan import Scan
 
@@ -115,7 +115,7 @@ def _images(scan: Scan) -> tuple[Any, Any]:
     mask = sitk.Resample(mask, image, sitk.Transform(), sitk.sitkLinear, 0.0) > 0.5
     values, inside = (sitk.GetArrayFromImage(one).transpose(2, 1, 0) for one in (image, mask))
     filled = np.where(_grown(inside > 0), values, 1000 + TISSUE_HU)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     places = np.argwhere(inside)
     low = np.maximum(places.min(0) - np.ceil(MARGIN_MM / spacing), 0).astype(int)
     high = np.minimum(places.max(0) + np.ceil(MARGIN_MM / spacing) + 1, filled.shape).astype(int)
@@ -136,7 +136,7 @@ def _image(values: np.ndarray, affine: np.ndarray) -> Any:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(values.transpose(2, 1, 0), dtype=np.float32))
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())

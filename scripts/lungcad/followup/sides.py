@@ -43,6 +43,7 @@ class Side:
         scanned: whether the scan covers the place.
         mass: mass above lung there as a share of the nodule's, see :mod:`lungcad.followup.mass`; None where the place
             was not looked for, or shows nothing to outline.
+        shared: number of the finding of another nodule of the comparison that lies at the place: perhaps one nodule.
     """
 
     finding: Finding | None
@@ -53,6 +54,12 @@ class Side:
     density: float | None = None
     scanned: bool = True
     mass: float | None = None
+    shared: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the place is sure enough to be shown: a finding's own, or looked at after a good registration."""
+        return self.finding is not None or self.likeness is not None
 
     def shows(self, outlined: bool) -> bool:
         """Whether the place that was looked for shows the nodule; what could not be outlined must be more alike."""
@@ -63,35 +70,36 @@ class Side:
 
 def sides_of(prior: Exam, current: Exam, registration: Registration) -> list[tuple[Side, Side]]:
     """Sides, prior and current, of every nodule that either exam reports; those looked for are not measured yet."""
-    before, now = _numbered(prior), _numbered(current)
+    before, now = prior.result.numbered, current.result.numbered
     matched: list[tuple[int, int]] = []
     to_prior = registration.to_prior(centers_of([one for _, one in now]))
     if registration.reliable:
         sizes = [[diameter_of(one) for _, one in some] for some in (now, before)]
         matched = match(to_prior, sizes[0], centers_of([one for _, one in before]), sizes[1])
     pairs = [(_found(*before[j]), _found(*now[i])) for i, j in matched]
+    taken = tuple({number for number, _ in some} for some in (before, now))
     for i in sorted(set(range(len(now))) - {i for i, _ in matched}):
-        side = _looked_for(current, now[i][1], prior, to_prior[i], registration)
+        side = _looked_for(current, now[i][1], prior, to_prior[i], registration, taken[0])
         pairs.append((side, _found(*now[i])))
     to_current = registration.to_current(centers_of([one for _, one in before]))
     for j in sorted(set(range(len(before))) - {j for _, j in matched}):
-        side = _looked_for(prior, before[j][1], current, to_current[j], registration)
+        side = _looked_for(prior, before[j][1], current, to_current[j], registration, taken[1])
         pairs.append((_found(*before[j]), side))
     return pairs
-
-
-def _numbered(exam: Exam) -> list[tuple[int, Finding]]:
-    """Reported findings with their numbers."""
-    listed = zip(exam.findings, exam.reported, strict=True)
-    return [(number, one) for number, (one, reported) in enumerate(listed, 1) if reported]
 
 
 def _found(number: int, finding: Finding) -> Side:
     return Side(finding, number, False, finding.center_lps_mm)
 
 
-def _looked_for(exam: Exam, finding: Finding, other: Exam, place: np.ndarray, registration: Registration) -> Side:
-    """Side of a nodule in the exam that does not report it, with the place to measure at as a finding."""
+def _looked_for(
+    exam: Exam, finding: Finding, other: Exam, place: np.ndarray, registration: Registration, taken: set[int]
+) -> Side:
+    """Side of a nodule in the exam that does not report it, with the place to measure at as a finding.
+
+    A finding lends its number once: those of ``taken`` belong to other nodules of the comparison, and a weak one that
+    is found here joins them.
+    """
     size = diameter_of(finding) or USUAL_MM
     x, y, z = place.tolist()
     if not registration.reliable or not covered(other.scan, place):
@@ -99,11 +107,15 @@ def _looked_for(exam: Exam, finding: Finding, other: Exam, place: np.ndarray, re
     seen: Place = look_again(exam.scan, np.array(finding.center_lps_mm), size, other.scan, place)
     near = np.linalg.norm(centers_of(other.findings) - seen.center_lps_mm, axis=1)
     number = int(near.argmin()) + 1 if len(near) and near.min() <= max(SAME_MM, size / 2) else None
+    shared = number if number in taken else None
+    number = None if shared else number
     weak = other.findings[number - 1] if number else None
+    taken.update([number] if number else [])
     at = replace(weak or Finding(seen.center_lps_mm), center_lps_mm=seen.center_lps_mm)
     return Side(
-        replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness, seen.density
-    )
+        replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness, seen.density,
+        shared=shared,
+    )  # fmt: skip
 
 
 def measured_sides(

@@ -18,13 +18,12 @@ FILES = frozenset({MARK, "comparison.csv", "comparison.html", "comparison.sr.dcm
 """Names of all files of a comparison."""
 
 
-def write_comparison(comparison: Comparison, output_dir: str | Path, dicom: bool = True) -> Path:
+def write_comparison(comparison: Comparison, output_dir: str | Path) -> Path:
     """Write a comparison to its folder in ``output_dir``; an earlier one of the same two series is replaced.
 
     Args:
         comparison: comparison to write.
         output_dir: folder, created if needed.
-        dicom: write a structured report too, where the current scan is DICOM.
 
     Returns:
         Folder of the comparison, see :func:`comparison_folder`.
@@ -36,8 +35,7 @@ def write_comparison(comparison: Comparison, output_dir: str | Path, dicom: bool
     with replaced_folder(target, ours=MARK, names=FILES) as folder:
         write_comparison_csv(folder, comparison)
         write_comparison_page(folder, comparison)
-        if dicom:
-            write_comparison_dicom(folder, comparison)
+        write_comparison_dicom(folder, comparison)
         write_comparison_json(folder, comparison)
     return target
 

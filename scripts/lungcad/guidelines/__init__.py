@@ -8,6 +8,7 @@ Each function proposes, with its reasons and assumptions; a radiologist decides.
 from lungcad.guidelines.brock import brock
 from lungcad.guidelines.bts import Bts, bts, bts_follow_up
 from lungcad.guidelines.fleischner import Fleischner, fleischner
+from lungcad.guidelines.fleischner_leading import Leading, fleischner_leading
 from lungcad.guidelines.growth import (
     Growth,
     GrowthHistory,
@@ -42,6 +43,7 @@ __all__ = [
     "Fleischner",
     "Growth",
     "GrowthHistory",
+    "Leading",
     "LungRads",
     "Repeatability",
     "beyond_error",
@@ -51,6 +53,7 @@ __all__ = [
     "bts_growth",
     "fleischner",
     "fleischner_growth",
+    "fleischner_leading",
     "lung_rads",
     "lung_rads_airway",
     "lung_rads_cyst",

@@ -17,6 +17,10 @@ SMALL, MEDIUM, LARGE = "<6 mm", "6-8 mm", ">8 mm"
 RISKS = ("low", "high")
 """Risks of cancer below and above 5 % by the ACCP's groups: age, smoking, size, margin, upper lobe."""
 
+LARGEST_NODULE_MM = 30
+"""Size in whole mm above which it is a mass, not a nodule (glossary of the Fleischner Society 2008, as RadLex RID39056
+quotes it)."""
+
 NONE = "no routine follow-up"
 SOLID_MULTIPLE = {
     "low": "CT at 3-6 months, then consider CT at 18-24 months",
@@ -74,7 +78,8 @@ def fleischner(
         kind: ``solid``, ``part-solid`` or ``non-solid``.
         mean_mm: mean of long and short axis on one image, in mm; rounded here to whole mm, half up.
         risk: ``low`` or ``high``; None where it is not known.
-        multiple: more than one nodule; the sizes are then those of the most suspicious one, not always the largest.
+        multiple: more than one nodule; the sizes are then those of the most suspicious one, not always the largest
+            (:func:`lungcad.guidelines.fleischner_leading` finds it).
         solid_mm: longest diameter of a part-solid nodule's solid part, in mm.
         volume_mm3: decides the class of size instead of ``mean_mm`` (limits 100 and 250 mm3).
         suspicious: part-solid with lobulated margin, cystic component or growing solid part.
@@ -95,7 +100,7 @@ def fleischner(
     risk = None if risk is None else choice("risk", risk, RISKS)
     category, size, measured_by = _size(mean_mm, volume_mm3)
     reason = f"{kind}, {size} ({category}), {'multiple' if multiple else 'single'}, risk {risk or 'not known'}"
-    outside = _why_not_applicable(age, known_cancer, immunosuppressed, screening)
+    outside = _why_not_applicable(mean_mm, age, known_cancer, immunosuppressed, screening)
     if outside:
         recommendation = f"not applicable: {outside}"
     elif typical_perifissural and kind == "solid":
@@ -133,9 +138,12 @@ def _size(mean_mm: float, volume_mm3: float | None) -> tuple[str, str, str]:
     return SMALL if volume < 100 else MEDIUM if volume <= 250 else LARGE, f"{volume:.0f} mm3", "volume"
 
 
-def _why_not_applicable(age: float | None, known_cancer: bool, immunosuppressed: bool, screening: bool) -> str:
+def _why_not_applicable(
+    mean_mm: float, age: float | None, known_cancer: bool, immunosuppressed: bool, screening: bool
+) -> str:
     """Reasons why the guideline does not apply; empty where it does."""
     reasons = [
+        ("larger than 30 mm, a mass, outside the guideline", rounded(mean_mm, 0) > LARGEST_NODULE_MM),
         ("younger than 35 years", age is not None and number("age", age, lowest=0, highest=120) < 35),
         ("known cancer", flag("known_cancer", known_cancer)),
         ("immunosuppressed", flag("immunosuppressed", immunosuppressed)),
@@ -156,6 +164,8 @@ def _non_solid(category: str, risk: str | None) -> str:
     """Recommendation for a single ground-glass nodule."""
     if category != SMALL:
         return "CT at 6-12 months to confirm that it persists, then CT every 2 years until 5 years"
+    if risk is None:
+        return needs("risk")
     return f"{NONE}; in selected cases consider CT at 2 and 4 years" if risk == "high" else NONE
 
 

@@ -47,12 +47,12 @@ class GrowthHistory:
     """Growth over several exams by Lung-RADS v2022, ready for ``lung_rads(status=..., slow_growth=...)``.
 
     Attributes:
-        status: ``growing`` or ``stable``.
+        status: ``growing`` or ``stable``; None where only an exam in between could tell.
         slow_growth: True where the nodule grew over several exams, but never fast enough for ``growing``.
-        reason: the numbers and the rule in words.
+        reason: the numbers and the rule in words; begins with ``not computed`` where ``status`` is None.
     """
 
-    status: str
+    status: str | None
     slow_growth: bool
     reason: str
 
@@ -101,8 +101,9 @@ def whole_months(months: float) -> int:
 def lung_rads_growth(prior_mm: float, mean_mm: float, months: float | None = None) -> Growth:
     """Growth by Lung-RADS v2022: mean diameter larger by more than 1.5 mm within 12 months.
 
-    Over a longer interval the total change, however large, cannot show growth within 12 months; only an exam in between
-    could.
+    A longer interval is divided into the fewest parts of at most 12 months. Their changes add up to the whole one,
+    whatever the nodule did in between, so that one of them is at least the average: where that exceeds 1.5 mm, the
+    nodule grew within 12 months. Where it does not, only an exam in between could tell.
 
     Args:
         prior_mm: mean diameter in mm at the earlier exam.
@@ -118,20 +119,24 @@ def lung_rads_growth(prior_mm: float, mean_mm: float, months: float | None = Non
         return Growth(False, change, "mm", f"{said}: not more than 1.5 mm, no growth by Lung-RADS")
     if months is None:
         return Growth(None, change, "mm", f"{needs('months')} between the exams ({said})")
-    if whole_months(months) > LUNG_RADS_MONTHS:
-        rate = 12 * change / float(months)
-        pace = f"over {months:g} months, on average {rate:.1f} a year"
-        text = f"{needs('an exam at most 12 months before')} ({said} {pace})"
-        return Growth(None, change, "mm", text)
-    return Growth(True, change, "mm", f"{said} within 12 months: growing by Lung-RADS (more than 1.5 mm)")
+    parts = math.ceil(whole_months(months) / LUNG_RADS_MONTHS)
+    if parts == 1:
+        return Growth(True, change, "mm", f"{said} within 12 months: growing by Lung-RADS (more than 1.5 mm)")
+    pace = f"{said} over {months:.3g} months"
+    if change > LUNG_RADS_MM * parts:
+        proof = f"in one of its {parts} parts of at most 12 months more than 1.5 mm"
+        return Growth(True, change, "mm", f"{pace}, so {proof}: growing by Lung-RADS")
+    pace += f", on average {12 * change / float(months):.1f} a year"
+    return Growth(None, change, "mm", f"{needs('an exam at most 12 months before')} ({pace})")
 
 
 def lung_rads_growth_history(sizes: Sequence[tuple[float, float]]) -> GrowthHistory:
     """Growth by Lung-RADS v2022 over all exams of a nodule.
 
-    A nodule is growing where the last exam is more than 1.5 mm above one at most 12 months before it. It grows slowly
-    (our reading of "over several exams") where it is not growing, but the last of three or more exams is more than
-    1.5 mm above the first.
+    A nodule is growing where the last exam is more than 1.5 mm above one at most 12 months before it, and where that
+    follows from a longer interval (see :func:`lung_rads_growth`). It is undecided, not stable, where the latest exam
+    that is at least 12 months older than the last leaves it open. It grows slowly (our reading of "over several exams")
+    where it is not known to be growing, but the last of three or more exams is more than 1.5 mm above the first.
 
     Args:
         sizes: (months since any start, mean diameter in mm) of each exam, earliest first.
@@ -145,14 +150,21 @@ def lung_rads_growth_history(sizes: Sequence[tuple[float, float]]) -> GrowthHist
     if any(after[0] <= before[0] for before, after in pairwise(exams)):
         raise ValueError("sizes must be in order of time, each exam at a time of its own")
     last_month, last_mm = exams[-1]
-    pairs = [lung_rads_growth(size, last_mm, last_month - month) for month, size in exams[:-1]]
-    for growth in pairs:
-        if growth.growing:
+    pairs = [(last_month - month, lung_rads_growth(size, last_mm, last_month - month)) for month, size in exams[:-1]]
+    for past, growth in pairs:
+        if growth.growing and whole_months(past) <= LUNG_RADS_MONTHS:
             return GrowthHistory("growing", False, growth.reason)
-    total = pairs[0].change
+    # The latest exam that is not less than 12 months old answers for all before it.
+    year = next((growth for past, growth in reversed(pairs) if whole_months(past) >= LUNG_RADS_MONTHS), None)
+    if year is not None and year.growing:
+        return GrowthHistory("growing", False, year.reason)
+    total = pairs[0][1].change
     slow = len(exams) > 2 and total > LUNG_RADS_MM
+    if year is not None and year.growing is None:
+        text = f"{year.change:+.1f} mm in mean diameter over more than 12 months"
+        return GrowthHistory(None, slow, f"{needs('an exam in between, at most 12 months before the last')} ({text})")
     words = "slow growth over several exams" if slow else "no growth"
-    text = f"{total:+.1f} mm since the first of {len(exams)} exams, never shown within 12 months: {words} by Lung-RADS"
+    text = f"{total:+.1f} mm since the first of {len(exams)} exams, not within the last 12 months: {words} by Lung-RADS"
     return GrowthHistory("stable", slow, text)
 
 

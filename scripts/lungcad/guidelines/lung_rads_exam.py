@@ -129,7 +129,7 @@ def lung_rads_cyst(
         status: one of ``STATUSES``; ``growing`` refers to the mean diameter of the cystic part.
         wall_growing: the wall became thicker, or a nodule of the wall is new or grew.
         became_multilocular: the cyst had one compartment at the prior exam.
-        denser: the cyst has more compartments than before, or new or increased opacity.
+        denser: the cyst has new or increased opacity, or one with several compartments has more than before.
         prior_category: category at the prior exam; a stable 4A steps down to 3 after 3 months, a stable 3 to 2 after 6.
         months: months since the prior exam.
 
@@ -147,10 +147,12 @@ def lung_rads_cyst(
         raise ValueError(f"a change needs an earlier exam: status is 'stable' or 'growing', not {status!r}")
     if thick and wall_growing:
         return LungRads("4B", f"{said}: its wall grows")
+    if multilocular and denser:
+        return LungRads("4B", f"{said}: has more compartments or is denser")
     if became_multilocular:
         return LungRads("4A", f"{said}: it had one compartment before")
-    if multilocular and (status == "growing" or denser):
-        return LungRads("4B", f"{said}: grows, has more compartments or is denser")
+    if multilocular and status == "growing":
+        return LungRads("4B", f"{said}: grows")
     if thick and status == "growing":
         return LungRads("3", f"{said}: its cystic part grows")
     if not thick and not multilocular:

@@ -67,23 +67,28 @@ def _part_solid(mean_mm: float, solid_mm: float | None, status: str) -> Row:
     part = "solid part not known" if solid_mm is None else f"solid part {solid_mm:.1f} mm"
     said = f"part-solid, {mean_mm:.1f} mm, {part}, {status}"
     if status == "growing":
-        return _new_or_growing_part(solid_mm, said)
+        return new_or_growing_part(solid_mm, said)
     if mean_mm >= 6:
         if status == "new":
-            return _new_or_growing_part(solid_mm, said)
+            return new_or_growing_part(solid_mm, said)
         if solid_mm is None:
             return Row(None, f"{needs('solid_mm')} ({said}: 6 mm or more)")
         found = _category_among(solid_mm, (6, 8), ("3", "4A", "4B"))
         return Row(found.category, f"{said}: total 6 mm or more, solid part {found.reason}")
     if status == "new":
         if solid_mm is not None and solid_mm >= 4:
-            return _new_or_growing_part(solid_mm, said)
+            return new_or_growing_part(solid_mm, said)
         return Row("3", f"{said}: total below 6 mm and new")
     return Row("2", f"{said}: total below 6 mm")
 
 
-def _new_or_growing_part(solid_mm: float | None, said: str) -> Row:
-    """Category of a part-solid nodule with a new or growing solid part."""
+def new_or_growing_part(solid_mm: float | None, said: str) -> Row:
+    """Category of a part-solid nodule with a new or growing solid part.
+
+    Args:
+        solid_mm: mean diameter of the solid part in mm, one decimal; None where not known.
+        said: the nodule in words.
+    """
     if solid_mm is None:
         return Row(None, f"{needs('solid_mm')} ({said}: 4A or 4B)")
     found = _category_among(solid_mm, (4,), ("4A", "4B"))

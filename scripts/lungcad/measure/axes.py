@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long and short axis of a mask on one transverse plane (Lung-RADS v2022; Fleischner Society 2017)."""
+"""Long and short axis of a mask on one transverse plane.
+
+Lung-RADS v2022 takes both axes on one image of any plane that shows the true size, the Fleischner Society 2017 of the
+plane with the greatest dimension; only the transverse plane is measured here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +37,11 @@ class Axes:
     short_mm: float
     long_ends: np.ndarray
     short_ends: np.ndarray
+
+    @property
+    def mean_mm(self) -> float:
+        """Mean of both axes."""
+        return (self.long_mm + self.short_mm) / 2
 
 
 def transverse_axes(mask: np.ndarray, spacing_mm: Sequence[float] | np.ndarray) -> Axes:

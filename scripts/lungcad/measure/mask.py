@@ -16,6 +16,11 @@ REACH_MM = 4.0
 FINER = 2
 """Mask voxels for each of the cube's along each axis: sizes of small nodules would go in steps otherwise."""
 
+NEAR_MM, FAR_MM = (1.5, 3.0), (5.0, 8.0)
+"""Distances from the mask within which surroundings are near, and far. Closer voxels are blurred with the nodule's."""
+AERATED_HU = -400.0
+"""HU below which surroundings are lung or ground glass, not vessel or wall."""
+
 
 @dataclass(frozen=True)
 class NoduleMask:
@@ -25,11 +30,14 @@ class NoduleMask:
         mask: mask with its affine.
         hu: HU on the mask's grid.
         cut: whether the nodule reaches a face of the cube.
+        rim_hu: HU by which the near surroundings are denser than the far ones, median against median, without vessels
+            and wall; 0 where it is not known.
     """
 
     mask: FindingMask
     hu: np.ndarray
     cut: bool
+    rim_hu: float = 0.0
 
     @property
     def spacing_mm(self) -> np.ndarray:
@@ -73,7 +81,15 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
     inner = ndimage.find_objects(fine.astype(np.uint8))[0]
     first = [side.start + (inside.start + 0.5) / FINER - 0.5 for side, inside in zip(wide, inner, strict=True)]
     on_grid = scaled_affine(affine, first, (1 / FINER,) * 3)
-    return NoduleMask(FindingMask(fine[inner], on_grid), _finer(hu[wide])[inner], cut)
+    return NoduleMask(FindingMask(fine[inner], on_grid), _finer(hu[wide])[inner], cut, _rim_hu(part, hu, step))
+
+
+def _rim_hu(part: np.ndarray, hu: np.ndarray, step_mm: np.ndarray) -> float:
+    """HU by which the surroundings of a part (X, Y, Z) of a cube are denser near it than far from it."""
+    away = ndimage.distance_transform_edt(~part, sampling=step_mm)
+    rings = (hu[(away > low) & (away <= high) & (hu < AERATED_HU)] for low, high in (NEAR_MM, FAR_MM))
+    near, far = (float(np.median(ring)) if len(ring) else None for ring in rings)
+    return 0.0 if near is None or far is None else near - far
 
 
 def _finer(volume: np.ndarray) -> np.ndarray:

@@ -25,15 +25,11 @@ class Done:
 
     Attributes:
         series_uid: series that was chosen.
-        reason: why, in words.
         summary: what was found, in words.
-        files: the DICOM objects, in the order in which they are to be sent.
     """
 
     series_uid: str
-    reason: str
     summary: str
-    files: tuple[Path, ...]
 
 
 def analyse(
@@ -61,7 +57,7 @@ def analyse(
             notes = write_dicom_results(folder, result, comprehensive)
         if not (folder / REPORT_FILE).is_file():
             raise InputError("E-NO-REPORT", f"{'; '.join(notes)}.", "Look at the images' identifiers.")
-    return Done(best.uid, best.reason, result.summary, result_files(target))
+    return Done(best.uid, result.summary)
 
 
 def result_files(folder: Path) -> tuple[Path, ...]:

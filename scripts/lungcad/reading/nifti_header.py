@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.geometry import affine_of, swap_lps_ras, to_world
+from lungcad.geometry import affine_of, spacing_of, swap_lps_ras, to_world
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
 
@@ -74,7 +74,7 @@ def _place(file: Path, header: np.void, size: tuple[int, int, int]) -> np.ndarra
     apart = to_world(places[0], corners) - to_world(places[-1], corners)
     if np.linalg.norm(apart, axis=1).max() > CORNER_TOLERANCE_MM:
         raise wrong(file, "its qform and sform disagree")
-    steps = np.linalg.norm(places[-1][:3, :3], axis=0)
+    steps = spacing_of(places[-1])
     if np.abs(steps - spacing).max() > STEP_TOLERANCE_MM:
         raise wrong(file, f"pixdim is {spacing}, but its form has steps of {steps} mm")
     return places[-1]

@@ -8,6 +8,7 @@ import numpy as np
 from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
+from lungcad.geometry import spacing_of
 from lungcad.volume import BELOW_AIR_HU, LOWEST_HU, MAX_HU, Notice, Volume, is_wider, warn_below_air, warn_of_scale
 
 SPACING_MM = (0.05, 100.0)
@@ -26,7 +27,7 @@ def check_axes(name: str, place: np.ndarray) -> None:
     Raises:
         InputError: E-TAG-VALUE (a step or an origin out of bounds), E-GEOM-TILT.
     """
-    steps = np.linalg.norm(place[:3, :3], axis=0)
+    steps = spacing_of(place)
     if not (steps.min() >= SPACING_MM[0] and steps.max() <= SPACING_MM[1]):
         text = f"Spacing of {name} is {steps} mm (expected from {SPACING_MM[0]} to {SPACING_MM[1]:g})."
         raise InputError("E-TAG-VALUE", text, "Repair the header.")
@@ -65,7 +66,7 @@ def judged_volume(
     from lungcad.dicom.regrid import to_axial_order
 
     hu, affine = to_axial_order(hu, affine)
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing_mm = spacing_of(affine)
     spacing = float(spacing_mm[2])
     if hu.shape[2] < options.min_slices:
         text = f"{hu.shape[2]} slice(s) (expected at least {options.min_slices})."

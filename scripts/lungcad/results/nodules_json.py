@@ -14,10 +14,10 @@ import numpy as np
 from lungcad.geometry import to_index
 from lungcad.printable import printable
 from lungcad.results.assessment import assess
-from lungcad.results.result import Result
+from lungcad.results.result import Result, is_reported
 from lungcad.volume import Volume
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """Version of nodules.json, as in schemas/nodules.schema.json; the first number changes when a reader would break."""
 
 
@@ -48,9 +48,7 @@ def nodules_document(result: Result) -> dict[str, Any]:
             for number, finding in enumerate(result.findings, start=1)
         ],
         "assessment": assessment and plain_values(asdict(assessment)),
-        "warnings": [
-            {"code": notice.code, "text": str(notice).removeprefix(notice.code).strip()} for notice in volume.warnings
-        ],
+        "warnings": [notice.as_dict() for notice in volume.warnings],
         "software": {"lungcad": package_version("lungcad"), "bundles": dict(result.bundles)},
     }
 
@@ -59,6 +57,12 @@ def reported_score(entry: Mapping[str, Any]) -> float | None:
     """Score with which an entry of nodules.json is reported, as :attr:`lungcad.finding.Finding.score`."""
     score: float | None = entry["nodule_probability"]
     return entry["detection_score"] if score is None else score
+
+
+def reported_entries(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Entries of nodules.json that are reported, as :attr:`lungcad.results.result.Result.reported`."""
+    threshold = document["thresholds"][document["operating_point"]]
+    return [entry for entry in document["findings"] if is_reported(reported_score(entry), threshold)]
 
 
 def centre_slice(volume: Volume, center_lps_mm: Sequence[float]) -> dict[str, Any]:

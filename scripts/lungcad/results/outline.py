@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lungcad.finding import FindingMask
-from lungcad.geometry import to_index, to_world
+from lungcad.geometry import spacing_of, to_index, to_world
 from lungcad.measurement import Point
 
 Direction = Sequence[float] | np.ndarray
@@ -33,7 +33,7 @@ def mask_outline(mask: FindingMask, corner_lps_mm: Direction, right: Direction, 
     normal = corners @ np.cross(right, down)
     if normal.min() > 0 or normal.max() < 0:
         return ""
-    step_mm = max(0.2, 0.5 * float(np.linalg.norm(mask.affine[:3, :3], axis=0).min()))
+    step_mm = max(0.2, 0.5 * float(spacing_of(mask.affine).min()))
     low = (corners @ plane).min(axis=0) - step_mm
     count = np.ceil(((corners @ plane).max(axis=0) - low) / step_mm).astype(int) + 2
     per_step = np.linalg.inv(mask.affine[:3, :3]) @ plane * step_mm

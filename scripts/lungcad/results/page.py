@@ -5,42 +5,43 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-TEMPLATES = Path(__file__).parent / "templates"
 
+def page_environment(package: str = "lungcad.results") -> "Environment":
+    """Environment that escapes all text; its templates call ``asset`` and ``security_policy``.
 
-def page_environment() -> "Environment":
-    """Environment that escapes all text; its templates call ``asset`` and ``security_policy``."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    Args:
+        package: package whose folder ``templates`` is looked in first, before that of this package.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("lungcad.results"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=ChoiceLoader([PackageLoader(name) for name in (package, "lungcad.results")]), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": number_text, "coordinates": coordinates_text, "data": data_block}
-    environment.globals |= {"asset": asset, "security_policy": security_policy}
+    environment.globals |= {one.__name__: partial(one, environment) for one in (asset, security_policy)}
     return environment
 
 
-@cache
-def asset(name: str) -> "Markup":
-    """Text of a style sheet or script of ours, as it stands."""
+def asset(environment: "Environment", name: str) -> "Markup":
+    """Text of a style sheet or script among the templates, as it stands."""
     from markupsafe import Markup
 
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])
 
 
-def security_policy(*scripts: str) -> str:
+def security_policy(environment: "Environment", *scripts: str) -> str:
     """Content security policy of a page that loads nothing, and runs these scripts of ours and no other."""
-    hashes = [hashlib.sha256(asset(name).encode()).digest() for name in scripts]
-    sources = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
+    hashes = [hashlib.sha256(asset(environment, name).encode()).digest() for name in scripts]
+    sources = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes) or "'none'"
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {sources}"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungcad.geometry import nearest_lps_order, to_index
+from lungcad.geometry import nearest_lps_order, spacing_of, to_index
 from lungcad.volume import Volume
 
 LUNG_WINDOW_HU = (-600.0, 1500.0)
@@ -20,6 +20,9 @@ LUNG_WINDOW_HU = (-600.0, 1500.0)
 
 SOFT_WINDOW_HU = (40.0, 400.0)
 """Level and width of the soft tissue window in HU."""
+
+SLICE_PIXELS = 256
+"""Width in pixels of the picture of a whole slice."""
 
 PLANES = {
     # directions to the right and downwards in LPS; letters at the left, right, top and bottom edge
@@ -47,9 +50,9 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
 
 
-def window_to_grey(hu: np.ndarray, level_width: tuple[float, float] = LUNG_WINDOW_HU) -> np.ndarray:
-    """Map HU to grey values 0 to 255 (uint8); ``level - width / 2`` and below are black."""
-    level, width = level_width
+def window_to_grey(hu: np.ndarray) -> np.ndarray:
+    """Map HU to grey values 0 to 255 (uint8) in the lung window; ``level - width / 2`` and below are black."""
+    level, width = LUNG_WINDOW_HU
     return np.clip((hu - (level - width / 2)) * (255 / width) + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -102,17 +105,17 @@ class ScanPicture:
 
     def position_mm(self, center_lps_mm: Sequence[float]) -> tuple[float, float]:
         """Distances in mm of a point from the left and from the top edge of the picture."""
-        from_corner = (to_index(self.affine, center_lps_mm) + 0.5) * np.linalg.norm(self.affine[:3, :3], axis=0)
+        from_corner = (to_index(self.affine, center_lps_mm) + 0.5) * spacing_of(self.affine)
         right, down = (float(from_corner[axis]) for axis in self.axes)
         return right, self.picture.height_mm - down if self.axes[1] == 2 else down
 
 
-def slice_picture(volume: Volume, center_lps_mm: Sequence[float], columns: int = 256) -> ScanPicture:
-    """Picture of the whole scanned slice nearest to a point, in the lung window."""
+def slice_picture(volume: Volume, center_lps_mm: Sequence[float]) -> ScanPicture:
+    """Picture of the whole scanned slice nearest to a point, in the lung window, 256 pixels wide."""
     hu, affine = nearest_lps_order(volume)
-    width, height, _ = (float(mm) for mm in np.array(hu.shape) * np.linalg.norm(affine[:3, :3], axis=0))
+    width, height, _ = (float(mm) for mm in np.array(hu.shape) * spacing_of(affine))
     level = int(np.clip(np.rint(to_index(affine, center_lps_mm)[2]), 0, hu.shape[2] - 1))
-    pixels = _resized(window_to_grey(hu[:, :, level].T), columns, max(1, round(columns * height / width)))
+    pixels = _resized(window_to_grey(hu[:, :, level].T), SLICE_PIXELS, max(1, round(SLICE_PIXELS * height / width)))
     return ScanPicture(Picture(pixels, width, height), affine, (0, 1))
 
 
@@ -124,7 +127,7 @@ def projection_picture(volume: Volume, axis: int) -> ScanPicture:
         axis: axis of the columns: 0 for a frontal, 1 for a lateral view.
     """
     hu, affine = nearest_lps_order(volume)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     every_mm = np.array([4.0, 4.0, 1.5])
     every_mm[axis] = 1.5
     x, y, z = np.maximum(1, np.round(every_mm / spacing)).astype(int)

@@ -14,12 +14,20 @@ from lungcad.results.nodules_json import nodules_document
 from lungcad.results.page import page_environment
 from lungcad.results.panels import overview, panels
 from lungcad.results.pictures import LUNG_WINDOW_HU
+from lungcad.results.plain_words import open_questions
 from lungcad.results.result import Result
 from lungcad.results.ris_text import condition, finding_categories, place_text, ris_text
 from lungcad.results.run_json import run_document
 from lungcad.results.stack import slice_stack
 from lungcad.results.viewer import viewer_data
-from lungcad.results.words import MALIGNANCY_MEANING, limitations, mentions_malignancy, report_entry, shown_mean_mm
+from lungcad.results.words import (
+    MALIGNANCY_MEANING,
+    limitations,
+    mentions_malignancy,
+    report_entry,
+    shown_mean_mm,
+    shown_size_mm,
+)
 from lungcad.scan.location import side_of_body
 
 MAX_PICTURED = 12
@@ -42,12 +50,12 @@ def render_report(result: Result, prior: Mapping[int, str] | None = None) -> str
     """
     volume, document, run = result.volume, nodules_document(result), run_document(result)
     threshold = document["thresholds"][document["operating_point"]]
-    entries = [report_entry(entry) for entry in document["findings"]]
-    above = [_with_place(result, entry) for entry in entries if entry["score"] is None or entry["score"] >= threshold]
-    below = [entry for entry in entries if entry["score"] is not None and entry["score"] < threshold]
+    entries, ids = [report_entry(entry) for entry in document["findings"]], {number for number, _ in result.numbered}
+    above = [_with_place(result, entry) for entry in entries if entry["id"] in ids]
+    below = [entry for entry in entries if entry["id"] not in ids]
     masks = [finding.mask for finding in result.findings]
     environment = page_environment()
-    environment.filters["mean_mm"] = shown_mean_mm
+    environment.filters |= {"mean_mm": shown_mean_mm, "open_questions": open_questions}
     return environment.get_template("report.html.j2").render(
         document=document, run=run, threshold=threshold, above=above, below=below, prior=prior,
         max_pictured=MAX_PICTURED, max_below=MAX_BELOW,
@@ -70,8 +78,7 @@ def _with_place(result: Result, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(entry: Mapping[str, Any]) -> str:
     """Size and place of a finding for the viewer's list."""
-    measured = entry["measurement"]
-    size = shown_mean_mm(measured) if measured else entry["diameter_mm"]
+    size = shown_size_mm(entry)
     return ", ".join(filter(None, ("size unknown" if size is None else f"{size:.1f} mm", entry["place"])))
 
 

@@ -68,9 +68,15 @@ class Result:
         return float(self.thresholds[self.operating_point])
 
     @property
+    def numbered(self) -> list[tuple[int, Finding]]:
+        """Reported findings with their ids, which count all findings from 1; see :func:`is_reported`."""
+        each = enumerate(self.findings, start=1)
+        return [(number, finding) for number, finding in each if is_reported(finding.score, self.threshold)]
+
+    @property
     def reported(self) -> list[Finding]:
-        """Findings at or above the operating point, and those of unknown probability."""
-        return [finding for finding in self.findings if finding.score is None or finding.score >= self.threshold]
+        """Reported findings: those at or above the operating point, and those of unknown probability."""
+        return [finding for _, finding in self.numbered]
 
     @property
     def warnings(self) -> list[Notice]:
@@ -83,6 +89,11 @@ class Result:
         count = len(self.reported)
         number = "no nodule" if count == 0 else "1 nodule" if count == 1 else f"{count} nodules"
         return f"{number} at or above {self.threshold:g} ({self.operating_point})"
+
+
+def is_reported(score: float | None, threshold: float) -> bool:
+    """Whether a finding of a score is reported: at or above the threshold, or not scored at all."""
+    return score is None or score >= threshold
 
 
 def rank_findings(findings: Sequence[Finding]) -> list[Finding]:

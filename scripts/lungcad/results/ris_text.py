@@ -4,6 +4,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lungcad.results.nodules_json import reported_score
+from lungcad.results.plain_words import open_questions
+from lungcad.results.proposal import IN_THE_CONDITION
 from lungcad.results.words import shown_mean_mm
 
 MOST_NAMED = 3
@@ -15,7 +18,7 @@ def ris_text(document: Mapping[str, Any], reported: Sequence[Mapping[str, Any]])
 
     Args:
         document: document of nodules.json.
-        reported: its findings at or above the operating point, each with its ``side`` of the body.
+        reported: its reported findings, each with its ``side`` of the body.
     """
     series, software = document["series"], document["software"]
     threshold = document["thresholds"][document["operating_point"]]
@@ -26,10 +29,12 @@ def ris_text(document: Mapping[str, Any], reported: Sequence[Mapping[str, Any]])
     ]
     if reported:
         marks = "1 mark" if len(reported) == 1 else f"{len(reported)} marks"
-        named = "; ".join(finding_text(entry) for entry in reported[:MOST_NAMED])
+        first = _deciding_first(reported, document["assessment"])[:MOST_NAMED]
+        named = "; ".join(finding_text(entry) for entry in first)
+        unknown = ", or an unknown one" if any(reported_score(entry) is None for entry in reported) else ""
         more = f"; and {len(reported) - MOST_NAMED} more in the report" if len(reported) > MOST_NAMED else ""
         sentences += [
-            f"{marks} with a nodule probability of {threshold:g} or more: {named}{more}.",
+            f"{marks} with a nodule probability of {threshold:g} or more{unknown}: {named}{more}.",
             *assessment_sentences(document["assessment"]),
             "Marks can be vessels or scars, and nodules can be missed: the images decide.",
         ]
@@ -39,6 +44,20 @@ def ris_text(document: Mapping[str, Any], reported: Sequence[Mapping[str, Any]])
     if any(warning["code"] == "W-COVERAGE" for warning in document["warnings"]):
         sentences.append("The scan does not show the whole of the lungs.")
     return " ".join(sentences)
+
+
+def _deciding_first(
+    reported: Sequence[Mapping[str, Any]], assessment: Mapping[str, Any] | None
+) -> list[Mapping[str, Any]]:
+    """Findings in the order of the text: the one that decides the category, unsure sizes, the others."""
+    if assessment is None:
+        return list(reported)
+    return sorted(reported, key=lambda entry: (entry["id"] != assessment["finding"], _is_sure(entry["measurement"])))
+
+
+def _is_sure(measured: Mapping[str, Any] | None) -> bool:
+    """Whether a size can be relied on."""
+    return bool(measured and measured["kind"] and not measured["doubts"])
 
 
 def finding_text(entry: Mapping[str, Any]) -> str:
@@ -72,15 +91,27 @@ def _size(entry: Mapping[str, Any]) -> str:
 
 
 def assessment_sentences(assessment: Mapping[str, Any] | None) -> list[str]:
-    """Sentence on the category, which begins with what it takes for granted; none without an assessment."""
+    """Sentence on the category: its condition, reason, open questions, and what it takes for granted beside.
+
+    Without an assessment there is none.
+    """
     if assessment is None:
         return []
-    if assessment["category"] is None:
-        return [f"{assessment['guideline']}: {assessment['reason']}."]
-    if assessment["guideline"].startswith("Lung-RADS"):
-        return [f"{condition(assessment)}: proposed Lung-RADS {assessment['category']} ({assessment['reason']})."]
-    return [f"{condition(assessment)}, {assessment['guideline']} proposes: {assessment['recommendation']} "
-            f"({assessment['reason']})."]  # fmt: skip
+    guideline, category, reason = (assessment[key] for key in ("guideline", "category", "reason"))
+    if category is None:
+        said = f"{guideline}: {reason}"
+    elif guideline.startswith("Lung-RADS"):
+        said = f"{condition(assessment)}: proposed Lung-RADS {category} ({reason})"
+    else:
+        said = f"{condition(assessment)}, {guideline} proposes: {assessment['recommendation']} ({reason})"
+    return [f"{said}{reservations(assessment['not_computed'], assessment['assumptions'])}."]
+
+
+def reservations(not_computed: Sequence[str], assumptions: Sequence[str]) -> str:
+    """End of a sentence on a category: open questions, and assumptions that the sentence does not make itself."""
+    granted = [text for text in assumptions if text not in IN_THE_CONDITION]
+    asked = f"; open: {open_questions(not_computed)}" if not_computed else ""
+    return asked + (f"; taken for granted: {'; '.join(granted)}" if granted else "")
 
 
 def finding_categories(assessment: Mapping[str, Any] | None) -> dict[int, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungcad.geometry import nearest_lps_order, patient_axes, to_index, to_world
+from lungcad.geometry import nearest_lps_order, patient_axes, spacing_of, to_index, to_world
 from lungcad.volume import Volume
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class SliceStack:
     def position(self, center_lps_mm: Sequence[float]) -> tuple[float, float, float]:
         """Distances in mm of a point from the left and the top edge, and its place in the stack, 0 at the first."""
         index = to_index(self.affine, center_lps_mm) - self.first
-        x_mm, y_mm, _ = np.linalg.norm(self.affine[:3, :3], axis=0)
+        x_mm, y_mm, _ = spacing_of(self.affine)
         return float((index[0] + 0.5) * x_mm), float((index[1] + 0.5) * y_mm), float(index[2] / self.every)
 
     def corner_lps_mm(self, number: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def slice_stack(volume: Volume, lungs: "LungMask | None", points_lps_mm: Sequenc
     """
     hu, affine = nearest_lps_order(volume)
     low, high = _box(hu.shape, affine, lungs, points_lps_mm)
-    x_mm, y_mm, z_mm = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    x_mm, y_mm, z_mm = spacing_of(affine).tolist()
     width, height, depth = (high - low).tolist()
     every = max(1, round(LEAST_STEP_MM / z_mm), -(-depth // MOST_SLICES))
     levels = list(range(int(low[2]), int(high[2]), every))
@@ -142,7 +142,7 @@ def _box(
         return np.zeros(3, int), size
     ends = np.transpose([np.flatnonzero(lungs.mask.any(axis=axes))[[0, -1]] for axes in ((1, 2), (0, 2), (0, 1))])
     points = to_index(affine, np.vstack([to_world(lungs.affine, ends), np.reshape(points_lps_mm, (-1, 3))]))
-    margin = MARGIN_MM / np.linalg.norm(affine[:3, :3], axis=0)
+    margin = MARGIN_MM / spacing_of(affine)
     low = np.clip(np.floor(points.min(axis=0) - margin).astype(int), 0, size - 1)
     return low, np.clip(np.ceil(points.max(axis=0) + margin).astype(int) + 1, low + 1, size)
 

@@ -52,6 +52,12 @@ def shown_mean_mm(measured: Mapping[str, Any]) -> float:
     return mean_diameter_mm(measured["long_axis_mm"], min(measured["short_axis_mm"], measured["long_axis_mm"]))
 
 
+def shown_size_mm(entry: Mapping[str, Any]) -> float | None:
+    """Size in mm of a finding of nodules.json: :func:`shown_mean_mm`, unmeasured the detector's diameter, or None."""
+    diameter: float | None = entry["diameter_mm"]
+    return diameter if entry["measurement"] is None else shown_mean_mm(entry["measurement"])
+
+
 def mentions_malignancy(entries: Sequence[Mapping[str, Any]], bundles: Mapping[str, str]) -> bool:
     """Whether the report is about malignancy too, so that a finding without one is shown as not assessed.
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungcad.geometry import Canonical, canonical, enclosing_slices, in_memory_order, scaled_affine, to_index
+from lungcad.geometry import (
+    Canonical,
+    canonical,
+    enclosing_slices,
+    in_memory_order,
+    scaled_affine,
+    spacing_of,
+    to_index,
+)
 from lungcad.scan.lungs import LungMask, segment_lungs
 from lungcad.volume import LOWEST_HU, Notice, Volume
 
@@ -47,13 +55,12 @@ class Scan:
         margin_mm: width in mm of the tissue around the lungs' bounding box that a grid shows, for a network's halo.
 
     Raises:
-        InputError: E-NO-LUNG, on first use of :attr:`lungs` or :meth:`grid`.
+        InputError: E-NO-LUNG, on first use of :attr:`lungs` or :meth:`resampled`.
     """
 
     def __init__(self, volume: Volume, margin_mm: float = 32.0) -> None:
         self.volume = volume
         self.margin_mm = margin_mm
-        self._grids: dict[tuple[float, ...], Grid] = {}
 
     @cached_property
     def lungs(self) -> LungMask:
@@ -68,20 +75,6 @@ class Scan:
     def warnings(self) -> tuple[Notice, ...]:
         """Warnings and notes from reading the scan and, once the lungs have been segmented, about them."""
         return (*self.volume.warnings, *(self.lungs.warnings if "lungs" in vars(self) else ()))
-
-    def grid(self, spacing_mm: Sequence[float]) -> Grid:
-        """Resample the bounding box of the lungs with its margin; grids are kept, one per spacing.
-
-        Voxels lie at whole multiples of ``spacing_mm`` from the volume's first voxel, so at native spacing nothing is
-        interpolated at all.
-
-        Args:
-            spacing_mm: voxel size in mm along X, Y, Z.
-        """
-        key = tuple(float(s) for s in spacing_mm)
-        if key not in self._grids:
-            self._grids[key] = self.resampled(key)
-        return self._grids[key]
 
     def crop(
         self, center_lps_mm: Sequence[float], size_vox: Sequence[int], spacing_mm: Sequence[float]
@@ -148,7 +141,14 @@ class Scan:
         return hu.flip(backwards).permute(2, 1, 0), (row, column), (height, width)
 
     def resampled(self, spacing_mm: Sequence[float]) -> Grid:
-        """Make the grid of :meth:`grid` anew, for a caller that changes it."""
+        """Resample the bounding box of the lungs with its margin.
+
+        Voxels lie at whole multiples of ``spacing_mm`` from the volume's first voxel, so at native spacing nothing is
+        interpolated at all.
+
+        Args:
+            spacing_mm: voxel size in mm along X, Y, Z.
+        """
         import torch
 
         mask, native, spacing = self.lungs, self._native, np.array(spacing_mm, dtype=np.float64)
@@ -158,7 +158,7 @@ class Scan:
         step = spacing / native.spacing_mm
         affine = scaled_affine(native.affine, (first * step).tolist(), step.tolist())
         # Mask and grid are parallel, so the nearest mask voxel can be looked up for each axis by itself.
-        start, stride = to_index(mask.affine, affine[:3, 3]), spacing / np.linalg.norm(mask.affine[:3, :3], axis=0)
+        start, stride = to_index(mask.affine, affine[:3, 3]), spacing / spacing_of(mask.affine)
         lungs = torch.from_numpy(np.pad(mask.mask, 1))
         for axis in range(3):
             nearest = np.rint(start[axis] + stride[axis] * np.arange(size[axis])) + 1
@@ -168,7 +168,7 @@ class Scan:
     def _lung_box_mm(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners of the lungs' bounding box, through voxel centres, in mm from the volume's first voxel."""
         ends = [np.flatnonzero(self.lungs.mask.any(others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
-        corners = np.transpose(ends) @ np.diag(np.linalg.norm(self.lungs.affine[:3, :3], axis=0))
+        corners = np.transpose(ends) @ np.diag(spacing_of(self.lungs.affine))
         corners = corners + to_index(self._native.affine, self.lungs.affine[:3, 3]) * self._native.spacing_mm
         return corners[0], corners[1]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Importance of LIDC's eight attributes for malignancy (MTMR-Net, Liu et al. 2019, section III.D, Table IV).
+"""Importance of LIDC's eight attributes for malignancy (MTMR-Net, Liu et al., IEEE TMI 2020, section III.D, Table IV).
 
 The paper eliminates the attributes one by one with a logistic regression and keeps "the correlation coefficients and
 its important ratio of the removed feature", which it combines "in a nested manner"; it gives no formula. Here:

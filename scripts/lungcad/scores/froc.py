@@ -19,6 +19,9 @@ import numpy as np
 FP_PER_SCAN = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positive rates of the seven points; their mean sensitivity is the competition performance metric (CPM)."""
 
+EDGES_MM = (3.0, 5.0, 10.0, np.inf)
+"""Edges of the ranges of diameters in mm."""
+
 
 @dataclass
 class ScoredScan:
@@ -159,21 +162,19 @@ class Froc:
         return OperatingPoint(threshold, float(self.fp_per_scan[number]), float(self.sensitivity[number]))
 
 
-def sensitivity_by_diameter(
-    scans: Sequence[ScoredScan], threshold: float = -np.inf, edges_mm: Sequence[float] = (3, 5, 10, np.inf)
-) -> dict[str, list[int]]:
-    """Numbers of nodules found and of all nodules, by range of diameters.
+def sensitivity_by_diameter(scans: Sequence[ScoredScan], threshold: float = -np.inf) -> dict[str, list[int]]:
+    """Numbers of nodules found and of all nodules, by range of diameters (:data:`EDGES_MM`).
+
+    A range holds its lower edge, not its upper one; nodules below the first edge, if any, get a range of their own.
 
     Args:
         scans: scans with matched marks.
         threshold: lowest score of a mark that counts.
-        edges_mm: edges of the ranges in mm. A range holds its lower edge, not its upper one; nodules below the first
-            edge, if any, get a range of their own.
     """
     best_scores = np.concatenate([scan.best_scores for scan in scans])
     diameters = np.concatenate([scan.diameters_mm for scan in scans])
     table = {}
-    for low, high in pairwise((-np.inf, *edges_mm)):
+    for low, high in pairwise((-np.inf, *EDGES_MM)):
         in_range = (diameters >= low) & (diameters < high)
         found = in_range & np.isfinite(best_scores) & (best_scores >= threshold)
         name = f"<{high:g} mm" if low == -np.inf else f"{low:g}-{high:g} mm" if np.isfinite(high) else f">{low:g} mm"

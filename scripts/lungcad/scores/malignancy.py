@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a malignancy classifier: those of MTMR-Net (Liu et al. 2019, equations 7 to 11) and its calibration.
+"""Figures of a malignancy classifier: MTMR-Net's (Liu et al., IEEE TMI 2020, equations 7 to 11) and its calibration.
 
 Equation 10 has a sign error as printed; the AUC here is the usual one, the share of malignant-benign pairs that are in
 the right order, equal scores counting half.

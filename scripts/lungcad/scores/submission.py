@@ -15,19 +15,11 @@ from lungcad.scores.plots import draw_curve, write_curve_csv
 
 
 def score_submission(
-    submission: str | Path,
-    annotations: str | Path,
-    excluded: str | Path,
-    seriesuids: str | Path,
-    *,
-    series_map: str | Path | None = None,
-    score_column: str = "probability",
-    baseline: str | Path | None = None,
-    more_fp_per_scan: Sequence[float] = (),
-    max_marks: int = MAX_MARKS,
-    bootstraps: int = 1000,
+    submission: str | Path, annotations: str | Path, excluded: str | Path, seriesuids: str | Path, *,
+    series_map: str | Path | None = None, score_column: str = "probability", baseline: str | Path | None = None,
+    more_fp_per_scan: Sequence[float] = (), max_marks: int = MAX_MARKS, bootstraps: int = 1000,
     ignore_other_scans: bool = False,
-) -> tuple[dict[str, Any], Curve]:
+) -> tuple[dict[str, Any], Curve]:  # fmt: skip
     """Score a submission by LUNA16's rules (:mod:`lungcad.scores.luna16`).
 
     Args:
@@ -62,20 +54,30 @@ def score_submission(
 
     submitted, marks_left_out = read_marks(submission, series, series_map, score_column, ignore_other_scans)
     counted, scans = match(submitted)
-    if nodules:
-        figures, curve = score_detection(scans, more_fp_per_scan, bootstraps)
-    else:
-        figures, curve = score_without_nodules(scans, more_fp_per_scan)
+    other = None
     if baseline is not None:
         other = match(read_marks(baseline, series, series_map, ignore_others=ignore_other_scans)[0])[1]
-        compared = compare_detection(scans, other, bootstraps) if nodules else score_without_nodules(other)[0]
-        figures["baseline"] = compared
+    figures, curve = _score(scans, other, more_fp_per_scan, bootstraps)
     total, kept = (sum(len(marks.scores) for marks in table.values()) for table in (submitted, counted))
     counts = {
         "marks": total, "marks_over_limit": total - kept, "marks_per_scan": kept / len(series),
         "annotations_left_out": left_out, "marks_left_out": marks_left_out,
     }  # fmt: skip
     return figures | counts, curve
+
+
+def _score(
+    scans: Sequence[ScoredScan], baseline: Sequence[ScoredScan] | None, more_fp_per_scan: Sequence[float],
+    bootstraps: int,
+) -> tuple[dict[str, Any], Curve]:  # fmt: skip
+    """Figures and curve of matched scans, and ``baseline`` among the figures where there is one."""
+    if any(len(scan.diameters_mm) for scan in scans):
+        figures, curve = score_detection(scans, more_fp_per_scan, bootstraps)
+        compared = None if baseline is None else compare_detection(scans, baseline, bootstraps)
+    else:
+        figures, curve = score_without_nodules(scans, more_fp_per_scan)
+        compared = None if baseline is None else score_without_nodules(baseline)[0]
+    return figures | ({} if compared is None else {"baseline": compared}), curve
 
 
 def write_scores(output_dir: str | Path, figures: Mapping[str, Any], curve: Curve) -> None:

@@ -2,7 +2,7 @@
 """Composites: cases made of real nodule crops set into real lungs, split by patient.
 
 A composite has known nodules and the seams of setting in; controls, nodule-free tissue set in the same way, have the
-seams too. The crops and lungs come from the project's shared data folder.
+seams too. The folder of crops and lungs is described in training.md, section DATA.
 """
 
 import csv
@@ -76,7 +76,7 @@ class Background:
     """Real lungs at 1 mm, with their own lesions, which must not become negatives.
 
     Args:
-        folder: folder of the lungs; see its data card.
+        folder: folder of the lungs.
         name: name of the lungs in ``lungs.csv``.
     """
 

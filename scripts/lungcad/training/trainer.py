@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from lungcad.atomic import whole_file
+from lungcad.bundle.launch import config_in_use
 from lungcad.cpu import channels_last_network, tune_allocator
 from lungcad.errors import InputError
 from lungcad.training.parallel import is_main_process, unwrapped
+from lungcad.training.settings import changed_settings, training_settings
 from lungcad.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -27,12 +29,13 @@ logger = logging.getLogger(__name__)
 def make_trainer(
     *, device: torch.device, network: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any,
     dataloader: Any, epochs: int, run_dir: str, averaging: float = 0.998,
-    settings: Mapping[str, Any] | None = None, validation: Any = None, **options: Any,
+    validation: Any = None, **options: Any,
 ) -> SupervisedTrainer:  # fmt: skip
     """Make a trainer that writes ``<run_dir>/checkpoint.pt`` after each epoch and starts from it if it exists.
 
     At the end ``<run_dir>/model.pt`` holds the average of the weights as a bundle ships it; ``<run_dir>/tensorboard``
     gets loss and learning rate. If there are several processes, the first one writes and logs, all of them resume.
+    The checkpoint keeps the settings of the bundle's config that is being run, see :mod:`lungcad.training.settings`.
 
     Args:
         device: device to train on.
@@ -45,7 +48,6 @@ def make_trainer(
         run_dir: folder of the checkpoint and the log.
         averaging: share of the average that is kept at each step (exponential moving average), less in the first steps;
             0 for the last weights alone.
-        settings: settings of the training by name; kept in the checkpoint.
         validation: dataloader of cases of other patients; the average with the lowest loss on them is exported instead
             of the last one. None for no validation.
         options: arguments for :class:`monai.engines.SupervisedTrainer`.
@@ -66,7 +68,7 @@ def make_trainer(
         path = folder / "validation.csv"
         parts["validation"] = Validation(path, validation, network, average, loss, device, **shared)
     before = [parts["validation"]] if validation is not None else []
-    resume = Resume(folder, parts, epochs, device, settings or {})
+    resume = Resume(folder, parts, epochs, device, training_settings(config_in_use()))
     handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False), *before, resume]
     if is_main_process():
         handlers += _loggers(folder, optimizer)
@@ -128,14 +130,13 @@ class Resume:
             steps.
         epochs: number of epochs of the training.
         device: device that the training runs on.
-        settings: settings of the training by name; a checkpoint with other settings is refused.
+        settings: settings of the training by id; a checkpoint with others is refused.
     """
 
     def __init__(self, folder: Path, parts: dict[str, Any], epochs: int, device: torch.device,
-                 settings: Mapping[str, Any]):  # fmt: skip
+                 settings: Mapping[str, str]):  # fmt: skip
         self.folder, self.parts, self.epochs, self.device = folder, parts, epochs, device
-        self.settings = {name: str(value) for name, value in settings.items()}
-        self.path = folder / "checkpoint.pt"
+        self.settings, self.path = settings, folder / "checkpoint.pt"
 
     def attach(self, engine: Engine) -> None:
         """Add the handler's events: all processes start from the checkpoint, the first one writes."""
@@ -152,9 +153,7 @@ class Resume:
         if state["epochs"] != self.epochs:  # its learning rates were those of another schedule
             text = f"{self.folder.name} holds a training begun for {state['epochs']} epochs, not {self.epochs}."
             raise InputError("E-CONFIG", text, "Finish it with as many, or give another --run_dir.")
-        before = state.get("settings", self.settings)
-        now, names = self.settings, before.keys() | self.settings
-        other = sorted(name for name in names if before.get(name, "None") != now.get(name, "None"))  # None: a newer key
+        other = changed_settings(state.get("settings", {}), self.settings)
         if other or not self.parts.keys() <= state.keys():
             text = f"{self.folder.name} holds a training with other settings: {', '.join(other) or 'an older version'}."
             raise InputError("E-CONFIG", text, "Go on with the same, or give another --run_dir.")
@@ -173,7 +172,7 @@ class Resume:
             raise InputError("E-TRAIN", text, "Run it again from the epoch before; if that ends alike, learn slower.")
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"epoch": engine.state.epoch, "epochs": self.epochs, "random": _random_state(self.device)}
-        state |= {"settings": self.settings}
+        state |= {"settings": dict(self.settings)}
         write_atomically(state, self.path)
 
     def _export(self, engine: Engine) -> None:

@@ -132,6 +132,15 @@ def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[flo
     )
 
 
+def test_of_two_findings_in_one_place_the_likelier_stays() -> None:
+    inside = torch.tensor([[10.0, 20, 30, 14, 0.8, 0.8], [14.0, 20, 30, 4, 0.9, 0.6], [24.0, 20, 30, 4, 0.9, 0.1]])
+    data = {"pred": inside, "grid_affine": np.eye(4)}
+    merged, all_of_them = (ProposalsToFindingsd("pred", [1.0] * 3, "combined", 9, shared)(data)["findings"]
+                           for shared in (0.1, 1.0))  # fmt: skip
+    assert [f.diameter_mm for f in merged] == [14, 4]
+    assert len(all_of_them) == 3
+
+
 def test_an_unknown_branch_is_refused() -> None:
     with pytest.raises(InputError, match=r"E-CONFIG.*unknown branch: both \(expected proposals, classifier, combined"):
         ProposalsToFindingsd("pred", [1.0] * 3, "both", 5)

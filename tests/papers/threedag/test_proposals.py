@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.threedag.anchors import anchor_cubes, cube_iou, encode
+from lungcad.papers.threedag.anchors import anchor_cubes, cube_iou, encode, shared_part
 from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
 
 PAPER = ((4, 6), (8, 12), (16, 24))
@@ -50,6 +50,18 @@ def test_of_overlapping_cubes_the_best_stays() -> None:
     assert suppress(found, score).tolist() == [3, 0, 2, 4]
     assert suppress(found, score, overlap=0.5).tolist() == [3, 0, 1, 2, 4]
     assert suppress(found[:0], score[:0]).tolist() == []
+
+
+def test_a_small_cube_in_a_large_one_shares_all_of_itself_but_has_a_small_iou() -> None:
+    found = cubes((0, 0, 0, 12), (4, 4, 4, 4), (6, 0, 0, 4), (6, 6, 0, 4), (30, 0, 0, 4))
+    # the third lies half in the first, the fourth a quarter
+    assert shared_part(found[:1], found)[0].tolist() == pytest.approx([1, 1, 1 / 2, 1 / 4, 0])
+    torch.testing.assert_close(shared_part(found, found), shared_part(found, found).t())
+    assert cube_iou(found[:1], found[1:2]).item() == pytest.approx(4**3 / 12**3)
+    score = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5])
+    assert suppress(found, score, 0.1).tolist() == [0, 1, 2, 3, 4]
+    assert suppress(found, score, 0.3, measure=shared_part).tolist() == [0, 3, 4]
+    assert suppress(found, score, 1.0, measure=shared_part).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_what_two_windows_both_see_is_found_once() -> None:

@@ -211,6 +211,23 @@ def test_axes_are_measured_where_there_is_a_mask_and_only_there(tmp_path: Path) 
     assert not any("axis" in one.name.meaning for one in told.nodule(2).get_measurements())
 
 
+def circle_of(told: Written, number: int) -> tuple[float, float, str | None]:
+    """Diameter that the report states, that of the circle which it draws, and how the first was derived."""
+    (group,) = [one for one in told.report.content.get_planar_roi_measurement_groups()
+                if one.tracking_identifier == f"nodule {number}"]  # fmt: skip
+    (stated,) = group.get_measurements()
+    points = np.array(group.roi.GraphicData).reshape(-1, 2)
+    drawn = float(np.linalg.norm((points[1] - points[0]) * (BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM)))
+    derivation = stated.derivation
+    return float(stated.value), round(drawn, 2), None if derivation is None else derivation.value
+
+
+def test_an_unmeasured_nodule_has_the_detectors_diameter(tmp_path: Path) -> None:
+    mask = ball_mask(FIRST.center_lps_mm, (3.0, 3.0, 3.0), np.diag([0.5, 0.5, 0.5, 1.0]))
+    told = write_phantom(tmp_path, [FIRST], {FIRST.center_lps_mm: mask})
+    assert circle_of(told, 1) == (6.1, 6.12, None)
+
+
 def test_a_measured_nodule_has_the_axes_of_its_measurement_its_hu_and_its_doubts(tmp_path: Path) -> None:
     mask = ball_mask(FIRST.center_lps_mm, (3.0, 3.0, 3.0), np.diag([0.5, 0.5, 0.5, 1.0]))
     measured = Measurement("net 1.0", 7.26, 5.04, 6.16, 6.2, 113.5, -41.6, 108.8, "part-solid", 3.3, doubts=("small",))
@@ -218,6 +235,7 @@ def test_a_measured_nodule_has_the_axes_of_its_measurement_its_hu_and_its_doubts
     numbers = {one.name.meaning: (one.value, one.unit.value) for one in told.nodule(1).get_measurements()}
     assert numbers["Long axis"] == (7.3, "mm") and numbers["Short axis"] == (5.0, "mm")
     assert numbers["Mean Attenuation Coefficient"] == (-42.0, "[hnsf'U]")
+    assert circle_of(told, 1) == (6.2, 6.2, "373098007")  # the mean of the axes as shown, not the detector's 6.1
     texts = [item.TextValue for item in told.nodule(1)[0].ContentSequence if "TextValue" in item]
     assert "Mean diameter 6.2 mm, part-solid, solid part 3.3 mm. Outlined by net 1.0. Doubtful: small." in texts
 

@@ -83,6 +83,7 @@ def test_a_category_is_coded_only_for_a_screening_ct_as_told(tmp_path: Path, ind
     report = hd.sr.srread(tmp_path / REPORT_FILE)
     first, second = report.content.get_planar_roi_measurement_groups()
     told = attributes_of(first)
+    assert numbers(first)["Diameter"] == (9.0, "mm")  # as measured, not the detector's 6.1
     assert told.get("RID50134") == ("RID50139" if indication == "screening" else None)
     comments, others = (
         [str(one.TextValue) for one in group[0].ContentSequence if one.ValueType == "TEXT"] for group in (first, second)

@@ -20,7 +20,7 @@ from torch import Tensor
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.fast_network import ready
-from lungcad.finding import Finding
+from lungcad.finding import Finding, as_place
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.peaks import IndexMap, merge_spheres, searched_outputs, suppress_score_volume
@@ -117,8 +117,7 @@ class ScoreVolumeToFindingsd(MapTransform):
             )
             centers = to_world(d["grid_affine"], self.index_map.to_voxel(output))
             d["findings"] = [
-                Finding((float(c[0]), float(c[1]), float(c[2])), detection_score=float(s))
-                for c, s in zip(centers, score, strict=True)
+                Finding(as_place(center), detection_score=float(s)) for center, s in zip(centers, score, strict=True)
             ]
         return d
 
@@ -133,8 +132,8 @@ class DecodeHybridd(MapTransform):
         spacing_mm: voxel size of the crops, x, y, z.
         patch_size: size of the crops in voxels.
         threshold: least nodule probability of a finding.
-        prior_weight: share of the detection score's log odds in those of the nodule probability, 0 to 1; a finding
-            without a detection score has the network's alone.
+        prior_weight: share of the log odds of the stage before in those of the nodule probability, 0 to 1. Its nodule
+            probability counts, else its detection score; a finding with neither has the network's alone.
     """
 
     def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float,
@@ -148,17 +147,21 @@ class DecodeHybridd(MapTransform):
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 6)
-            scores = [finding.detection_score for finding in d["findings"]]
-            probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), scores, self.prior_weight)
+            before = [_probability_before(finding) for finding in d["findings"]]
+            probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), before, self.prior_weight)
             center, diameter = decode(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
             lps = to_world(d["grid_affine"], center / self.spacing_mm)
             kept = [n for n in merge_spheres(lps, diameter, probability) if probability[n] >= self.threshold]
             d["findings"] = [
-                Finding((float(lps[n, 0]), float(lps[n, 1]), float(lps[n, 2])), float(diameter[n]),
-                        d["findings"][n].detection_score, float(probability[n]))
+                Finding(as_place(lps[n]), float(diameter[n]), d["findings"][n].detection_score, float(probability[n]))
                 for n in kept
-            ]  # fmt: skip
+            ]
         return d
+
+
+def _probability_before(finding: Finding) -> float | None:
+    """Probability that a finding has from the stages before: of nodule, else of its detection."""
+    return finding.detection_score if finding.nodule_probability is None else finding.nodule_probability
 
 
 def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> np.ndarray:

@@ -40,6 +40,9 @@ MALIGNANCY = "malignancy.csv"
 MALIGNANCY_COLUMNS = ("nodule_id", "patient_id", "probability", "label")
 """Columns of :data:`MALIGNANCY`."""
 
+BOOTSTRAPS = 1000
+"""Rounds over patients for the intervals."""
+
 RESULTS_HEADER = """
 Against the readers' masks, over the nodules found; in brackets 95 % intervals of 1000 bootstraps over patients.
 Malignancy once over the nodules found and once, as the paper scores it, over all, the undetected ones taken for benign;
@@ -171,7 +174,7 @@ def _signed_error(row: dict[str, Any], name: str, relative: bool = False) -> flo
     return float(100 * error / row[f"true_{name}"] if relative else error)
 
 
-def _summary(name: str, value: np.ndarray, patient: np.ndarray, bootstraps: int = 1000) -> dict[str, Any]:
+def _summary(name: str, value: np.ndarray, patient: np.ndarray) -> dict[str, Any]:
     """Mean and median of the finite values, and a 95 % interval of the mean."""
     finite = np.isfinite(value)
     if not finite.any():
@@ -179,7 +182,7 @@ def _summary(name: str, value: np.ndarray, patient: np.ndarray, bootstraps: int 
     value, patients, rng = value[finite], np.unique(patient[finite], return_inverse=True)[1], np.random.default_rng(0)
     count = int(patients.max()) + 1
     total, size = np.bincount(patients, value), np.bincount(patients)
-    draws = rng.integers(count, size=(bootstraps, count))
+    draws = rng.integers(count, size=(BOOTSTRAPS, count))
     means = total[draws].sum(axis=1) / size[draws].sum(axis=1)
     return {
         f"mean_{name}": float(value.mean()), f"median_{name}": float(np.median(value)),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Transform
 
-from lungcad.finding import Finding, FindingMask
+from lungcad.finding import Finding, FindingMask, as_place
 from lungcad.geometry import scaled_affine, to_world
 from lungcad.papers.jnsc.inference import ClassifiedRegions
 from lungcad.papers.jnsc.regions import Region
@@ -66,7 +66,7 @@ class RegionsToFindingsd(MapTransform):
             d["findings"] = []
             for n in merge_spheres(center, diameter, score)[: self.max_findings]:
                 mask = region_mask(regions[n], d["grid_affine"])
-                place = (float(center[n, 0]), float(center[n, 1]), float(center[n, 2]))
+                place = as_place(center[n])
                 d["findings"].append(Finding(
                     place, float(diameter[n]), regions[n].score, float(score[n]) if classified else None,
                     malignancy_probability(found.classes[n].tolist()), volume_mm3=mask.volume_mm3, mask=mask,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Liu et al. 2019: MTMR-Net, malignancy and eight attributes of a nodule."""
+"""Liu et al., IEEE TMI 2020: MTMR-Net, malignancy and eight attributes of a nodule."""

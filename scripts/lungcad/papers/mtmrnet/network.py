@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MTMR-Net of Liu et al., IEEE TMI 2020 (online 2019): ResNet-50 with a regression and a classification head."""
+"""MTMR-Net of Liu et al., IEEE TMI 2020: ResNet-50 with a regression and a classification head."""
 
 from collections.abc import Sequence
 

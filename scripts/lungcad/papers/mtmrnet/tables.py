@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of scored nodules as tables like those of MTMR-Net's paper (Liu et al. 2019, Tables II and III).
+"""Figures of scored nodules as tables like those of MTMR-Net's paper (Liu et al., IEEE TMI 2020, Tables II and III).
 
 The nodules of a step's folds count together; the paper averages over folds. Besides the paper's rows there are rows for
 comparison: the nodules' diameter, a constant score, and the difference between two readers of a nodule.

@@ -88,6 +88,21 @@ def cube_iou(first: Tensor, second: Tensor) -> Tensor:
     return box_iou(corners(first), corners(second))
 
 
+def shared_part(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection of every cube of one list with every cube of another, as a share of the smaller cube.
+
+    Args:
+        first: (N, 4) cubes.
+        second: (M, 4) cubes.
+
+    Returns:
+        Shares (N, M), in [0, 1].
+    """
+    (low, high), (other_low, other_high) = (corners(cubes).split(3, dim=1) for cubes in (first, second))
+    sides = torch.minimum(high[:, None], other_high) - torch.maximum(low[:, None], other_low)
+    return (sides.clamp(min=0).prod(dim=2) / torch.minimum(first[:, None, 3], second[:, 3]) ** 3).clamp(max=1)
+
+
 def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
     """Offsets (..., 4) of cubes from anchors, both (..., 4): (x - x_a) / d_a, the same for y and z, and log(d / d_a).
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from lungcad.console import bar
 from lungcad.cpu import tune_allocator
 from lungcad.fast_network import ready
-from lungcad.finding import Finding, centers_of
+from lungcad.finding import Finding, as_place, centers_of
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.peaks import IndexMap, merge_spheres, region_diameters, suppress_score_volume
@@ -108,7 +108,7 @@ class ProbabilityVolumeToFindingsd(MapTransform):
             diameter = region_diameters(logit, place, np.array([x, y, z]))
             lps = to_world(d["grid_affine"], self.index_map.to_voxel(place))
             d["findings"] = [
-                Finding((float(lps[n, 0]), float(lps[n, 1]), float(lps[n, 2])), float(diameter[n]), float(score[n]))
+                Finding(as_place(lps[n]), float(diameter[n]), float(score[n]))
                 for n in merge_spheres(lps, diameter, score)
             ]
         return d

@@ -21,6 +21,8 @@ SIDES = {"right": Code("24028007", "SCT", "Right"), "left": Code("7771000", "SCT
 UNDETERMINED = Code("373068000", "SCT", "Undetermined")
 
 DIAMETER = Code("81827009", "SCT", "Diameter")
+MEAN = Code("373098007", "SCT", "Mean")
+"""Derivation of a mean diameter from both axes."""
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 VOLUME = Code("118565006", "SCT", "Volume")

@@ -2,10 +2,10 @@
 """Measurement groups of the report: the measurements of one nodule, and the statement that there is no nodule.
 
 A nodule without a segment has one group with all measurements and its region on the key slice (TID 1410). DICOM allows
-no region beside a segment (TID 1411), so a nodule with a segment has two groups, each from one source: the circle on
-the key slice with its diameter, which another stage may have measured, and the segment with its measurements and all
-evaluations. Both have the same tracking UID, by which viewers join them. The circle comes first: OHIF goes to the first
-region or point of the groups that it has joined, and cannot go to a point in space.
+no region beside a segment (TID 1411), so a nodule with a segment has two groups: the circle on the key slice with its
+diameter, and the segment with its measurements and all evaluations. Both have the same tracking UID, by which viewers
+join them. The circle comes first: OHIF goes to the first region or point of the groups that it has joined, and cannot
+go to a point in space.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ from lungcad.results.dicom.nodules import Nodule
 from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.uids import derived_uid
 from lungcad.results.nodules_json import reported_score
-from lungcad.results.words import MALIGNANCY_MEANING, measurement_words
+from lungcad.results.words import MALIGNANCY_MEANING, measurement_words, shown_mean_mm
 
 IMAGE_CORNER = 0.5
 """Shift from indices, which count from the first pixel's centre, to DICOM's image coordinates, which count from its
@@ -63,10 +63,10 @@ def nodule_groups(
         "finding_type": concept(codes.NODULE), "finding_category": concept(codes.ABNORMAL), "finding_sites": [site],
     }  # fmt: skip
     segmented = segmentation is not None and nodule.segment is not None
-    on_circle, others = circle_measurements(nodule.entry), measurements(nodule)
+    on_circle, others = _circle_items(nodule.entry), _measurement_items(measurements(nodule))
     contents: dict[str, Any] = finding | {
         "algorithm_id": algorithm.for_report(),
-        "measurements": _measurement_items(others if segmented else [*on_circle, *others]),
+        "measurements": others if segmented else [*on_circle, *others],
         "qualitative_evaluations": [QualitativeEvaluation(concept(name), concept(value)) for name, value in
                                     (*attribute_codes(nodule.entry), *nodule.evaluations)],
     }  # fmt: skip
@@ -82,7 +82,7 @@ def nodule_groups(
                                     source_series=series)  # fmt: skip
         whole = VolumetricROIMeasurementsAndQualitativeEvaluations(tracking, referenced_segment=segment, **contents)
         circle = PlanarROIMeasurementsAndQualitativeEvaluations(
-            tracking, region, algorithm_id=algorithm.for_report(), measurements=_measurement_items(on_circle), **finding
+            tracking, region, algorithm_id=algorithm.for_report(), measurements=on_circle, **finding
         )
         groups = [circle, whole]
     whole[0].ContentSequence.extend(_further_items(nodule.entry, source, points))
@@ -93,6 +93,15 @@ def nodule_groups(
 def _measurement_items(values: Iterable[tuple[Code, float, Code]]) -> list[Measurement]:
     """Measurements from tuples of name, value and unit."""
     return [Measurement(concept(name), value, concept(unit)) for name, value, unit in values]
+
+
+def _circle_items(entry: Mapping[str, Any]) -> list[Measurement]:
+    """Diameter of the circle as a measurement; that of a measured nodule is marked as a mean, of its axes."""
+    derivation = concept(codes.MEAN) if entry["measurement"] is not None else None
+    return [
+        Measurement(concept(name), value, concept(unit), derivation=derivation)
+        for name, value, unit in circle_measurements(entry)
+    ]
 
 
 def no_nodule_group(
@@ -110,8 +119,19 @@ def no_nodule_group(
 
 def circle_measurements(entry: Mapping[str, Any]) -> list[tuple[Code, float, Code]]:
     """Name, value and unit of the circle's diameter, rounded to 0.1 mm; empty where the diameter is not known."""
-    diameter = entry["diameter_mm"]
+    diameter = circle_diameter_mm(entry)
     return [] if diameter is None else [(codes.DIAMETER, round(diameter, 1), codes.MM)]
+
+
+def circle_diameter_mm(entry: Mapping[str, Any]) -> float | None:
+    """Diameter of a nodule's circle: the mean diameter of a measured one, else the detector's; None if not known.
+
+    A detector's sphere beside the axes of a mask would be a second size of one nodule.
+    """
+    if entry["measurement"] is not None:
+        return shown_mean_mm(entry["measurement"])
+    diameter: float | None = entry["diameter_mm"]
+    return diameter
 
 
 def measurements(nodule: Nodule) -> Iterator[tuple[Code, float, Code]]:
@@ -150,8 +170,8 @@ def key_region(entry: Mapping[str, Any], source: Source) -> ImageRegion:
     column, row, level = source.locate(entry["center_lps_mm"])
     center = np.array([column, row]) + IMAGE_CORNER
     kind, points = "POINT", center[None]
-    if entry["diameter_mm"] is not None:
-        radii = np.diag(entry["diameter_mm"] / 2 / np.array(source.spacing_mm[:2]))
+    if (diameter := circle_diameter_mm(entry)) is not None:
+        radii = np.diag(diameter / 2 / np.array(source.spacing_mm[:2]))
         longer = int(radii.diagonal().argmax())
         kind = "ELLIPSE"
         points = center + np.array([sign * radii[axis] for axis in (longer, 1 - longer) for sign in (-1, 1)])

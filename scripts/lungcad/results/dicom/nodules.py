@@ -15,8 +15,9 @@ from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.source_mask import SourceMask, on_source, on_thin_slices
 from lungcad.results.dicom.uids import derived_uid, finding_key
 from lungcad.results.nodules_json import nodules_document
+from lungcad.results.plain_words import open_questions
 from lungcad.results.result import Result
-from lungcad.results.ris_text import condition, finding_categories
+from lungcad.results.ris_text import condition
 from lungcad.scan.location import side_of_body
 
 
@@ -49,7 +50,7 @@ class Nodule:
 
 
 def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> list[Nodule]:
-    """Findings at or above the operating point or without a score, as in report.html, as nodules of the series.
+    """Reported findings, those of report.html, as nodules of the series.
 
     Args:
         result: findings with their masks, and the scan, which shows the side of the body.
@@ -58,10 +59,8 @@ def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> li
     """
     nodules: list[Nodule] = []
     segments, document = 0, nodules_document(result)
-    for entry, finding in zip(document["findings"], result.findings, strict=True):
-        if finding.score is not None and finding.score < result.threshold:
-            continue
-        mask = axes_mm = None
+    for number, finding in result.numbered:
+        entry, mask, axes_mm = document["findings"][number - 1], None, None
         if finding.mask is not None:
             mask, axes_mm = on_source(finding.mask, source), _axes_mm(finding, source)
         segments += mask is not None
@@ -81,12 +80,13 @@ def _category(
 
     A code has no "if": it is written only where the user said that the scan is a screening CT, the words always.
     """
-    if (category := finding_categories(assessment).get(number)) is None or assessment is None:
+    found = next((one for one in assessment["findings"] if one["id"] == number), None) if assessment else None
+    if assessment is None or found is None or (category := found["category"]) is None:
         return (), ()
-    reason = next(one["reason"] for one in assessment["findings"] if one["id"] == number)
+    asked = f" Open: {open_questions(found['not_computed'])}." if found["not_computed"] else ""
     words = (
-        f"{condition(assessment)}: proposed Lung-RADS {category} ({reason}). "
-        f"Taken for granted: {'; '.join(assessment['assumptions'])}."
+        f"{condition(assessment)}: proposed Lung-RADS {category} ({found['reason']}). "
+        f"Taken for granted: {'; '.join(assessment['assumptions'])}.{asked}"
     )
     coded = ((LUNG_RADS, LUNG_RADS_CATEGORIES[category]),) if indication == "screening" else ()
     return coded, (words,)
