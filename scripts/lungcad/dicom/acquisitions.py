@@ -133,11 +133,12 @@ def check_acquisitions(slices: Sequence[Slice], least: int = FEWEST) -> list[Not
         if keyword in SERIES_TAGS and len(set(values)) > len(values) // 2:
             continue  # written image by image, against the standard: it tells no series apart
         returns = _count_returns(values)
-        if keyword == "AcquisitionTime" and returns < FEW_REVERSALS:
-            text = "one or two images inside the stack were taken at another time." if returns else ""
-            if not returns and _count_turns(values):
-                text = "AcquisitionTime rises and falls along the stack, as the time of reconstruction does."
-            notices += [Notice("W-ACQUISITION", text)] if text else []
+        if keyword in ("AcquisitionTime", "AcquisitionNumber") and not returns and _count_turns(values):
+            text = f"{keyword} rises and falls along the stack, as in the order of reconstruction."
+            notices.append(Notice("W-ACQUISITION", text))
+        elif keyword == "AcquisitionTime" and 0 < returns < FEW_REVERSALS:
+            text = "one or two images inside the stack were taken at another time."
+            notices.append(Notice("W-ACQUISITION", text))
         elif returns:
             found = _edited_images(along, keyword, least)
             if not found:

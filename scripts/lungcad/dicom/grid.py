@@ -14,8 +14,8 @@ NEXT_PLACE = 1.6
 """Number of slice distances from the end of the stack within which an image could continue it."""
 ON_AXIS_MM = 1.0
 """Largest distance within the plane of an image's first pixel from that of a slice of the same stack."""
-EVEN = 0.5
-"""Largest spread of distances, as a share of the median, of places that divide a gap evenly: positions are rounded."""
+EVEN_MM = 0.2
+"""Largest spread of the distances of places that divide a gap evenly: positions are rounded to 0.1 mm."""
 
 
 class Grid:
@@ -76,7 +76,7 @@ class Grid:
         for low, high in pairwise(self.places):
             inside = free[(free > low) & (free < high)]
             gaps = np.diff([low, *inside, high])
-            divided += bool(len(inside) and np.ptp(gaps) <= EVEN * np.median(gaps))
+            divided += bool(len(inside) and np.ptp(gaps) <= max(EVEN_MM, SAME_PLACE * np.median(gaps)))
         return divided >= (len(self.places) - 1) / 2
 
 

@@ -48,7 +48,7 @@ PROJECTION_WORD = re.compile(r"(MN|MIN_?|M|TM|MAX_?)IPS?(\d+(X\d+)?(MM)?)?")
 MAP = re.compile(
     r"\b(IODINE|WATER|CALCIUM|FAT|HAP|URIC ACID)\W*"
     r"(MAP|DENSITY|CONCENTRATION|OVERLAY|NO WATER|IODINE|WATER|CALCIUM|FAT)"
-    r"|\bZ\W?EFF|\bEFFECTIVE Z\b|\bELECTRON DENSITY|\bSPECTRAL MAP|PBV\b"
+    r"|\bZ\W?EFF(ECTIVE)?\b|\bEFFECTIVE Z\b|\bELECTRON DENSITY|\bSPECTRAL MAP|PBV\b"
 )
 """Material or spectral map in a SeriesDescription; iodine alone can be the contrast agent."""
 PURPOSE = re.compile(r"\b(FOR|FÜR|FUER|POUR|PARA|PER)\b.*")

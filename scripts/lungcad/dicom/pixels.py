@@ -168,11 +168,12 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
 
 def _may_hold_overlay(piece: Slice) -> bool:
     """Whether the header declares an overlay in the unused bits of the pixels."""
+    dataset = piece.header.dataset
     for tag in OVERLAY_BITS:
         try:
-            if int(piece.header.dataset[tag].value or 0) > 0:
+            if tag in dataset and int(dataset[tag].value or 0) > 0:
                 return True
-        except Exception:  # absent, or of an unknown representation
+        except Exception:  # of an unknown representation
             continue
     return False
 

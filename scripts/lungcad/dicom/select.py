@@ -90,7 +90,8 @@ def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> S
         chosen = chosen or [series for series in grouped if series.derived]
         chosen = chosen or [series for series in grouped if leniency.allow_derived and series.processed]
     if len(chosen) > 1:
-        if len(chosen) >= leniency.min_slices and all(len(series.all) == 1 for series in chosen):
+        single = [series for series in chosen if [h.text("SOPClassUID") for h in series.all] == [uid.CTImageStorage]]
+        if len(single) == len(chosen) >= leniency.min_slices:
             text = f"Each of {len(chosen)} CT images has a SeriesInstanceUID of its own, as some anonymisers leave it."
             raise DicomSeriesError("E-MULTI-SERIES", text, "Anonymise again so that a series keeps one UID.")
         text = f"{len(chosen)} CT series in the folder: {_series_list(chosen)}."

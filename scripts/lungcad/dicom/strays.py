@@ -235,7 +235,9 @@ def _is_stray(pair: Failure, main: Slice, grid: Grid, few: bool, reasons: Counte
     if position is None:
         size = header.text("Rows"), header.text("Columns")
         other_size = all(size) and size != (str(main.format.rows), str(main.format.columns))
-        foreign = kind_of(header) != "image" and header.text("SOPClassUID") in CT_CLASSES and not is_enhanced(header)
+        foreign = kind_of(header) != "image" and header.text("SOPClassUID") in CT_CLASSES
+        if is_enhanced(header) and error.keyword != "FrameType":
+            foreign = False  # its frames have places of their own
         colour = error.keyword == "PhotometricInterpretation" and not header.text("ImagePositionPatient")
         if other_size or (foreign and few) or colour:
             reasons["no position"] += 1
