@@ -69,7 +69,8 @@ def read_without_strays(
         DicomSeriesError: E-TAG-MISSING, E-TAG-VALUE, E-NOT-CT, E-CORRUPT: an object that could belong to the stack
             cannot be read.
     """
-    result, failures = Sorting(), []
+    result = Sorting()
+    failures: list[Failure] = []
     for header in headers:
         try:
             pieces = _read_slices(header, read)
@@ -82,7 +83,7 @@ def read_without_strays(
     scouts = [piece for piece in result.slices if kind_of_type(piece.image_type) == "localizer"]
     result.slices = [piece for piece in result.slices if kind_of_type(piece.image_type) != "localizer"]
     if len(result.slices) >= min_slices:
-        failures = _sort_out(result, failures, [*doubtful], scouts, min_slices)
+        failures = _sort_out(result, failures, doubtful, scouts, min_slices)
     if failures:
         _refuse(failures, len(headers) + len(doubtful))
     if scouts:
@@ -133,7 +134,7 @@ def _read_slices(header: Header, read: Callable[[Header], list[Slice]]) -> list[
         raise TagError("E-CORRUPT", "", f"the header cannot be read ({type(error).__name__})") from error
 
 
-def _refuse(failures: Sequence[tuple[TagError, Header]], total: int) -> None:
+def _refuse(failures: Sequence[Failure], total: int) -> None:
     """Raise a refusal with the first faulty tag, its file, and the number of objects with that fault."""
     first, header = failures[0]
     same = sum(error.keyword == first.keyword for error, _ in failures)
