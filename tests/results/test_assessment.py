@@ -112,7 +112,7 @@ def test_the_question_at_the_pleura_is_in_page_and_text(tmp_path: Path) -> None:
     assert f"baseline: 8 mm or more, below 15 mm); open: {QUESTION}" in _text(*findings)
 
 
-def test_lungs_that_are_cut_off_make_it_category_0_beside_what_was_seen() -> None:
+def test_lungs_that_are_cut_off_make_it_category_0_beside_what_was_seen(tmp_path: Path) -> None:
     volume = ball_volume(warnings=[Notice("W-COVERAGE", "The scan ends inside the lungs towards the feet.")])
     found = assess(Result(volume, [sized_nodule(16.0)], **RUN))
     assert found is not None and found.category == "0" and found.reason == (
@@ -120,6 +120,8 @@ def test_lungs_that_are_cut_off_make_it_category_0_beside_what_was_seen() -> Non
         "15 mm or more)"
     )
     assert "repeat the incomplete part" in found.recommendation
+    page = (write_results(tmp_path, volume, [sized_nodule(16.0)], **RUN) / "report.html").read_text(encoding="utf-8")
+    assert "baseline screening CT: Lung-RADS 0, incomplete; finding 1: 4B</p>" in page
     assert "for the nodules seen, category 4B or more: diagnostic chest" in found.recommendation
     unsure = assess(Result(volume, [sized_nodule(9.0), Finding((0.0, 0.0, 0.0), 9.0, 0.8, 0.8)], **RUN))
     assert unsure is not None and unsure.category == "0" and "4A or more: low-dose CT" in unsure.recommendation
