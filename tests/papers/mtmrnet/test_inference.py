@@ -170,7 +170,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> BundleStage:
     network = {"network_def": {"_target_": "small_nodules.MeanNetwork"}}
     edit_json(root / "configs" / "inference.json", lambda config: config.update(network))
     export_weights_to(root, MeanNetwork())
-    overrides = {"window_hu": [-1000, 400], "temperature": 2.0, "least_probability": 0.1, "precision": "float32"}
+    overrides = {"window_hu": [-1000, 400], "temperature": 2.0, "logit_shift": 0.0, "least_probability": 0.1,
+                 "precision": "float32"}  # fmt: skip
     return BundleStage(root, CPU, overrides)
 
 
