@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lungcad.papers.tiles import boxes_around, spread, tiled_output
+from lungcad.papers.tiles import any_near, boxes_around, spread, tiled_output
 
 
 def lumps(*sides: int) -> np.ndarray:
@@ -61,6 +61,16 @@ def test_tiles_on_a_background_equal_the_whole_volume_at_faces_too(most: int) ->
     tiled = tiled_output(counted, image, needed, background, 2, 2, most)
     torch.testing.assert_close(tiled, network(image), atol=1e-6, rtol=1e-5)
     assert sum(calls) < image.numel() / (2 if most > 1000 else 1)
+
+
+@pytest.mark.parametrize(("size", "step", "edge"), [(2, 2, 0), (3, 1, 1), (8, 2, 3), (1, 1, 0)])
+def test_near_is_what_max_pooling_says(size: int, step: int, edge: int) -> None:
+    marks = torch.rand(16, 18, 22, generator=torch.Generator().manual_seed(size)) > 0.98
+    padded = nn.functional.pad(marks[None, None].float(), [edge] * 6)
+    expected = nn.functional.max_pool3d(padded, size, step)[0, 0] > 0
+    assert torch.equal(any_near(marks, size, step, edge), expected)
+    assert expected.any()
+    assert not expected.all()
 
 
 def test_background_keeps_its_faces_and_repeats_its_middle() -> None:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from lungcad.finding import FindingMask
-from lungcad.geometry import scaled_affine
+from lungcad.geometry import scaled_affine, spacing_of
 
 REACH_MM = 4.0
 """Distance from the middle within which a part must come to be the nodule: a detector's centre is not exact."""
@@ -42,7 +42,7 @@ class NoduleMask:
     @property
     def spacing_mm(self) -> np.ndarray:
         """Size (3,) of the mask's voxels."""
-        return np.linalg.norm(self.mask.affine[:3, :3], axis=0)
+        return spacing_of(self.mask.affine)
 
 
 def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, threshold: float) -> NoduleMask | None:
@@ -62,7 +62,7 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
     places = np.argwhere(labels > 0)
     if not len(places):
         return None
-    step = np.linalg.norm(affine[:3, :3], axis=0)
+    step = spacing_of(affine)
     distance = np.linalg.norm((places - (np.array(probability.shape) - 1) / 2) * step, axis=1)
     if distance.min() > REACH_MM:
         return None

@@ -5,7 +5,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungcad.finding import FindingMask
-from lungcad.geometry import to_index, to_world
+from lungcad.geometry import spacing_of, to_index, to_world
 from lungcad.measurement import Location
 from lungcad.scan.location import side_of_body
 from lungcad.scan.lungs import LungMask
@@ -55,7 +55,7 @@ def _zone(lungs: LungMask, center_lps_mm: np.ndarray, side: str | None) -> str:
 
 def _pleura_mm(lungs: LungMask, places_lps_mm: np.ndarray) -> float | None:
     """Distance of places (N, 3) to the nearest voxel that is no lung, 0 if one lies in it; None if it is far."""
-    spacing = np.linalg.norm(lungs.affine[:3, :3], axis=0)
+    spacing = spacing_of(lungs.affine)
     index = to_index(lungs.affine, places_lps_mm)
     low = np.floor(index.min(axis=0) - LOOK_MM / spacing).astype(int).clip(0)
     high = np.minimum(np.ceil(index.max(axis=0) + LOOK_MM / spacing).astype(int) + 1, lungs.mask.shape)

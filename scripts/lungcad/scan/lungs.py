@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungcad.errors import InputError
-from lungcad.geometry import nearest_lps_order, scaled_affine
+from lungcad.geometry import nearest_lps_order, scaled_affine, spacing_of
 from lungcad.scan.lung_closing import include_dense
 from lungcad.volume import Notice, Volume
 
@@ -57,7 +57,7 @@ def segment_lungs(volume: Volume) -> LungMask:
         InputError: E-NO-LUNG, there is no region of aerated lung inside a body.
     """
     hu, affine = block_means(volume, FINE_MM)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     mask = include_dense(aerated_lung(hu, spacing), spacing)
     return LungMask(mask, affine, float(mask.sum() * np.prod(spacing) / 1e3), tuple(_coverage_warnings(mask, spacing)))
 
@@ -69,7 +69,7 @@ def block_means(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, np.ndarr
         (X, Y, Z) float32 HU in canonical order and its (4, 4) affine to LPS mm.
     """
     hu, affine = nearest_lps_order(volume)  # so that the same scan has the same blocks however it is stored
-    step = np.maximum(np.rint(spacing_mm / np.linalg.norm(affine[:3, :3], axis=0)), 1).astype(int)
+    step = np.maximum(np.rint(spacing_mm / spacing_of(affine)), 1).astype(int)
     order = np.argsort(np.abs(hu.strides))[::-1]  # that of the memory, several times faster to read
     means = _pooled(hu.transpose(order), step[order]).transpose(np.argsort(order))
     return np.ascontiguousarray(means), scaled_affine(affine, ((step - 1) / 2).tolist(), step.tolist())

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from lungcad.datalists.files import LISTS
 from lungcad.errors import InputError
-from lungcad.geometry import to_index
+from lungcad.geometry import spacing_of, to_index
 from lungcad.reading.volume_file import read_volume
 from lungcad.scan.blanking import blanked_grid
 from lungcad.scan.lungs import FINE_MM, LungMask, block_means, inside_body
@@ -168,7 +168,7 @@ class BodyScan(Scan):
     def lungs(self) -> LungMask:
         """Mask of the body, computed once."""
         hu, affine = block_means(self.volume, FINE_MM)
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        spacing = spacing_of(affine)
         mask = inside_body(hu, spacing, LIMB_SHARE)
         if not mask.any():
             text = f"no body in the volume: values from {hu.min():.0f} to {hu.max():.0f} at 2 mm (expected HU)."

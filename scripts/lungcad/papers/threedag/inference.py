@@ -16,7 +16,7 @@ from torch import Tensor
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.errors import InputError
 from lungcad.fast_network import ready
-from lungcad.finding import Finding
+from lungcad.finding import Finding, as_place
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes, shared_part
@@ -186,8 +186,6 @@ class ProposalsToFindingsd(MapTransform):
             score, diameter = both[:, 0].tolist(), (found[:, 3] * self.spacing_mm).tolist()
             order = suppress(found[:, :4], probability, self.shared, self.max_findings, shared_part)
             d["findings"] = [
-                Finding((float(center[n, 0]), float(center[n, 1]), float(center[n, 2])), diameter[n], score[n],
-                        float(probability[n]))
-                for n in order.tolist()
-            ]  # fmt: skip
+                Finding(as_place(center[n]), diameter[n], score[n], float(probability[n])) for n in order.tolist()
+            ]
         return d
