@@ -12,7 +12,12 @@ from torch import Tensor
 from lungcad.checks.bundle import Bundle
 from lungcad.errors import InputError
 from lungcad.papers.threedag.anchors import anchor_cubes
-from lungcad.papers.threedag.inference import LungProposalInferer, ProposalsToFindingsd, TwoModelInferer
+from lungcad.papers.threedag.inference import (
+    LungProposalInferer,
+    MirroredInferer,
+    ProposalsToFindingsd,
+    TwoModelInferer,
+)
 from lungcad.papers.threedag.network import AggregatedFasterRCNN
 from lungcad.papers.threedag.proposals import decode_proposals, suppress
 
@@ -130,6 +135,18 @@ def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[flo
         len(ProposalsToFindingsd("pred", [2.0] * 3, branch, 2)({"pred": DETECTIONS, "grid_affine": affine})["findings"])
         == 2
     )
+
+
+def test_a_mirrored_pass_is_mirrored_back_and_averaged(network: AggregatedFasterRCNN) -> None:
+    image = torch.rand(1, 1, 48, 48, 64)
+    lungs = lungs_in(image, 4, 40)
+    one = LungProposalInferer(ANCHORS, 0.3, precision="float32")
+    both = MirroredInferer(one, (0,))(image, network, lungs)
+    back = MirroredInferer(one, (0,))(image.flip(2), network, lungs.flip(0)).clone()
+    back[:, 0] = 47 - back[:, 0]
+    torch.testing.assert_close(by_place(both), by_place(back), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(MirroredInferer(one, ())(image, network, lungs), one(image, network, lungs))
+    assert (both[:, 4].diff() <= 0).all()
 
 
 def test_of_two_findings_in_one_place_the_likelier_stays() -> None:

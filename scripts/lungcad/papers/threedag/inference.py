@@ -151,6 +151,36 @@ class TwoModelInferer(Inferer):
         return merge_models(first, second, self.keep, self.overlap)
 
 
+class MirroredInferer(Inferer):
+    """Detections of one network on the scan and on its mirror image, averaged; not in the paper.
+
+    Detections are paired by IoU; one without a partner has half of its probability.
+
+    Args:
+        inferer: inferer that runs the network on the scan.
+        axes: axes (0, 1, 2 for x, y, z) along which the second scan is mirrored; empty for the scan alone.
+        overlap: IoU that a pair must exceed.
+    """
+
+    def __init__(self, inferer: Inferer, axes: Sequence[int] = (0,), overlap: float = 0.1):
+        super().__init__()
+        self.inferer, self.axes, self.overlap = inferer, tuple(axes), overlap
+
+    @torch.inference_mode()
+    def __call__(
+        self, inputs: Tensor, network: AggregatedFasterRCNN, lungs: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Averaged detections (M, 6), most probable proposals first; arguments as in :class:`LungProposalInferer`."""
+        found = self.inferer(inputs, network, lungs)
+        if not self.axes:
+            return found
+        mirrored = self.inferer(inputs.flip([axis + 2 for axis in self.axes]), network, lungs.flip(self.axes))
+        for axis in self.axes:
+            mirrored[:, axis] = lungs.shape[axis] - 1 - mirrored[:, axis]
+        merged = merge_models(found, mirrored, "union", self.overlap, alone=0.5)
+        return merged[merged[:, 4].argsort(descending=True, stable=True)]
+
+
 class ProposalsToFindingsd(MapTransform):
     """Detections (M, 6) to ``findings``: the detection score is the proposal's, the nodule probability the branch's.
 

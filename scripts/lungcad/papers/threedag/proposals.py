@@ -66,7 +66,9 @@ def suppress(
     return order[kept]
 
 
-def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: float = 0.1) -> Tensor:
+def merge_models(
+    first: Tensor, second: Tensor, keep: str = "union", overlap: float = 0.1, alone: float = 1.0
+) -> Tensor:
     """Detections of two models as one list (table III).
 
     Detections that overlap are paired, greatest IoU first, each with at most one of the other model, and a pair becomes
@@ -76,6 +78,7 @@ def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: fl
         first, second: (N, 4 + K) detections of each model after non-maximum suppression: cubes and K probabilities.
         keep: ``union`` or ``intersection``.
         overlap: IoU that a pair must exceed.
+        alone: factor of the probabilities of a detection without a partner, in the union.
 
     Returns:
         Detections (M, 4 + K): pairs, then those without a partner.
@@ -88,7 +91,8 @@ def merge_models(first: Tensor, second: Tensor, keep: str = "union", overlap: fl
     rows, columns = _overlapping_pairs(cube_iou(first[:, :4], second[:, :4]), overlap)
     merged = [(first[rows] + second[columns]) / 2]
     if keep == "union":
-        merged += [_drop_rows(first, rows), _drop_rows(second, columns)]
+        factor = torch.tensor([1.0] * 4 + [alone] * (first.shape[1] - 4), device=first.device)
+        merged += [_drop_rows(first, rows) * factor, _drop_rows(second, columns) * factor]
     return torch.cat(merged)
 
 
