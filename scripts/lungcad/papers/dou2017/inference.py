@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference of Dou et al., MICCAI 2017: from a scan's lungs to candidates, and from candidates' patches to nodules.
 
-:class:`LungFCNInferer` and :class:`ScoreVolumeToFindingsd` serve the candidate network, :class:`DecodeHybridd` the
-residual network that reduces false positives. The latter's regression outputs are place and size of a nodule relative
-to a patch (:func:`encode`, :func:`decode`).
+:class:`LungFCNInferer` and :class:`ScoreVolumeToFindingsd` serve the candidate network, :class:`LikelyCandidatesd` and
+:class:`DecodeHybridd` the residual network that reduces false positives. The latter's regression outputs are place and
+size of a nodule relative to a patch (:func:`encode`, :func:`decode`).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.fast_network import ready
-from lungcad.finding import Finding, as_place
+from lungcad.finding import Finding, as_place, centers_of
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.peaks import IndexMap, merge_spheres, searched_outputs, suppress_score_volume
@@ -122,10 +123,35 @@ class ScoreVolumeToFindingsd(MapTransform):
         return d
 
 
+class LikelyCandidatesd(MapTransform):
+    """Set aside, under ``unlikely``, ``findings`` that the stage before gave little probability; not in the paper.
+
+    Behind a detector whose classifier branch has already judged its proposals most of the crops need no second look.
+
+    Args:
+        keys: key of the findings.
+        threshold: probability of the stage before, of nodule, else of its detection, from which a finding stays.
+    """
+
+    def __init__(self, keys: Any, threshold: float):
+        super().__init__(keys)
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Apply the transform to one case."""
+        d = dict(data)
+        for key in self.keys:
+            unlikely = [f for f in d[key] if f.score is not None and f.score < self.threshold]
+            d[key] = [f for f in d[key] if f.score is None or f.score >= self.threshold]
+            d["unlikely"] = [replace(f, nodule_probability=f.score) for f in unlikely]
+        return d
+
+
 class DecodeHybridd(MapTransform):
     """Outputs (N, 6) of the hybrid-loss net to ``findings`` with probability, refined centre and diameter.
 
-    Findings that turn out to be the same nodule are merged; findings below ``threshold`` are dropped.
+    Findings that turn out to be the same nodule are merged; those that :class:`LikelyCandidatesd` set aside are added
+    as they were; findings below ``threshold`` are dropped.
 
     Args:
         keys: key of the outputs.
@@ -134,34 +160,35 @@ class DecodeHybridd(MapTransform):
         threshold: least nodule probability of a finding.
         prior_weight: share of the log odds of the stage before in those of the nodule probability, 0 to 1. Its nodule
             probability counts, else its detection score; a finding with neither has the network's alone.
+        refine: take centre and diameter from the regression branch; if not, a candidate with a diameter keeps its own.
     """
 
     def __init__(self, keys: Any, spacing_mm: Sequence[float], patch_size: Sequence[int], threshold: float,
-                 prior_weight: float = 0.0):  # fmt: skip
+                 prior_weight: float = 0.0, refine: bool = True):  # fmt: skip
         super().__init__(keys)
         self.spacing_mm, self.threshold, self.prior_weight = np.array(spacing_mm), threshold, prior_weight
-        self.patch_mm = self.spacing_mm * patch_size
+        self.patch_mm, self.refine = self.spacing_mm * patch_size, refine
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Apply the transform to one case."""
         d = dict(data)
         for key in self.keys:
             output = d[key].float().cpu().reshape(-1, 6)
-            before = [_probability_before(finding) for finding in d["findings"]]
+            before = [finding.score for finding in d["findings"]]
             probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), before, self.prior_weight)
             center, diameter = decode(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
             lps = to_world(d["grid_affine"], center / self.spacing_mm)
-            kept = [n for n in merge_spheres(lps, diameter, probability) if probability[n] >= self.threshold]
-            d["findings"] = [
+            if not self.refine:
+                own = [n for n, finding in enumerate(d["findings"]) if finding.diameter_mm is not None]
+                lps[own] = centers_of(d["findings"])[own]
+                diameter[own] = [d["findings"][n].diameter_mm for n in own]
+            merged = [
                 Finding(as_place(lps[n]), float(diameter[n]), d["findings"][n].detection_score, float(probability[n]))
-                for n in kept
+                for n in merge_spheres(lps, diameter, probability)
             ]
+            found = [f for f in merged + d.get("unlikely", []) if f.score is not None and f.score >= self.threshold]
+            d["findings"] = sorted(found, key=lambda finding: -(finding.score or 0.0))
         return d
-
-
-def _probability_before(finding: Finding) -> float | None:
-    """Probability that a finding has from the stages before: of nodule, else of its detection."""
-    return finding.detection_score if finding.nodule_probability is None else finding.nodule_probability
 
 
 def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> np.ndarray:
