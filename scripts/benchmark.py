@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
+from lungcad.benchmark.machine import describe_machine
+from lungcad.benchmark.runs import SCRIPTS, checkout, paired, stage_figures, time_detection
+from lungcad.benchmark.stock import WINDOWS, time_stock_inferer
+from lungcad.benchmark.work import measure_work, plot_work
 from lungcad.bundle.registry import CHAIN, bundle_root
-from lungcad.chain.benchmark import SCRIPTS, checkout, paired, stage_figures, time_detection
 from lungcad.chain.chain import Chain
-from lungcad.chain.machine import describe_machine
 from lungcad.chain.stage import BundleStage
-from lungcad.chain.stock import WINDOWS, time_stock_inferer
-from lungcad.chain.work import measure_work, plot_work
 from lungcad.cli import run_script
 from lungcad.reading.volume_file import read_volume
 

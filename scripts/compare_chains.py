@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from lungcad.benchmark.runs import SCRIPTS, paired
 from lungcad.bundle.registry import CHAIN, bundle_root
-from lungcad.chain.benchmark import SCRIPTS, paired
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.cli import run_script
 from lungcad.cpu import tune_allocator

@@ -12,8 +12,8 @@ import lungcad
 
 PACKAGE = Path(lungcad.__file__).parent
 LAYERS = (
-    ("cli", "__main__", "checks"), ("node", "batch"), ("chain", "followup"), ("papers/<paper>",), ("papers",),
-    ("training",), ("datalists",), ("scores",), ("results",), ("measure", "reading", "phantom"),
+    ("cli", "__main__", "checks"), ("node", "batch", "benchmark"), ("chain", "followup"), ("papers/<paper>",),
+    ("papers",), ("training",), ("datalists",), ("scores",), ("results",), ("measure", "reading", "phantom"),
     ("scan", "dicom", "lidc", "bundle", "guidelines"), ("<root>",),
 )  # fmt: skip
 """Rooms from the top down; those in one row import nothing of each other."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chains of bundles on one scan: stages, the chain itself, comparison of chains, and measurement of their speed."""
+"""Chains of bundles on one scan: stages, the chain itself, its settings, and comparison of chains."""

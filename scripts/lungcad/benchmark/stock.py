@@ -11,7 +11,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lungcad.chain.machine import timed
+from lungcad.benchmark.machine import timed
 from lungcad.chain.stage import BundleStage
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN

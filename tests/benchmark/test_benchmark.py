@@ -6,10 +6,10 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from lungcad.chain.benchmark import checkout
-from lungcad.chain.machine import counted
-from lungcad.chain.stock import SameGrid, TimedWindows
-from lungcad.chain.work import plot_work, random_candidates, synthetic_scan
+from lungcad.benchmark.machine import counted
+from lungcad.benchmark.runs import checkout
+from lungcad.benchmark.stock import SameGrid, TimedWindows
+from lungcad.benchmark.work import plot_work, random_candidates, synthetic_scan
 from lungcad.fast_network import FusedConvolution
 from lungcad.geometry import to_index
 from lungcad.papers.dou2017.network import CandidateFCN

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lungcad.benchmark.machine import counted, peak_memory_mb, timed
 from lungcad.bundle.registry import CHAIN
 from lungcad.chain.chain import Chain
-from lungcad.chain.machine import counted, peak_memory_mb, timed
 from lungcad.chain.stage import BundleStage
 from lungcad.finding import Finding
 from lungcad.scan.scan import Scan

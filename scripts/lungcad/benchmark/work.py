@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lungcad.benchmark.machine import timed
 from lungcad.chain.chain import ORDER, Chain
-from lungcad.chain.machine import timed
 from lungcad.finding import Finding, as_place
 from lungcad.scan.scan import Scan
 from lungcad.volume import Volume
