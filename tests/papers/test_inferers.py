@@ -159,6 +159,12 @@ def test_averaging_over_mirrored_crops_turns_directions_back() -> None:
     assert not torch.allclose(mirrored(crops, lopsided), plain(crops, lopsided), atol=1e-3)
 
 
+def test_volumes_of_mirrored_crops_are_mirrored_back() -> None:
+    crops = torch.rand(5, 1, 6, 8, 4)
+    mirrored = CropInferer(2, "float32", mirror=[[], [0], [1, 2]])
+    torch.testing.assert_close(mirrored(crops, nn.AvgPool3d(3, 1, 1)), nn.AvgPool3d(3, 1, 1)(crops))
+
+
 @pytest.mark.parametrize(
     ("network", "inferer", "image", "more"),
     [

@@ -43,8 +43,8 @@ class CropInferer(Inferer):
         batch_size: number of crops per batch.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
         desc: name on the progress bar.
-        mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs are averaged over the crops
-            mirrored along each set.
+        mirror: sets of axes (0, 1, 2 for x, y, z, or 0, 1 for rows, columns); outputs, mirrored back where they are
+            volumes or images, are averaged over the crops mirrored along each set.
         vector_channels: three output channels that are components along x, y, z and change sign with a mirrored axis.
         mirror_from: least probability of nodule by the first set, the softmax of the first two outputs, of a crop that
             is mirrored along the others too; below, the average would not change what is reported. None: every crop.
@@ -92,6 +92,8 @@ class CropInferer(Inferer):
             flipped = crops[batch].flip([axis + 2 for axis in axes]) if axes else crops[batch]
             outputs.append(fast(flipped, *([] if diameters is None else [diameters[batch]])).float())
         output = torch.cat(outputs) if outputs else crops.new_zeros(0)
+        if axes and output.ndim == crops.ndim:
+            output = output.flip([axis + 2 for axis in axes])
         if self.vector_channels and len(output):
             output[:, [self.vector_channels[axis] for axis in axes]] *= -1
         return output
