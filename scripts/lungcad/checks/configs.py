@@ -30,6 +30,7 @@ def check_overlays(bundle: Bundle) -> str:
         ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"), ("magnify",),
         ("characterise",),
         ("train", "multi_gpu_train"), ("train", "deeplesion"), ("evaluate", "deeplesion"),
+        ("evaluate", "deeplesion", "lesions"),
     )  # fmt: skip
     stacks: list[tuple[str, ...]] = [(), *overlays]
     stacks = [stack for stack in stacks if all(bundle.config(name).is_file() for name in stack)]
