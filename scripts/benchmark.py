@@ -99,7 +99,7 @@ def against_stock(name: str, volume: Any, device: torch.device, windows: int, re
     key = "joint" if name == "jnsc" else "detection"
     root = bundle_root(f"lung_nodule_{key}_{name}")
     config = json_format.loads((root / "configs" / "inference.json").read_text())
-    once = {"mirror": []} if "mirror" in config else {}  # the stock inferer sees the scan once too
+    once: dict[str, Any] = {"mirror_axes": []} if "mirror_axes" in config else {}  # as the stock inferer does
     stage = BundleStage(root, device, {"precision": "float32", **once}, "detect")
     ours = time_detection(stage, volume, repeats)
     stock = time_stock_inferer(name, stage, config, volume, windows)
