@@ -15,9 +15,10 @@ from lungcad.bundle.registry import CHAIN, bundle_root
 from lungcad.chain.compare import Chains, Names, chains_of, score_chains
 from lungcad.cli import run_script
 from lungcad.cpu import tune_allocator
-from lungcad.options import listed
+from lungcad.options import listed, true_or_false
 from lungcad.tables import markdown_row, with_interval
 from lungcad.training.cases import load_cases
+from lungcad.training.views import rescanned
 
 HEADER = (
     "| detector | reducer | characteriser | found (95 % CI) | false marks / scan | CPM (95 % CI) | at 1 false / scan | "
@@ -29,7 +30,7 @@ def compare_chains(
     cases_dir: str, output_dir: str, data: str = "test cases",
     detectors: Sequence[str] = ("dou2017", "yao2018", "3dag", "jnsc"),
     reducers: Sequence[str] = ("none", "dou2017", "yao2018"), characterisers: Sequence[str] = ("mtmrnet", "jnsc"),
-    scans: Sequence[str] = (), device: str | None = None,
+    scans: Sequence[str] = (), device: str | None = None, other_scanner: bool = False,
 ) -> None:  # fmt: skip
     """Run every chain on cases, score it, and print a table; a second run continues where the first was stopped.
 
@@ -42,11 +43,15 @@ def compare_chains(
         characterisers: short names of the characterisers' bundles; ``none`` leaves the stage out.
         scans: DICOM folders on which each chain is also run as a user does, to measure its memory.
         device: device of the networks; a GPU if there is one.
+        other_scanner: change each case's sharpness, noise, contrast and offset, as another scanner might have; needs an
+            output_dir of its own.
     """
     tune_allocator()
     chains = chains_of(listed(detectors), listed(reducers), listed(characterisers))
     network_device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     cases = load_cases(cases_dir, (1.0, 1.0, 1.0))
+    if true_or_false("other_scanner", other_scanner):
+        cases = [rescanned(case) for case in cases]
     figures = score_chains(Chains(chains, network_device), cases, output_dir, data)
     memory = {chain: _memory(chain, listed(scans)) for chain in chains}
     table = HEADER + "".join(_row(chain, figures[chain], memory[chain]) for chain in chains)

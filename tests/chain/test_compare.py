@@ -161,7 +161,7 @@ def test_a_pair_has_values_of_its_own_and_the_user_has_the_last_word() -> None:
     assert own.stages["reduce"].overrides == config["overrides_of"]["3dag dou2017"]["reduce"] != {}
     assert Chain("finds", "dou2017", "none", CPU, **options).stages["reduce"].overrides == {}
     asked = Chain("3dag", "dou2017", "none", CPU, stage_overrides={"reduce": {"prior_weight": 0.1}}, **options)
-    assert asked.stages["reduce"].overrides == {"prior_weight": 0.1}
+    assert asked.stages["reduce"].overrides == own.stages["reduce"].overrides | {"prior_weight": 0.1}
 
 
 @pytest.mark.usefixtures("fake")

@@ -2,8 +2,9 @@
 """Random flips and turns."""
 
 import numpy as np
+from small_cases import dark_case
 
-from lungcad.training.views import PlaneTurn, Turn, other_scanner
+from lungcad.training.views import PlaneTurn, Turn, other_scanner, rescanned
 
 
 def test_every_flip_and_turn_occurs_and_loses_nothing() -> None:
@@ -55,3 +56,13 @@ def test_another_scanner_changes_values_within_its_limits_and_no_places() -> Non
     assert (np.abs(inner - offset) < 50 + 30).all()  # contrast of 5 %, and what a blur takes from the middle
     assert min(spreads) < 3
     assert 25 < max(spreads) < 45
+
+
+def test_a_case_is_rescanned_the_same_way_each_time() -> None:
+    first, second = dark_case("a"), dark_case("b")
+    changed = rescanned(first)
+    assert changed.hu.dtype == np.int16
+    assert (changed.hu != first.hu).any()
+    assert (rescanned(first).hu == changed.hu).all()
+    assert (rescanned(second).hu != changed.hu).any()
+    assert (changed.name, changed.nodules, changed.lungs is first.lungs) == (first.name, first.nodules, True)

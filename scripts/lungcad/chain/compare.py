@@ -80,7 +80,7 @@ class Chains:
             _ = loaded.stages
 
     def _load_once(self, root: Path, device: torch.device, overrides: Mapping[str, Any], stage: str) -> BundleStage:
-        key = (root, stage, *overrides.values())
+        key = (root, stage, *overrides.items())
         if key not in self._loaded:
             self._loaded[key] = BundleStage(root, device, overrides, stage)
         return self._loaded[key]

@@ -4,8 +4,9 @@
 :class:`Turn` and :class:`PlaneTurn` are flips and quarter turns of a piece.
 """
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere
+from lungcad.volume import LOWEST_HU
 
 AIR_HU = -1000.0
 """Air, which keeps its value whatever a scanner's contrast."""
@@ -85,8 +87,8 @@ def other_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """HU (X, Y, Z) as another scanner, kernel or dose might have given them; shape and places stay.
 
     Half of the calls blur by up to 1.2 voxels (standard deviation), each axis with probability 1/2; then come noise of
-    up to 40 HU, fine or as coarse as after a smooth kernel, contrast to air changed by up to 5 %, and an offset of up to
-    25 HU.
+    up to 40 HU, fine or as coarse as after a smooth kernel, contrast to air changed by up to 5 %, and an offset of at
+    most 25 HU.
     """
     if rng.random() < 0.5:
         hu = ndimage.gaussian_filter(hu, rng.uniform(0, 1.2, 3) * (rng.random(3) < 0.5))
@@ -94,6 +96,12 @@ def other_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         noise = ndimage.gaussian_filter(noise, 0.7) * 2
     return (hu - AIR_HU + noise) * rng.uniform(0.95, 1.05) + AIR_HU + rng.uniform(-25, 25)
+
+
+def rescanned(case: Case) -> Case:
+    """Case as another scanner might have given it (:func:`other_scanner`), each time the same by its name."""
+    hu = other_scanner(case.hu.astype(np.float32), np.random.default_rng(zlib.crc32(case.name.encode())))
+    return replace(case, hu=np.rint(hu).clip(LOWEST_HU, np.iinfo(np.int16).max).astype(np.int16))
 
 
 class Turn:
