@@ -26,7 +26,7 @@ from lungcad.volume import Origin, Volume
 
 READERS = {
     ".mhd": read_meta_image, ".mha": read_meta_image, ".nrrd": read_nrrd, ".nhdr": read_nrrd, ".nii": read_nifti,
-    ".nii.gz": read_nifti,
+    ".nii.gz": read_nifti, ".hdr": read_nifti,
 }  # fmt: skip
 """Reader of the header by suffix in lower case."""
 
