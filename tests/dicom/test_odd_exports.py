@@ -52,10 +52,11 @@ def test_values_that_are_no_hu_by_their_rescale_type_are_refused(
     assert "W-HU" in codes(read_series(folder, allow_derived=True))
 
 
-def test_hounsfield_in_full_is_hu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["Hounsfield Units", "US"])
+def test_hounsfield_in_full_and_unspecified_raise_no_doubt(tmp_path: Path, text: str) -> None:
     series = make_series()
     for dataset in series:
-        dataset.RescaleType = "Hounsfield Units"
+        dataset.RescaleType = text
     assert not any("RescaleType" in notice for notice in read_series(save(series, tmp_path / "s")).warnings)
 
 

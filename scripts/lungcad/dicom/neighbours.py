@@ -23,6 +23,8 @@ METAL_HU = 4095.0
 """Value at which metal is clipped before slices are compared."""
 NEARBY = 5
 """Number of slices on each side that give the usual value of a measure."""
+INTERPOLATED_RATIO = 2.0
+"""Ratio of the median over every second slice to that over all, above which the slices between are interpolated."""
 UNLIKE_RATIO, UNLIKE_HU = 2.5, 5.0
 """Limit of the mean excess over the range of both neighbours: ratio to the median of the slices around, plus HU.
 Largest ratio seen in intact scans: 1.5."""
@@ -159,10 +161,20 @@ def _around(measured: Sequence[Measures], index: int, name: str) -> float:
 
 
 def _values_around(measured: Sequence[Measures], index: int, name: str) -> list[float]:
-    """Values of a measure over the NEARBY slices on each side of a slice, without outermost and blank slices."""
-    low, high = max(index - NEARBY, 0), min(index + NEARBY + 1, len(measured))
+    """Values of a measure over the NEARBY slices on each side of a slice, without outermost and blank slices.
+
+    Where every second slice was interpolated, these are the values of the slices of the same kind.
+    """
     without = {index, 0, len(measured) - 1} if name in ("excess", "far") else {index}
-    return [getattr(measured[k], name) for k in range(low, high) if k not in without and not measured[k].blank]
+
+    def values(step: int) -> list[float]:
+        """Values of every ``step``-th slice on both sides."""
+        near = range(index - step * NEARBY, index + step * NEARBY + 1, step)
+        kept = [k for k in near if 0 <= k < len(measured) and k not in without and not measured[k].blank]
+        return [getattr(measured[k], name) for k in kept]
+
+    every, second = values(1), values(2)
+    return second if len(second) > 2 and np.median(second) > INTERPOLATED_RATIO * np.median(every) else every
 
 
 def _spread(measured: Sequence[Measures], index: int, name: str) -> float:

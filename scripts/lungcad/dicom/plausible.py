@@ -17,7 +17,9 @@ MAX_METAL_FRACTION = 0.2
 """Largest share of a slice that metal can fill."""
 FEW_SHARE = 0.1
 """Largest share of slices with a differing rescale that gives a warning."""
-RESCALE_TYPES = ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
+HU_TYPES = frozenset({"", "US", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS"})
+"""Values of RescaleType that raise no doubt; US (unspecified) is what GDCM writes where there was none."""
+RESCALE_TYPES = ("OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
 """Defined terms of RescaleType (PS3.3 C.11.1.1.2); messages show no other text, since it could hold anything."""
 
 
@@ -123,7 +125,7 @@ def _check_calibration(hu: np.ndarray, highest: float, groups: list[list[Slice]]
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
     if reason := why_no_hu(thinned, highest):
         raise _implausible(reason)
-    types = {group[0].rescale_type for group in groups} - {"", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS"}
+    types = {group[0].rescale_type for group in groups} - HU_TYPES
     shown = sorted({kind if kind in RESCALE_TYPES else "another text" for kind in types})
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(shown)} (expected HU).")] if types else []
     return warn_of_scale(thinned, _size_mm(groups)) + foreign
