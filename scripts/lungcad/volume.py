@@ -43,6 +43,12 @@ DENSE_HU, DENSE_FRACTION = 700.0, 0.3
 """Value above which only bone, metal and contrast agent lie, and the share of a volume that they cannot fill."""
 
 
+METAL_HU, MAX_METAL_FRACTION = 4095.0, 0.2
+"""Value above which only metal lies, and the largest share of a slice or volume that it can fill."""
+PADDING_HU = -1500.0
+"""Value below which voxels are padding even where none is declared."""
+
+
 class Notice(str):
     """Warning (``W-...``) or note (``N-...``) about the input: a string such as ``W-SPACING text``, and its code."""
 
@@ -85,6 +91,9 @@ def why_no_hu(hu: np.ndarray, highest: float) -> str:
     """
     if highest < TISSUE_ABOVE_HU:
         return f"no value above {TISSUE_ABOVE_HU:.0f} HU"
+    metal = float(np.mean(hu > METAL_HU))
+    if metal > MAX_METAL_FRACTION:
+        return f"{metal:.0%} of the volume is denser than metal implants"
     values = hu[hu > LOWEST_HU]
     low, high = np.quantile(values if values.size else hu, (AIR_FRACTION, 1 - AIR_FRACTION))
     if high - low < HU_SPAN:

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from dicom_phantom import COLUMNS, assert_exact, make_series, save
@@ -235,3 +236,18 @@ def test_a_dicomdir_alone_says_that_it_is_only_a_list(tmp_path: Path) -> None:
     error = refusal(tmp_path / "s" / "DICOMDIR")
     assert error.code == "E-NO-DICOM" and "only a list" in str(error)
     assert pydicom.dcmread(tmp_path / "s" / "DICOMDIR").DirectoryRecordSequence
+
+
+def test_dense_tissue_that_a_wrong_sign_turns_into_air_is_told(tmp_path: Path) -> None:
+    series = make_series(signed=True, bits_stored=12, intercept=-1024)
+    assert not any("PixelRepresentation" in notice for notice in read_series(save(series, tmp_path / "a")).warnings)
+    for dataset in series:
+        pixels = np.frombuffer(dataset.PixelData, "<i2").copy()
+        pixels[50:90] = np.linspace(2048, 4095, 40)  # bone and metal of an unsigned image
+        dataset.PixelData = pixels.tobytes()
+    assert any("PixelRepresentation" in notice for notice in read_series(save(series, tmp_path / "b")).warnings)
+    for dataset in series:  # padding, in twelve bits without extension of the sign
+        pixels = np.frombuffer(dataset.PixelData, "<i2").copy()
+        pixels[50:90] = 4096 - 2000
+        dataset.PixelData = pixels.tobytes()
+    assert not any("PixelRepresentation" in notice for notice in read_series(save(series, tmp_path / "c")).warnings)

@@ -511,9 +511,9 @@ CHEST = np.random.default_rng(2).normal(-300, 400, (12, 10, 9)).clip(-1000, 1500
     "values",
     [
         np.zeros((12, 10, 9)), np.full((12, 10, 9), -1024), CHEST < -500, (CHEST + 1000) / 2500, CHEST / 400,
-        (CHEST + 1000) / 2500 * 255, CHEST + 2024,
+        (CHEST + 1000) / 2500 * 255, CHEST + 2024, CHEST.astype("i2").byteswap(),
     ],
-    ids=["zero", "air", "mask", "0 to 1", "standardised", "8 bits", "shifted"],
+    ids=["zero", "air", "mask", "0 to 1", "standardised", "8 bits", "shifted", "byte order"],
 )  # fmt: skip
 def test_what_cannot_be_hu_is_refused_as_in_dicom(tmp_path: Path, values: np.ndarray) -> None:
     assert refused_as(with_pixels(tmp_path / "a.mha", values.astype("f4"))) == "E-HU-RANGE"
@@ -585,3 +585,27 @@ def test_other_files_are_told_what_can_be_read(tmp_path: Path, name: str) -> Non
     (tmp_path / name).write_bytes(b"something else" * 20)
     with pytest.raises(InputError, match=r"E-NO-DICOM.*\.nii\.gz"):
         read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize(("old", "new"), [("30 36 20", "36 30 20"), ("30 36 20", "20 36 30"), ("30 36 20", "30 20 36")])
+def test_exchanged_axes_are_refused_where_rows_show_it(tmp_path: Path, old: str, new: str) -> None:
+    path = edited(write(tmp_path / "a.mha"), f"DimSize = {old}", f"DimSize = {new}")
+    if new.startswith("30"):  # the rows are right: nothing shows that the slices are not
+        assert read_volume(path).hu.shape == (30, 20, 36)
+    else:
+        assert refused_as(path) == "E-CORRUPT"
+
+
+def test_padding_of_volume_files_is_noted(tmp_path: Path) -> None:
+    values = CHEST.astype("i2")
+    values[0] = -3024
+    volume = read_volume(with_pixels(tmp_path / "a.nrrd", values))
+    assert any("N-PADDING values down to -3024" in notice for notice in volume.warnings)
+
+
+def test_a_negative_slope_is_refused_as_in_dicom(tmp_path: Path) -> None:
+    path = with_pixels(tmp_path / "a.nii", CHEST.astype("i2"))
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([-1, 0], "<f4").tobytes()
+    path.write_bytes(content)
+    assert refused_as(path) == "E-TAG-VALUE"

@@ -8,13 +8,18 @@ import numpy as np
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.neighbours import compare_neighbours
-from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import MAX_HU, Notice, warn_below_air, warn_of_scale, why_no_hu
+from lungcad.dicom.pixels import SliceStatistics
+from lungcad.volume import (
+    MAX_HU,
+    MAX_METAL_FRACTION,
+    METAL_HU,
+    PADDING_HU,
+    Notice,
+    warn_below_air,
+    warn_of_scale,
+    why_no_hu,
+)
 
-METAL_HU = 4095.0
-"""Value above which only metal lies."""
-MAX_METAL_FRACTION = 0.2
-"""Largest share of a slice that metal can fill."""
 FEW_SHARE = 0.1
 """Largest share of slices with a differing rescale that gives a warning."""
 HU_TYPES = frozenset({"", "US", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS"})
@@ -45,6 +50,9 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
     notices += _identical_slices(statistics, groups)
     notices += _copy_notices(statistics) + _padding_notices(hu, statistics)
     notices += _check_calibration(hu, max(slice_.maximum_hu for slice_ in statistics), groups)
+    if wrapped := sum(slice_.wrapped for slice_ in statistics):
+        text = f"{wrapped} pixels lie below air as PixelRepresentation says signed: dense tissue may have become air."
+        notices.append(Notice("W-HU", text))
     return notices + warn_below_air(sum(slice_.below_air for slice_ in statistics), hu.size)
 
 

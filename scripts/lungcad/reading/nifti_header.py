@@ -111,8 +111,8 @@ def _rescale(file: Path, header: np.void) -> tuple[float, float]:
     slope, intercept = float(header["slope"]), float(header["intercept"])
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
-    if not np.isfinite([slope, intercept]).all():
-        raise wrong(file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers)")
+    if not np.isfinite([slope, intercept]).all() or slope < 0:
+        raise wrong(file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers, the slope above 0)")
     return slope, intercept
 
 

@@ -9,7 +9,17 @@ from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
 from lungcad.geometry import spacing_of
-from lungcad.volume import BELOW_AIR_HU, LOWEST_HU, MAX_HU, Notice, Volume, warn_below_air, warn_of_scale, why_no_hu
+from lungcad.volume import (
+    BELOW_AIR_HU,
+    LOWEST_HU,
+    MAX_HU,
+    PADDING_HU,
+    Notice,
+    Volume,
+    warn_below_air,
+    warn_of_scale,
+    why_no_hu,
+)
 
 SPACING_MM = (0.05, 100.0)
 """Smallest and largest spacing of voxels; the slice distance has a stricter limit of its own."""
@@ -87,6 +97,8 @@ def judged_volume(
     below_air = int(np.count_nonzero((thinned > BELOW_AIR_HU[0]) & (thinned < BELOW_AIR_HU[1])))
     found = [*notices, *describe_grid(affine, hu.shape), *warn_of_scale(thinned, spacing_mm * hu.shape)]
     found += warn_below_air(below_air, thinned.size)
+    if lowest < PADDING_HU:
+        found.append(Notice("N-PADDING", f"values down to {lowest:.0f} HU; set to -1024 HU."))
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
     return Volume(
         hu=hu, affine=affine, series_uid=name, description=published or name, warnings=found, published_uid=published
