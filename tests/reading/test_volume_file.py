@@ -564,6 +564,13 @@ def test_nifti_in_two_files_of_which_one_is_short_or_missing(tmp_path: Path) -> 
     path, image = nifti_pair(tmp_path), tmp_path / "a.img"
     image.write_bytes(image.read_bytes()[:-1])
     assert refused_as(path) == "E-CORRUPT"
+    (tmp_path / "elsewhere").mkdir()
+    image.rename(tmp_path / "elsewhere" / "a.img")
+    (tmp_path / "folder").mkdir()
+    image = tmp_path / "folder" / "a.img"
+    path = path.rename(tmp_path / "folder" / "a.hdr")
+    image.symlink_to(tmp_path / "elsewhere" / "a.img")
+    assert refused_as(path) == "E-ARCHIVE"
     image.unlink()
     with pytest.raises(InputError, match="no file of the name"):
         read_volume(path)

@@ -114,7 +114,7 @@ def _without_monitoring(grouped: list[Series], least: int) -> list[Series]:
 
     Few images beyond the scan's ends, without a place or without a series could be lost slices of it.
     """
-    heights = [_heights_mm(series) for series in grouped]
+    heights = [_heights_mm(series) for series in grouped] if len(grouped) > 1 else []
     scans = [index for index, places in enumerate(heights) if len(places) >= least]
     if len(scans) != 1:
         return grouped

@@ -11,6 +11,7 @@ from lungcad.errors import InputError
 from lungcad.geometry import affine_of, spacing_of, swap_lps_ras, to_world
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
+from lungcad.reading.text_fields import beside
 
 GZIP_MAGIC = b"\x1f\x8b"
 FIELDS = np.dtype({
@@ -62,7 +63,7 @@ def read_nifti(file: Path) -> VolumeHeader:
     if first:
         return VolumeHeader(place, size, pixel, file, 0, packing, int(lead), slope, intercept)
     image = file.with_suffix(".img")
-    data = image if image.exists() else file.with_suffix(".img.gz")
+    data = beside(file, image if image.exists() else file.with_suffix(".img.gz"))
     packing = "gzip" if data.name.endswith(".gz") else ""
     return VolumeHeader(place, size, pixel, data, 0, packing, int(lead), slope, intercept)
 
