@@ -138,8 +138,9 @@ def test_bolus_tracking_beside_the_scan_leaves_no_choice(tmp_path: Path, images:
 
 
 @pytest.mark.parametrize(
-    ("slices", "tags"), [(1, {"z_mm": -88.75}), (1, {"z_mm": -112.5}), (8, {}), (1, {"SeriesInstanceUID": ""})]
-)
+    ("slices", "tags"), [(1, {"z_mm": -88.75}), (1, {"z_mm": -112.5}), (8, {}), (1, {"SeriesInstanceUID": ""}),
+     (1, {"StudyInstanceUID": "1.2.3.4"})],
+)  # fmt: skip
 def test_images_that_may_be_lost_slices_are_no_bolus_tracking(tmp_path: Path, slices: int, tags: dict) -> None:
     if slices == 1:
         few = monitoring(1, **{"z_mm": -100.3} | tags)

@@ -112,7 +112,8 @@ def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> S
 def _without_monitoring(grouped: list[Series], least: int) -> list[Series]:
     """Series without those of bolus tracking and its planning, which show few places, all inside the only scan.
 
-    Few images beyond the scan's ends, without a place or without a series could be lost slices of it.
+    Few images beyond the scan's ends, without a place or without a series could be lost slices of it, and those of
+    another study the ones that were meant.
     """
     heights = [_heights_mm(series) for series in grouped] if len(grouped) > 1 else []
     scans = [index for index, places in enumerate(heights) if len(places) >= least]
@@ -120,8 +121,9 @@ def _without_monitoring(grouped: list[Series], least: int) -> list[Series]:
         return grouped
     (scan,) = scans
     low, high, most = min(heights[scan]), max(heights[scan]), FEW_PLACES * len(heights[scan])
+    studies = [series.images[0].text("StudyInstanceUID") for series in grouped]
     for index, places in enumerate(heights):
-        inside = bool(places) and low < min(places) and max(places) < high
+        inside = bool(places) and low < min(places) and max(places) < high and studies[index] == studies[scan]
         if index != scan and not (grouped[index].uid and inside and len(places) <= most):
             return grouped
     return [grouped[scan]]
