@@ -98,9 +98,10 @@ def against_stock(name: str, volume: Any, device: torch.device, windows: int, re
     """Figures of a detector in float32 and of MONAI's stock inferer on the same network; prints them."""
     key = "joint" if name == "jnsc" else "detection"
     root = bundle_root(f"lung_nodule_{key}_{name}")
-    stage = BundleStage(root, device, {"precision": "float32"}, "detect")
-    ours = time_detection(stage, volume, repeats)
     config = json_format.loads((root / "configs" / "inference.json").read_text())
+    once: dict[str, Any] = {"mirror_axes": []} if "mirror_axes" in config else {}  # as the stock inferer does
+    stage = BundleStage(root, device, {"precision": "float32", **once}, "detect")
+    ours = time_detection(stage, volume, repeats)
     stock = time_stock_inferer(name, stage, config, volume, windows)
     ratio = stock["seconds"] / ours["detect"]
     windows_text = f"{stock['windows_measured']} of {stock['windows']} windows of {stock['roi']} measured"

@@ -40,7 +40,7 @@ def split(
     _refuse_shared_cases(cases)
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
-    scored = [step.name for step in steps if step.config in ("evaluate", "merge") and step.cases != "train"]
+    scored = [step.name for step in steps if step.config in ("evaluate", "merge", "truth") and step.cases != "train"]
     _write_results({name: [Path(runs_dir) / name] for name in scored}, _table(runs_dir, recipe), root)
 
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from lungcad.training.views import PlaneTurn, Turn
+from lungcad.training.views import PlaneTurn, Turn, other_scanner
 
 
 def test_every_flip_and_turn_occurs_and_loses_nothing() -> None:
@@ -37,3 +37,21 @@ def test_plane_turns_are_the_ten_by_right_angles_about_one_axis() -> None:
         )
         seen.add(turned.tobytes())
     assert len(seen) == 10  # none, and three angles in each of three planes
+
+
+def test_another_scanner_changes_values_within_its_limits_and_no_places() -> None:
+    hu = np.full((24, 24, 24), -1000.0, np.float32)
+    hu[8:16, 8:16, 8:16] = 0.0
+    means, spreads = [], []
+    for seed in range(60):
+        seen = other_scanner(hu, np.random.default_rng(seed))
+        assert seen.shape == hu.shape
+        inside, outside = seen[10:14, 10:14, 10:14], seen[:5]
+        means.append((outside.mean() + 1000, inside.mean()))
+        spreads.append(outside.std())
+        assert (seen == other_scanner(hu, np.random.default_rng(seed))).all()
+    offset, inner = np.array(means).T
+    assert np.abs(offset).max() < 25 + 2  # the offset alone, but for noise
+    assert (np.abs(inner - offset) < 50 + 30).all()  # contrast of 5 %, and what a blur takes from the middle
+    assert min(spreads) < 3
+    assert 25 < max(spreads) < 45

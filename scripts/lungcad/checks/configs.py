@@ -28,8 +28,10 @@ def check_overlays(bundle: Bundle) -> str:
     """Check that configs parse with their overlays; references, expressions, classes and their arguments exist."""
     overlays = (
         ("train",), ("evaluate",), ("evaluate", "mine"), ("merge",), ("evaluate", "merge"), ("magnify",),
+        ("evaluate", "truth"),
         ("characterise",),
         ("train", "multi_gpu_train"), ("train", "deeplesion"), ("evaluate", "deeplesion"),
+        ("evaluate", "deeplesion", "lesions"),
     )  # fmt: skip
     stacks: list[tuple[str, ...]] = [(), *overlays]
     stacks = [stack for stack in stacks if all(bundle.config(name).is_file() for name in stack)]

@@ -2,10 +2,11 @@
 """Datalist of DeepLesion: 2D boxes on key slices become spheres, as section V of 3D-AG describes.
 
 Noisy annotations are removed, annotations of one lesion merged, and lesions of 48 mm or more removed from training. A
-diameter is the smaller of the box's long side and the measured long diameter; z comes from the key slice and the slice
-interval. The paper does not say when two annotations are of one lesion: here, if the centre of one lies in the sphere
-of the other. The official split is kept. Where training volumes show lesions that were removed for their size, the
-item's ``ignored`` has their boxes, since they are no background either.
+diameter is the smaller of the box's long side and the measured long diameter, here for every lesion, in the paper for
+small ones, without a size; z comes from the key slice and the slice interval. The paper does not say when two
+annotations are of one lesion: here, if the centre of one lies in the sphere of the other. The official split is kept.
+Where training volumes show lesions that were removed for their size, the item's ``ignored`` has their boxes, since they
+are no background either.
 
 Images are the NIfTI volumes that DeepLesion's own script DL_save_nifti.py makes, in whose frame the first pixel of the
 first slice is the origin and slices run from head to foot.

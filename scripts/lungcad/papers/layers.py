@@ -11,14 +11,16 @@ class ResidualUnit(nn.Module):
 
     Args:
         channels: number of input and output channels.
+        shortcut: False for F(x) alone, a unit of a plain network.
 
     Shape:
         - x: (B, channels, X, Y, Z)
         - out: the same
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, shortcut: bool = True):
         super().__init__()
+        self.shortcut = shortcut
         self.residual = nn.Sequential(
             nn.BatchNorm3d(channels),
             nn.ReLU(),
@@ -29,5 +31,6 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of the input and its residual, of the same shape as ``x``."""
-        return x + self.residual(x)
+        """Sum of the input and its residual, or the residual alone, of the same shape as ``x``."""
+        residual: Tensor = self.residual(x)
+        return x + residual if self.shortcut else residual

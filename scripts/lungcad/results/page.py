@@ -5,7 +5,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+@lru_cache
 def page_environment(package: str = "lungcad.results") -> "Environment":
-    """Environment that escapes all text; its templates call ``asset`` and ``security_policy``.
+    """Environment that escapes all text; its templates call ``asset`` and ``security_policy``, and are compiled once.
 
     Args:
         package: package whose folder ``templates`` is looked in first, before that of this package.

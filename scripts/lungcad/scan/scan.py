@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 AVERAGE_FROM = 1.5
 """Down-sampling factor above which samples are averaged over the new voxel's width; below, linear interpolation."""
 
+_BLOCK = 64
+"""Samples along an axis that one product of matrices makes; more would multiply by more zeros."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -160,7 +163,7 @@ class Scan:
         # Mask and grid are parallel, so the nearest mask voxel can be looked up for each axis by itself.
         start, stride = to_index(mask.affine, affine[:3, 3]), spacing / spacing_of(mask.affine)
         lungs = torch.from_numpy(np.pad(mask.mask, 1))
-        for axis in range(3):
+        for axis in (2, 1, 0):  # whole rows are copied last, where there are most
             nearest = np.rint(start[axis] + stride[axis] * np.arange(size[axis])) + 1
             lungs = lungs.index_select(axis, torch.from_numpy(nearest.clip(0, lungs.shape[axis] - 1).astype(np.int64)))
         return Grid(_sample(native, first * step, step, size), lungs, affine)
@@ -187,15 +190,33 @@ def _sample(native: Canonical, first: np.ndarray, step: np.ndarray, size: np.nda
         hu = hu.narrow(along, low, int(index.max()) - low + 1)
         plans[along] = index - low, weight.astype(np.float32)
     for along, (index, weight) in plans.items():
-        column = [-1 if axis == along else 1 for axis in range(3)]
-        shape = list(hu.shape)
-        shape[along] = len(index)
-        total = hu.new_zeros(shape)
-        for tap, factor in zip(index.T, weight.T, strict=True):
-            part = hu.index_select(along, torch.from_numpy(tap.copy()))
-            total.addcmul_(part, torch.from_numpy(factor.copy()).view(column))
-        hu = total.index_fill_(along, torch.from_numpy(np.flatnonzero(weight.sum(1) == 0)), LOWEST_HU)
+        hu = _weighted(hu, along, index, weight)
+        hu = hu.index_fill_(along, torch.from_numpy(np.flatnonzero(weight.sum(1) == 0)), LOWEST_HU)
     return hu.permute(back).contiguous()
+
+
+def _weighted(hu: "torch.Tensor", along: int, index: np.ndarray, weight: np.ndarray) -> "torch.Tensor":
+    """Weighted sums of a volume's planes across one axis, as products with a matrix, a block of samples at a time.
+
+    Args:
+        hu: (A, B, C) volume.
+        along: axis, 0 to 2.
+        index: (n, taps) planes that contribute to each sample, next to each other.
+        weight: (n, taps) float32, their weights.
+    """
+    import torch
+
+    blocks = []
+    for near, share in zip(*(np.array_split(a, range(_BLOCK, len(a), _BLOCK)) for a in (index, weight)), strict=True):
+        low = int(near.min())
+        matrix = np.zeros((len(near), int(near.max()) - low + 1), np.float32)
+        np.add.at(matrix, (np.arange(len(near))[:, None], near - low), share)
+        planes, factors = hu.narrow(along, low, matrix.shape[1]), torch.from_numpy(matrix)
+        if along == 2:
+            blocks.append(planes @ factors.T)
+        else:
+            blocks.append((factors @ planes.flatten(along + 1)).unflatten(-1, planes.shape[along + 1 :]))
+    return torch.cat(blocks, dim=along)
 
 
 def _taps(position: np.ndarray, step: float, length: int) -> tuple[np.ndarray, np.ndarray]:

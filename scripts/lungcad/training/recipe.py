@@ -33,10 +33,16 @@ logger = logging.getLogger(__name__)
 RECORD = "step.json"
 """File with the settings of a step's run."""
 
-RESULT = {"train": "model.pt", "evaluate": "metrics.json", "mine": "hard_blocks.json", "merge": "metrics.json"}
+RESULT = {
+    "train": "model.pt", "evaluate": "metrics.json", "mine": "hard_blocks.json", "merge": "metrics.json",
+    "truth": "metrics.json",
+}  # fmt: skip
 """Result file of a step, by config; a step that has it is done."""
 
-OVERLAYS = {"train": ["train"], "evaluate": ["evaluate"], "mine": ["evaluate", "mine"], "merge": ["evaluate", "merge"]}
+OVERLAYS = {
+    "train": ["train"], "evaluate": ["evaluate"], "mine": ["evaluate", "mine"], "merge": ["evaluate", "merge"],
+    "truth": ["evaluate", "truth"],
+}  # fmt: skip
 """Configs laid over the bundle's inference.json, by the step's config."""
 
 
@@ -47,7 +53,8 @@ class Step:
     Attributes:
         name: name of the step and its folder.
         bundle: name of a bundle, see ``lungcad list``.
-        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or ``mine`` or ``merge`` over that.
+        config: overlay on the bundle's inference.json: ``train``, ``evaluate``, or ``mine``, ``merge`` or ``truth``
+            over that.
         cases: split of the cases.
         weights: name of the training step with the weights to evaluate; None for the bundle's own.
         set: values of the bundle's keys.

@@ -15,6 +15,9 @@ from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere
 
+AIR_HU = -1000.0
+"""Air, which keeps its value whatever a scanner's contrast."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -76,6 +79,21 @@ def view(
     offset = place - matrix @ middle_of(size)
     hu = ndimage.affine_transform(case.hu, matrix, offset, size, order=1, cval=BLANK_HU)
     return View(hu, np.asarray(place), matrix, scale)
+
+
+def other_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """HU (X, Y, Z) as another scanner, kernel or dose might have given them; shape and places stay.
+
+    Half of the calls blur by up to 1.2 voxels (standard deviation), each axis with probability 1/2; then come noise of
+    up to 40 HU, fine or as coarse as after a smooth kernel, contrast to air changed by up to 5 %, and an offset of up to
+    25 HU.
+    """
+    if rng.random() < 0.5:
+        hu = ndimage.gaussian_filter(hu, rng.uniform(0, 1.2, 3) * (rng.random(3) < 0.5))
+    noise = rng.standard_normal(hu.shape, dtype=np.float32) * rng.uniform(0, 40)
+    if rng.random() < 0.5:
+        noise = ndimage.gaussian_filter(noise, 0.7) * 2
+    return (hu - AIR_HU + noise) * rng.uniform(0.95, 1.05) + AIR_HU + rng.uniform(-25, 25)
 
 
 class Turn:

@@ -29,6 +29,15 @@ def test_worst_half_and_half_of_the_rest_take_part_others_have_no_gradient() -> 
     assert len(kept(logits)) == 6
 
 
+def test_without_filtering_all_samples_take_part() -> None:  # Table 2's FCN
+    logits = logits_with_loss(1, 15, 1 / 7, 3)
+    loss = OnlineSampleFilteringLoss(hard_share=1.0)(logits, torch.ones(4))
+    loss.backward()
+    # (log 2 + log 16 + log 8/7 + log 4) / 4 = (10 log 2 - log 7) / 4
+    assert loss.item() == pytest.approx((10 * log(2) - log(7)) / 4, rel=1e-5)
+    assert kept(logits) == [0, 1, 2, 3]
+
+
 def test_easy_samples_are_drawn_anew_in_every_step() -> None:
     drawn = set()
     for _ in range(40):

@@ -14,8 +14,8 @@ def fcn(init_std: float = 0.2) -> CandidateFCN:
     return CandidateFCN(NARROW, head_channels=5, init_std=init_std).eval()
 
 
-def resnet(early_weights: dict[str, Tensor] | None = None) -> HybridLossResNet:
-    return HybridLossResNet(NARROW, branch_channels=4, early_weights=early_weights).eval()
+def resnet(early_weights: dict[str, Tensor] | None = None, **options: bool) -> HybridLossResNet:
+    return HybridLossResNet(NARROW, branch_channels=4, early_weights=early_weights, **options).eval()
 
 
 def test_one_patch_gives_one_pair_of_logits() -> None:
@@ -98,6 +98,30 @@ def test_residual_unit_adds_to_its_input() -> None:
         assert torch.equal(unit(x), x)
 
 
+@torch.no_grad()
+def test_table_2_has_the_same_layers_without_shortcuts() -> None:
+    x = torch.randn(2, 3, 4, 4, 4)
+    unit = ResidualUnit(3, shortcut=False).eval()
+    assert torch.equal(unit(x), unit.residual(x))
+    deepnet = resnet(residual=False)
+    units = [module for module in deepnet.modules() if isinstance(module, ResidualUnit)]
+    assert len(units) == 4
+    assert not any(unit.shortcut for unit in units)
+    assert deepnet.state_dict().keys() == resnet().state_dict().keys()
+
+
+def test_without_localisation_places_are_learnt_from_features_that_they_do_not_change() -> None:
+    image, hybrid, network = torch.rand(1, 1, 60, 60, 24), resnet(), resnet(localise=False)
+    network.load_state_dict(hybrid.state_dict())
+    output = network(image)
+    assert torch.equal(output, hybrid(image))
+    output[:, 2:].sum().backward(retain_graph=True)
+    assert any(parameter.grad.any() for parameter in network.regress.parameters())
+    assert not any(parameter.grad.any() for part in (network.early, network.shared) for parameter in part.parameters())
+    output[:, :2].sum().backward()
+    assert network.early[0].weight.grad.any()
+
+
 def test_residual_net_gives_two_logits_and_four_numbers_and_learns_everywhere() -> None:
     network = resnet().train()
     output = network(torch.rand(2, 1, 60, 60, 24))
@@ -115,7 +139,8 @@ def test_branches_share_early_layers_only() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("network", "size"), [(fcn(), (34, 30, 12)), (resnet(), (60, 60, 24))])
+@pytest.mark.parametrize(("network", "size"), [(fcn(), (34, 30, 12)), (resnet(), (60, 60, 24)),
+                                               (resnet(residual=False, localise=False), (60, 60, 24))])  # fmt: skip
 def test_torchscript_equals_eager(network: nn.Module, size: tuple[int, int, int]) -> None:
     image = torch.rand(2, 1, *size)
     torch.testing.assert_close(torch.jit.script(network)(image), network(image))

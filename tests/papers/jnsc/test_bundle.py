@@ -54,7 +54,7 @@ def test_recipes_name_keys_that_there_are(path: Path) -> None:
     assert steps
     for step in steps:
         assert step.bundle == NAME
-        assert set(step.set) <= own["inference"] | own[step.config]
+        assert set(step.set) <= own["inference"] | own["train" if step.config == "train" else "evaluate"]
 
 
 def test_one_bundle_is_two_stages(bundles: Path) -> None:
@@ -83,7 +83,10 @@ def test_a_detector_finds_regions_with_masks_and_a_characteriser_judges_given_fi
     assert BundleStage(bundles / NAME, CPU, stage="characterise")(scan, []) == []
 
 
-def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("overlays", [("evaluate",), ("evaluate", "truth")], ids="+".join)
+def test_its_own_evaluation_scores_detection_masks_and_malignancy(
+    bundles: Path, tmp_path: Path, overlays: tuple[str, ...]
+) -> None:
     case = dark_case(nodules=[Sphere(np.array([16.0, 16.0, 16.0]), 8.0, "p_1", (5.0, 4.0, 5.0))])
     masks = np.zeros(case.hu.shape, np.uint8)
     masks[14:19, 14:19, 14:19] = 1
@@ -92,7 +95,7 @@ def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path,
     save_case(cases, replace(case, masks=masks, affine=np.eye(4), spacing_mm=(3.0, 3.0, 3.0)))
     configs = bundles / NAME / "configs"
     workflow = ConfigWorkflow(
-        [str(configs / "inference.json"), str(configs / "evaluate.json")], meta_file=str(configs / "metadata.json"),
+        [str(configs / f"{name}.json") for name in ("inference", *overlays)], meta_file=str(configs / "metadata.json"),
         bundle_root=str(bundles / NAME), cases_dir=str(cases), output_dir=str(out), data="one",
     )  # fmt: skip
     workflow.initialize()
@@ -101,6 +104,8 @@ def test_its_own_evaluation_scores_detection_masks_and_malignancy(bundles: Path,
     assert (detection["scans"], detection["nodules"], joint["nodules"]) == (1, 1, 1)
     assert detection["hits"] == joint["found"]
     assert len((out / "segmentation.csv").read_text().splitlines()) == 2
+    if "truth" in overlays:  # the nodule's own mask is what is classified
+        assert (joint["found"], joint["mean_dice"], joint["mean_volume_error_percent"]) == (1, 1.0, 0.0)
 
 
 def test_a_chain_takes_it_as_both_stages_and_asks_for_malignancy_of_probable_nodules(bundles: Path) -> None:

@@ -96,6 +96,9 @@ class HybridLossResNet(nn.Module):
         channels: widths of C1 to C3, equal to the FCN's, whose weights initialise them.
         branch_channels: width of the residual units of the two branches.
         early_weights: state dict of a :class:`CandidateFCN` to take C1 to C3 from.
+        residual: False for the same layers without shortcuts, Table 2's DeepNet.
+        localise: False for a regression branch that learns from the shared features but does not change them, so that
+            the classification is that of Table 2's ResNet, trained without the localisation loss.
 
     Shape:
         - x: (B, 1, 60, 60, 24) float
@@ -103,24 +106,26 @@ class HybridLossResNet(nn.Module):
     """
 
     def __init__(self, channels: Sequence[int] = (16, 32, 48), branch_channels: int = 64,
-                 early_weights: dict[str, Tensor] | None = None):  # fmt: skip
+                 early_weights: dict[str, Tensor] | None = None, residual: bool = True,
+                 localise: bool = True):  # fmt: skip
         super().__init__()
         width = channels[-1]
+        self.localise = localise
         self.early = early_layers(channels)  # 60x60x24 -> 20x20x18
         self.shared = nn.Sequential(
             nn.MaxPool3d(2),  # 10x10x9
-            ResidualUnit(width),
-            ResidualUnit(width),
+            ResidualUnit(width, residual),
+            ResidualUnit(width, residual),
             nn.BatchNorm3d(width),
             nn.ReLU(),
             nn.Conv3d(width, branch_channels, 3, stride=2, padding=1),  # 5x5x5
         )
         self.classify = nn.Sequential(
-            ResidualUnit(branch_channels), nn.BatchNorm3d(branch_channels), nn.ReLU(),
+            ResidualUnit(branch_channels, residual), nn.BatchNorm3d(branch_channels), nn.ReLU(),
             nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(branch_channels, 2),
         )  # fmt: skip
         self.regress = nn.Sequential(
-            ResidualUnit(branch_channels), nn.BatchNorm3d(branch_channels), nn.ReLU(),
+            ResidualUnit(branch_channels, residual), nn.BatchNorm3d(branch_channels), nn.ReLU(),
             nn.Conv3d(branch_channels, 16, 1), nn.Flatten(), nn.Linear(16 * 125, 64), nn.ReLU(), nn.Linear(64, 4),
         )  # fmt: skip
         for module in self.modules():
@@ -137,4 +142,5 @@ class HybridLossResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (B, 6): two logits and the four regression outputs."""
         features = self.shared(self.early(x))
-        return torch.cat([self.classify(features), self.regress(features)], dim=1)
+        local = features if self.localise else features.detach()
+        return torch.cat([self.classify(features), self.regress(local)], dim=1)

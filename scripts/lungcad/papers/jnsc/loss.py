@@ -45,10 +45,11 @@ class PseudoLabels(nn.Module):
         marginal: (S,) bool, True for a nodule of uncertain label.
         kind: one of :data:`KINDS`. Hard labels of 1/2, neither benign nor malignant, become NaN.
         alpha: weight of the regularisation; 10 in the paper.
-        rate: step size r2 of equation 7, not stated in the paper. Steps of more than 1 / alpha overshoot.
+        rate: step size r2 of equation 7, not stated in the paper. Beyond 1 / (2 alpha) labels overshoot, beyond
+            1 / alpha they diverge.
 
     Raises:
-        InputError: E-CONFIG, an unknown kind, or a rate that overshoots.
+        InputError: E-CONFIG, an unknown kind, or a rate with which the labels diverge.
     """
 
     soft: Tensor

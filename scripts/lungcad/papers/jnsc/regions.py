@@ -65,8 +65,8 @@ def find_regions(
 ) -> list[Region]:  # fmt: skip
     """Regions above a threshold; a region with cores is replaced by its cores.
 
-    Cores go beyond the paper: a loss in which nodule voxels weigh 99 times as much leaves a nodule's surroundings above
-    0.4 too, and joins the nodule with its neighbours to one region; the cores stay apart.
+    Cores go beyond the paper: a loss in which nodule voxels weigh more than others leaves a nodule's surroundings above
+    the threshold too, and joins the nodule with its neighbours to one region; the cores stay apart.
 
     Args:
         probability: (X, Y, Z) probability of nodule.

@@ -38,10 +38,11 @@ def malignancy_probability(classes: Sequence[float]) -> float | None:
 
 
 class RegionsToFindingsd(MapTransform):
-    """Regions of a scan to ``findings``: the centre of mass, and the diameter of a sphere of equal volume (V.A).
+    """Regions of a scan to ``findings``: the centre of mass (V.A), and the diameter of a sphere of equal volume.
 
-    The detection score is the region's mean probability of the segmentation; the nodule probability is 1 minus that of
-    non-nodule, None without the classification. Each finding carries its mask.
+    The paper does not say what a region's diameter is. The detection score is the region's mean probability of the
+    segmentation; the nodule probability is 1 minus that of non-nodule, None without the classification. Each finding
+    carries its mask.
 
     Args:
         keys: key of the regions of :class:`~lungcad.papers.jnsc.inference.LungJNSCInferer`.

@@ -138,7 +138,7 @@ class TwoModelInferer(Inferer):
         keep, overlap: how to merge, see :func:`~lungcad.papers.threedag.proposals.merge_models`.
     """
 
-    def __init__(self, inferer: LungProposalInferer, second: AggregatedFasterRCNN, keep: str = "union",
+    def __init__(self, inferer: Inferer, second: AggregatedFasterRCNN, keep: str = "union",
                  overlap: float = 0.1):  # fmt: skip
         super().__init__()
         self.inferer, self.second, self.keep, self.overlap = inferer, second, keep, overlap

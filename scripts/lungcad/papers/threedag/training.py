@@ -22,7 +22,7 @@ from lungcad.papers.threedag.proposals import decode_proposals, suppress
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.evaluation import read_candidates
 from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled
-from lungcad.training.views import Turn, middle_of, view
+from lungcad.training.views import Turn, middle_of, other_scanner, view
 
 
 class NoduleCubes(RandomSamples):
@@ -45,13 +45,14 @@ class NoduleCubes(RandomSamples):
         hard_share: share of the cubes laid around hard regions, before the others are divided.
         margin: least distance of the place that a cube is laid around from the cube's faces, in voxels.
         warp_share: share of the cubes that are turned by any angle, tilted and scaled.
+        scanner_share: share of the cubes that are changed as if another scanner had made them.
         seed: seed of all random choices.
     """
 
     def __init__(self, cases: Sequence[Case], cube_size: Sequence[int], window_hu: Sequence[float], length: int,
                  anchors_mm: Sequence[Sequence[float]], *, positive: float = 0.5, negative: float = 0.02,
                  nodule_share: float = 0.7, hard: Mapping[str, np.ndarray] | None = None, hard_share: float = 0.5,
-                 margin: int = 12, warp_share: float = 0.5, seed: int = 0):  # fmt: skip
+                 margin: int = 12, warp_share: float = 0.5, scanner_share: float = 0.0, seed: int = 0):  # fmt: skip
         super().__init__(length, seed)
         x, y, z = cube_size
         self.cases, self.size, self.window_hu = list(cases), (x, y, z), window_hu
@@ -61,7 +62,7 @@ class NoduleCubes(RandomSamples):
         self.hard = [(case, place) for case in self.cases for place in (hard or {}).get(case.name, ())]
         self.nodule_share, self.hard_share = nodule_share if self.nodules else 0.0, hard_share if self.hard else 0.0
         self.max_shift = np.maximum(np.array(self.size) / 2 - margin, 0)
-        self.warp_share = warp_share
+        self.warp_share, self.scanner_share = warp_share, scanner_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """Sample with ``image``, ``label`` and ``lesions``.
@@ -73,6 +74,7 @@ class NoduleCubes(RandomSamples):
         case, place = self._draw_place(rng)
         place = place + rng.uniform(-self.max_shift, self.max_shift)
         seen = view(case, place, self.size, rng, self.warp_share)
+        hu = other_scanner(seen.hu, rng) if rng.random() < self.scanner_share else seen.hu
         turn = Turn(rng)
 
         def cubes(spheres: Sequence[Sphere]) -> np.ndarray:
@@ -85,7 +87,7 @@ class NoduleCubes(RandomSamples):
         found, left = torch.from_numpy(nodules[inside]).float(), torch.from_numpy(ignored).float()
         kind = torch.tensor([1.0] * len(found) + [0.0] * len(left))
         return {
-            "image": torch.from_numpy(turn.volume(scaled(seen.hu, self.window_hu)))[None],
+            "image": torch.from_numpy(turn.volume(scaled(hu, self.window_hu)))[None],
             "label": rpn_target(self.anchors, found, left, self.positive, self.negative),
             "lesions": torch.cat([torch.cat([found, left]), kind[:, None]], dim=1),
         }

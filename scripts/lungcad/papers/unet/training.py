@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -16,6 +15,7 @@ from lungcad.geometry import affine_of
 from lungcad.papers.unet.crops import NODULE, OutlinedCrop
 from lungcad.papers.unet.inference import cube_spacing_mm
 from lungcad.training.sampling import RandomSamples, scaled
+from lungcad.training.views import other_scanner
 
 
 class NoduleCubes(RandomSamples):
@@ -55,7 +55,7 @@ class NoduleCubes(RandomSamples):
         place = crop.center + shift / crop.spacing_mm
         hu, share = sample_cube(crop, version, place, step, self.size)
         if self.augment:
-            hu = _other_scanner(hu, rng)
+            hu = other_scanner(hu, rng)
         image = scaled(hu.transpose(order), self.window_hu)
         return {"image": torch.from_numpy(np.ascontiguousarray(image))[None],
                 "label": torch.from_numpy(np.ascontiguousarray(share.transpose(order)))[None]}  # fmt: skip
@@ -92,17 +92,6 @@ def sample_cube(
     both = np.stack([crop.hu[version].astype(np.float32), crop.voxels(NODULE).astype(np.float32)])
     cube = F.grid_sample(torch.from_numpy(both)[None], grid[None], padding_mode="border", align_corners=True)[0]
     return cube[0].numpy(), cube[1].numpy()
-
-
-def _other_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """HU of another scanner: sharpness along one axis or all, noise, contrast and offset."""
-    if rng.random() < 0.5:
-        sigma = rng.uniform(0, 1.2, 3) * (rng.random(3) < 0.5)
-        hu = ndimage.gaussian_filter(hu, sigma)
-    noise = rng.standard_normal(hu.shape, dtype=np.float32) * rng.uniform(0, 40)
-    if rng.random() < 0.5:
-        noise = ndimage.gaussian_filter(noise, 0.7) * 2
-    return (hu + noise + 1000) * rng.uniform(0.95, 1.05) - 1000 + rng.uniform(-25, 25)
 
 
 class CropFindings(Dataset[Any]):
