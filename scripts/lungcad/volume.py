@@ -35,6 +35,20 @@ BELOW_AIR_FRACTION = 0.05
 """Largest share of such values that noise and streaks in air explain."""
 
 
+HU_SPAN = 256.0
+"""Least range of a CT's values in HU: lung and tissue are 500 apart; masks and pictures of eight bits span 255."""
+UNCALIBRATED_ABOVE_HU = -300.0
+"""Value of the darkest region above which a volume holds no air."""
+DENSE_HU, DENSE_FRACTION = 700.0, 0.3
+"""Value above which only bone, metal and contrast agent lie, and the share of a volume that they cannot fill."""
+
+
+METAL_HU, MAX_METAL_FRACTION = 4095.0, 0.2
+"""Value above which only metal lies, and the largest share of a slice or volume that it can fill."""
+PADDING_HU = -1500.0
+"""Value below which voxels are padding even where none is declared."""
+
+
 class Notice(str):
     """Warning (``W-...``) or note (``N-...``) about the input: a string such as ``W-SPACING text``, and its code."""
 
@@ -66,6 +80,27 @@ def warn_without_air(air: float) -> list[Notice]:
     """Warning W-HU where the least dense matter of a volume, the HU of :func:`air_hu`, is no air; else nothing."""
     text = f"no air in the volume: the least dense voxels have {air:.0f} HU (expected below {AIR_BELOW_HU:.0f})."
     return [Notice("W-HU", text)] if air > AIR_BELOW_HU else []
+
+
+def why_no_hu(hu: np.ndarray, highest: float) -> str:
+    """Reason in words why values cannot be HU of a CT; empty where they can.
+
+    Args:
+        hu: HU in an array of any shape, or every nth of them.
+        highest: highest of all HU.
+    """
+    if highest < TISSUE_ABOVE_HU:
+        return f"no value above {TISSUE_ABOVE_HU:.0f} HU"
+    metal = float(np.mean(hu > METAL_HU))
+    if metal > MAX_METAL_FRACTION:
+        return f"{metal:.0%} of the volume is denser than metal implants"
+    values = hu[hu > LOWEST_HU]
+    low, high = np.quantile(values if values.size else hu, (AIR_FRACTION, 1 - AIR_FRACTION))
+    if high - low < HU_SPAN:
+        return f"the values lie between {low:.4g} and {high:.4g}, as those of a mask or a picture"
+    if low > UNCALIBRATED_ABOVE_HU and float(np.mean(hu > DENSE_HU)) > DENSE_FRACTION:
+        return f"no air (nothing below {low:.0f} HU) and mostly denser than bone: not calibrated in HU"
+    return ""
 
 
 def is_wider(spacing_mm: float, limit_mm: float, slices: int) -> bool:

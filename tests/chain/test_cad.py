@@ -279,6 +279,7 @@ def test_what_cannot_run_is_refused_and_leaves_nothing(
 def test_a_body_without_lungs_is_refused(bundles: Path, tmp_path: Path) -> None:
     hu, affine = small_chest()
     hu[hu < -700] = 40.0
+    hu[:2] = -1000.0  # air beside the body
     with pytest.raises(InputError) as caught:
         chain(bundles, write_image(tmp_path / "belly.mhd", hu, affine), tmp_path / "out").run()
     assert caught.value.code == "E-NO-LUNG"

@@ -43,9 +43,9 @@ def test_rescale_type_of_frames_is_judged(tmp_path: Path, shared_rescale: bool) 
     groups = [*whole.SharedFunctionalGroupsSequence, *whole.PerFrameFunctionalGroupsSequence]
     for group in groups:
         for transformation in group.get("PixelValueTransformationSequence", []):
-            transformation.RescaleType = "US"
+            transformation.RescaleType = "HU_MOD"
     notices = read_series(save([whole], tmp_path / "s")).warnings
-    assert any("RescaleType is US" in notice for notice in notices)
+    assert any("RescaleType is HU_MOD" in notice for notice in notices)
 
 
 def test_oblique_enhanced_ct(tmp_path: Path) -> None:

@@ -190,3 +190,17 @@ def test_a_byte_inserted_near_the_end_leaves_a_trace(files: list[Path], zeros: i
         assert error.code in ("E-HU-RANGE", "E-PIXELS")
     else:
         assert any(notice.startswith("W-TRAILING 1 slice(s)") for notice in volume.warnings)
+
+
+@pytest.mark.shared_data
+def test_slices_interpolated_between_others_raise_no_alarm(shared: Path) -> None:
+    """Every second slice the mean of those beside it, as some exports double the slices of a scan."""
+    files = [pydicom.dcmread(file) for file in (shared / "data" / "ct" / "LIDC-IDRI-0001").glob("*.dcm")]
+    files = sorted(files, key=lambda dataset: float(dataset.ImagePositionPatient[2]))[40:64]
+    hu = np.stack([dataset.pixel_array[220:316, 90:250:2] - 1024.0 for dataset in files]).clip(-1024)
+    doubled = np.repeat(hu, 2, axis=0)[:-1]
+    doubled[1::2] = (hu[:-1] + hu[1:]) / 2
+    assert "unlike" not in told(doubled)
+    doubled[21] += 60
+    doubled[32] = np.roll(doubled[32], 9, 0)
+    assert "z=21.0 mm" in told(doubled) and "z=32.0 mm" in told(doubled)

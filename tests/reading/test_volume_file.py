@@ -13,9 +13,11 @@ import SimpleITK as sitk
 from dicom_phantom import field_error_hu, field_hu
 from scipy.spatial.transform import Rotation
 
+from lungcad.dicom import Leniency
 from lungcad.errors import InputError
 from lungcad.reading import read
-from lungcad.reading.volume_file import read_volume
+from lungcad.reading.volume_file import begin_volume_file, read_volume
+from lungcad.reading.voxels import read_voxels
 from lungcad.volume import Volume
 
 
@@ -344,6 +346,11 @@ def with_pixels(path: Path, values: np.ndarray, compressed: bool = False) -> Pat
     return path
 
 
+def voxels_of(path: Path) -> np.ndarray:
+    """Voxels as read, before anybody asks whether they can be HU."""
+    return read_voxels(begin_volume_file(path).header, Leniency())[0]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("name", ["a.mhd", "a.mha", "a.nrrd", "a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])
@@ -352,7 +359,7 @@ def test_every_pixel_type_reads_as_itk_reads_it(tmp_path: Path, name: str, kind:
     low = 0 if kind[0] == "u" else limits[0]
     values = np.random.default_rng(1).integers(low, limits[1], (12, 10, 9)).astype(kind)
     path = with_pixels(tmp_path / name, values, compressed)
-    assert np.array_equal(read_volume(path).hu, np.asarray(values, np.float32))
+    assert np.array_equal(voxels_of(path), np.asarray(values, np.float32))
 
 
 @pytest.mark.parametrize(("old", "new"), [("endian: little", "endian: big"), ("OrderMSB = False", "OrderMSB = True")])
@@ -371,7 +378,7 @@ def test_a_nifti_rescale_is_applied(tmp_path: Path) -> None:
     assert np.array_equal(read_volume(path).hu, (values * 0.5 - 1000).astype(np.float32))
     content[112:120] = np.array([np.nan, np.nan], "<f4").tobytes()  # as nibabel writes where there is none
     path.write_bytes(content)
-    assert np.array_equal(read_volume(path).hu, values.astype(np.float32))
+    assert np.array_equal(voxels_of(path), values.astype(np.float32))
     content[112:120] = np.array([1, np.inf], "<f4").tobytes()
     path.write_bytes(content)
     assert refused_as(path) == "E-TAG-VALUE"
@@ -483,8 +490,9 @@ def test_a_files_name_is_no_identity_to_publish(tmp_path: Path, name: str, publi
 
 def test_int16_arrays_are_read(tmp_path: Path) -> None:
     values = np.full((12, 10, 9), -1000, np.int16)
+    values[4:] = 40
     volume = read(values, np.diag([-1, -1, 2, 1]))
-    assert volume.hu.dtype == np.float32 and (volume.hu == -1000).all()
+    assert volume.hu.dtype == np.float32 and np.array_equal(volume.hu, values)
     assert Volume(values, np.eye(4), "a").hu.dtype == np.float32
 
 
@@ -493,3 +501,118 @@ def test_a_pipe_for_pixels_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "a.zraw").unlink()
     os.mkfifo(tmp_path / "a.zraw")
     assert refused_as(path) == "E-CORRUPT"
+
+
+CHEST = np.random.default_rng(2).normal(-300, 400, (12, 10, 9)).clip(-1000, 1500)
+"""Values that could be HU of a chest."""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((12, 10, 9)), np.full((12, 10, 9), -1024), CHEST < -500, (CHEST + 1000) / 2500, CHEST / 400,
+        (CHEST + 1000) / 2500 * 255, CHEST + 2024, CHEST.astype("i2").byteswap(),
+    ],
+    ids=["zero", "air", "mask", "0 to 1", "standardised", "8 bits", "shifted", "byte order"],
+)  # fmt: skip
+def test_what_cannot_be_hu_is_refused_as_in_dicom(tmp_path: Path, values: np.ndarray) -> None:
+    assert refused_as(with_pixels(tmp_path / "a.mha", values.astype("f4"))) == "E-HU-RANGE"
+    assert not read_volume(with_pixels(tmp_path / "b.mha", CHEST.astype("f4"))).warnings[1:]  # but for its size
+
+
+def test_values_that_are_no_number_are_counted(tmp_path: Path) -> None:
+    values = CHEST.astype("f4")
+    values[:2, 0, 0] = np.nan
+    with pytest.raises(InputError, match="2 values are no finite number"):
+        read_volume(with_pixels(tmp_path / "a.nrrd", values))
+
+
+@pytest.mark.parametrize(("width_mm", "code"), [(2.4, ""), (4.0, "W-SPACING"), (8.0, "E-SPACING-THICK")])
+def test_slices_of_any_plane_have_a_largest_distance(tmp_path: Path, width_mm: float, code: str) -> None:
+    image = sitk.GetImageFromArray(CHEST.astype("f4"))
+    image.SetSpacing((0.8, width_mm, 0.8))  # a coronal stack
+    sitk.WriteImage(image, str(tmp_path / "a.nii"))
+    if code.startswith("E"):
+        assert refused_as(tmp_path / "a.nii") == code
+    else:
+        codes = [notice.code for notice in read_volume(tmp_path / "a.nii").warnings]
+        assert ("W-SPACING" in codes) == bool(code)
+
+
+def nifti_pair(folder: Path) -> Path:
+    """The phantom as NIfTI-1 in two files, as SPM and FSL write it."""
+    content = bytearray(write(folder / "a.nii").read_bytes())
+    start = int(np.frombuffer(content, "<f4", 1, 108)[0])
+    content[108:112], content[344:348] = bytes(4), b"ni1\0"
+    (folder / "a.hdr").write_bytes(content[:348])
+    (folder / "a.img").write_bytes(content[start:])
+    (folder / "a.nii").unlink()
+    return folder / "a.hdr"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_nifti_in_two_files(tmp_path: Path, packed: bool) -> None:
+    path, image = nifti_pair(tmp_path), tmp_path / "a.img"
+    if packed:
+        (tmp_path / "a.img.gz").write_bytes(gzip.compress(image.read_bytes()))
+        image.unlink()
+    volume = read_volume(path)
+    assert volume.hu.shape == (30, 36, 20) and field_error_hu(volume) < 0.01
+
+
+def test_nifti_in_two_files_of_which_one_is_short_or_missing(tmp_path: Path) -> None:
+    path, image = nifti_pair(tmp_path), tmp_path / "a.img"
+    image.write_bytes(image.read_bytes()[:-1])
+    assert refused_as(path) == "E-CORRUPT"
+    (tmp_path / "elsewhere").mkdir()
+    image.rename(tmp_path / "elsewhere" / "a.img")
+    (tmp_path / "folder").mkdir()
+    image = tmp_path / "folder" / "a.img"
+    path = path.rename(tmp_path / "folder" / "a.hdr")
+    image.symlink_to(tmp_path / "elsewhere" / "a.img")
+    assert refused_as(path) == "E-ARCHIVE"
+    image.unlink()
+    with pytest.raises(InputError, match="no file of the name"):
+        read_volume(path)
+    path.write_bytes(b"ENVI\nsamples = 5\n")
+    assert refused_as(path) == "E-CORRUPT"
+
+
+@pytest.mark.parametrize(("unit", "code"), [("mm", ""), ("?", ""), ("cm", "E-TAG-VALUE"), ("um", "E-TAG-VALUE")])
+def test_units_of_meta_image(tmp_path: Path, unit: str, code: str) -> None:
+    path = edited(write(tmp_path / "a.mha"), "NDims = 3", f"NDims = 3\nDistanceUnits = {unit}")
+    if code:
+        assert refused_as(path) == code
+    else:
+        assert field_error_hu(read_volume(path)) < 0.01
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.tif", "a.png", "a.vtk"])
+def test_other_files_are_told_what_can_be_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"something else" * 20)
+    with pytest.raises(InputError, match=r"E-NO-DICOM.*\.nii\.gz"):
+        read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize(("old", "new"), [("30 36 20", "36 30 20"), ("30 36 20", "20 36 30"), ("30 36 20", "30 20 36")])
+def test_exchanged_axes_are_refused_where_rows_show_it(tmp_path: Path, old: str, new: str) -> None:
+    path = edited(write(tmp_path / "a.mha"), f"DimSize = {old}", f"DimSize = {new}")
+    if new.startswith("30"):  # the rows are right: nothing shows that the slices are not
+        assert read_volume(path).hu.shape == (30, 20, 36)
+    else:
+        assert refused_as(path) == "E-CORRUPT"
+
+
+def test_padding_of_volume_files_is_noted(tmp_path: Path) -> None:
+    values = CHEST.astype("i2")
+    values[0] = -3024
+    volume = read_volume(with_pixels(tmp_path / "a.nrrd", values))
+    assert any("N-PADDING values down to -3024" in notice for notice in volume.warnings)
+
+
+def test_a_negative_slope_is_refused_as_in_dicom(tmp_path: Path) -> None:
+    path = with_pixels(tmp_path / "a.nii", CHEST.astype("i2"))
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([-1, 0], "<f4").tobytes()
+    path.write_bytes(content)
+    assert refused_as(path) == "E-TAG-VALUE"

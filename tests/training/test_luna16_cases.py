@@ -126,6 +126,7 @@ def test_a_nodule_far_from_the_lung_mask_is_kept_and_told(
 def test_a_scan_without_lungs_is_refused_by_name(tmp_path: Path) -> None:
     hu, affine = small_chest()
     hu[hu < -700] = 40.0
+    hu[:2] = -1000.0  # air beside the body
     write_image(tmp_path / "subset0" / f"{FIRST}.mhd", hu.astype(np.int16), affine)
     write_table(tmp_path / "annotations.csv", [row(SECOND, affine[:3, 3], 5.0)])
     with pytest.raises(InputError, match=FIRST) as caught:

@@ -12,7 +12,7 @@ from lungcad.bundle.values import PLUMBING
 
 WIDTH = 100
 ARGUMENTS = {
-    "IN": "DICOM folder, file or DICOMDIR, or a volume file in HU: .mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr",
+    "IN": "DICOM folder, file or DICOMDIR, or a volume file in HU: .mhd, .mha, .nii, .nii.gz, .hdr, .nrrd, .nhdr",
     "OUT": "gets a folder named after the series with nodules.json, nodules.csv, report.html, run.json and, of a DICOM "
     "series, nodules.sr.dcm and nodules.seg.dcm",
     "--bundle NAME": "another bundle of `lungcad list` than the chain lung_nodule_cad; `lungcad run --help --bundle "

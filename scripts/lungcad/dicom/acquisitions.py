@@ -15,7 +15,7 @@ from lungcad.dicom.advice import choose_acquisition
 from lungcad.dicom.enhanced import is_enhanced
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
-from lungcad.dicom.labels import KEYS, SERIES_TAGS, label_of
+from lungcad.dicom.labels import DESCRIBING_TAGS, KEYS, SERIES_TAGS, label_of
 from lungcad.volume import Notice
 
 SAME_PLACE_MM = 0.01
@@ -32,7 +32,10 @@ FEWEST = 8
 """Smallest number of places of an acquisition that is offered as a choice."""
 USUAL = 0.6
 """Smallest share of the images with the usual value of a tag, where that of the others was edited."""
-MIXED = frozenset({"ConvolutionKernel", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase"})
+MIXED = frozenset({
+    "ConvolutionKernel", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
+    "NominalPercentageOfRespiratoryPhase",
+})  # fmt: skip
 """Tags that say how an image was made, which no edit of a header changes: images that differ are not stacked."""
 
 
@@ -48,7 +51,8 @@ def find_acquisitions(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
             values = values_of(group)
             kinds = len(set(values))
             splits = keyword == "AcquisitionNumber" or _is_crowded(group)
-            splits = splits or _count_returns(_values_by_place(_sorted_by_place(group), keyword)) > 0
+            if keyword not in DESCRIBING_TAGS:
+                splits = splits or _count_returns(_values_by_place(_sorted_by_place(group), keyword)) > 0
             if 1 < kinds <= max(2, len(group) // 2) and splits:
                 for value, piece in sorted(zip(values, group, strict=True), key=lambda pair: _natural(pair[0])):
                     parts.setdefault("/".join(filter(None, [label, value or "none"])), []).append(piece)
@@ -127,7 +131,7 @@ def check_acquisitions(slices: Sequence[Slice], least: int = FEWEST) -> list[Not
     notices: list[Notice] = []
     edited: dict[str, list[Slice]] = {}
     for keyword in KEYS:
-        if keyword in ("ContrastBolusAgent", "FrameOfReferenceUID"):
+        if keyword in ("ContrastBolusAgent", "FrameOfReferenceUID", *DESCRIBING_TAGS):
             continue
         values = _values_by_place(along, keyword)
         if keyword in SERIES_TAGS and len(set(values)) > len(values) // 2:

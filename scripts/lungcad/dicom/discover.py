@@ -19,7 +19,7 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar",
 ARCHIVE_STARTS = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!")
 """First bytes of archives and packed files, which may have lost their suffix."""
 
-VOLUME_FILES = (".mhd", ".mha", ".nrrd", ".nhdr", ".nii", ".nii.gz")
+VOLUME_FILES = (".mhd", ".mha", ".nrrd", ".nhdr", ".nii", ".nii.gz", ".hdr")
 """Suffixes of volume files, which are read one at a time, not by the folder."""
 
 
@@ -138,9 +138,11 @@ def _raise_no_dicom(files: list[Path], found: Found) -> None:
         raise DicomSeriesError("E-ARCHIVE", text, "Unpack the archive and give the folder with the DICOM files.")
     links = "".join(f" {notice}" for notice in found.notices if notice.code == "W-SYMLINK")
     text = f"No DICOM object among {len(files)} file(s).{links}"
+    if any(notice.code == "N-DICOMDIR" for notice in found.notices):
+        text = f"A DICOMDIR, which is only a list, and no image among {len(files)} file(s).{links}"
     names = [file.name.lower() for file in files]
     volumes = [suffix for suffix in VOLUME_FILES if any(name.endswith(suffix) for name in names)]
-    advice = "Give the folder that holds one CT series."
+    advice = f"Give the folder that holds one CT series in DICOM, or a volume file ({', '.join(VOLUME_FILES)})."
     if links:
         advice = "Copy what the links lead to (cp -rL), and give that folder."
     if volumes:

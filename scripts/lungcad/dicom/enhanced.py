@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 from lungcad.dicom.advice import ALLOW_DERIVED
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice, TagError, make_slice, read_integer, read_pixel_format
-from lungcad.dicom.header import ENHANCED_CLASSES, Header, values_of_type
-from lungcad.dicom.image_type import kind_of_type, processed_name
+from lungcad.dicom.header import ENHANCED_CLASSES, Header, text_of, values_of_type
+from lungcad.dicom.image_type import kind_of_type, name_of_quantity, processed_name
 
 MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -25,6 +25,8 @@ MACROS = {
     "FrameAcquisitionDateTime": "FrameContentSequence",
     "StackID": "FrameContentSequence",
     "TemporalPositionIndex": "FrameContentSequence",
+    "NominalPercentageOfCardiacPhase": "CardiacSynchronizationSequence",
+    "NominalPercentageOfRespiratoryPhase": "RespiratorySynchronizationSequence",
     "ConvolutionKernel": "CTReconstructionSequence",
     "KVP": "CTXRayDetailsSequence",
     "IrradiationEventUID": "IrradiationEventIdentificationSequence",
@@ -67,8 +69,11 @@ def multi_frame(header: Header, allow_derived: bool, assume_hu: bool = False) ->
 
         values = values_of_type(dataset_for("FrameType").get("FrameType"))
         kind = kind_of_type(values)
-        if kind == "processed" and not allow_derived:
-            text = f"frame {index + 1} is no slice in HU but a {processed_name(values)}"
+        name = processed_name(values) if kind == "processed" else ""
+        if kind != "localizer":
+            name = name or name_of_quantity(text_of(dataset_for("RescaleType"), "RescaleType"))
+        if name and not allow_derived:
+            text = f"frame {index + 1} is no slice in HU but a {name}"
             raise TagError("E-NOT-CT", "FrameType", text, f"Choose the original series, or pass {ALLOW_DERIVED}.")
         try:
             is_scout = kind == "localizer"

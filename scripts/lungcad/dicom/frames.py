@@ -99,7 +99,8 @@ LABELS = {
         keyword: (keyword,)
         for keyword in (
             "StackID", "AcquisitionUID", "IrradiationEventUID", "NominalPercentageOfCardiacPhase",
-            "ConvolutionKernel", "KVP", "ContrastBolusAgent", "AcquisitionDate", "AcquisitionTime",
+            "NominalPercentageOfRespiratoryPhase", "ConvolutionKernel", "KVP", "ContrastBolusAgent", "AcquisitionDate",
+            "AcquisitionTime",
         )
     },
 }  # fmt: skip
@@ -234,6 +235,9 @@ def make_slice(
         shown = "\\".join(f"{value:g}" for value in spacing)
         text = f"PixelSpacing is {shown} mm (expected {MIN_PIXEL_SPACING_MM:g} to {MAX_PIXEL_SPACING_MM:g})"
         raise TagError("E-TAG-VALUE", "PixelSpacing", text)
+    if "ModalityLUTSequence" in header.dataset and not text_of(dataset_for("RescaleIntercept"), "RescaleIntercept"):
+        text = "RescaleIntercept is missing: a ModalityLUTSequence scales the values, which is not supported for CT"
+        raise TagError("E-TAG-MISSING", "RescaleIntercept", text)
     try:
         intercept = read_numbers(dataset_for("RescaleIntercept"), "RescaleIntercept", 1, 0.0 if assume_hu else None)[0]
     except TagError as error:

@@ -34,12 +34,13 @@ TAGS = [
         "PatientBirthDate", "PatientSex", "IssuerOfPatientID", "OtherPatientIDs", "AccessionNumber",
         "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName",
         "AcquisitionNumber", "AcquisitionUID", "IrradiationEventUID", "TemporalPositionIdentifier", "KVP",
-        "NominalPercentageOfCardiacPhase", "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness",
+        "NominalPercentageOfCardiacPhase", "NominalPercentageOfRespiratoryPhase", "ConvolutionKernel",
+        "ContrastBolusAgent", "SliceThickness", "ImageComments",
         "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
         "DerivationCodeSequence", "VolumeBasedCalculationTechnique",
         "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
         "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
-        "RescaleSlope", "RescaleIntercept", "RescaleType", "LossyImageCompression",
+        "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "LossyImageCompression",
         "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber",
         "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )
@@ -52,6 +53,8 @@ PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
 """Tags of pixels: float, double, whole numbers."""
 UNDEFINED = 0xFFFFFFFF
+ITEM_TAG = b"\xfe\xff\x00\xe0"
+"""First bytes of encapsulated pixels: the tag of the item with the offset table (PS3.5 A.4)."""
 LONG_NUMBER = 5
 """Number of characters from which an accession number is searched for in texts; a short one is part of many."""
 HEADER_LIMIT_BYTES = 16 << 20
@@ -67,11 +70,13 @@ class PixelElement:
         tag: tag of the pixel element.
         offset: first byte of its value, in the file or in the inflated data set.
         length: bytes of its value; None where undefined, as for encapsulated pixels.
+        has_items: whether the value begins with an item, as only encapsulated pixels do.
     """
 
     tag: int
     offset: int
     length: int | None
+    has_items: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +86,11 @@ class Header:
     Attributes:
         path: the file.
         dataset: data set with TAGS only, unless everything was read.
-        transfer_syntax: uid as stated, or guessed where the file has no meta information.
+        transfer_syntax: uid as stated, or as the file shows where it states none or the pixels are not compressed.
         body_offset: first byte of the data set in the file, after preamble and meta information.
         pixels: place of the pixels; None where the file ends without any.
-        has_meta: whether the file has a preamble and states its transfer syntax.
+        has_meta: whether the file states its transfer syntax.
+        is_mislabelled: whether the transfer syntax is another than stated.
     """
 
     path: Path
@@ -93,6 +99,7 @@ class Header:
     body_offset: int
     pixels: PixelElement | None
     has_meta: bool
+    is_mislabelled: bool = False
     _texts: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def text(self, keyword: str) -> str:
@@ -182,10 +189,13 @@ def _read_opened(file: BinaryIO, path: Path, has_preamble: bool, everything: boo
         body = BytesIO(inflate(file, HEADER_LIMIT_BYTES)[0])
     syntax = stated or _guess_syntax(body)
     dataset, pixels = _read_body(body, syntax, None if everything else list(TAGS))
+    is_mislabelled = bool(pixels and pixels.length is not None and not pixels.has_items and _is_compressed(syntax))
+    if is_mislabelled:
+        syntax = uid.ExplicitVRLittleEndian
     meta_class = str(meta.get("MediaStorageSOPClassUID") or "")
     if "SOPClassUID" not in dataset and meta_class:
         dataset.SOPClassUID = meta_class
-    header = Header(path, dataset, syntax, body_offset, pixels, has_preamble and bool(stated))
+    header = Header(path, dataset, syntax, body_offset, pixels, bool(stated), is_mislabelled)
     sop_class, series_uid = header.text("SOPClassUID"), header.text("SeriesInstanceUID")
     if not has_preamble and not sop_class.startswith("1.2.840.10008."):
         return None  # a chance resemblance
@@ -212,7 +222,10 @@ def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag | int] | None) ->
         """Whether the next element holds the pixels; notes its place."""
         if tag not in PIXEL_TAGS:
             return False
-        found.append(PixelElement(int(tag), body.tell(), None if length == UNDEFINED else length))
+        start = body.read(len(ITEM_TAG))
+        body.seek(-len(start), os.SEEK_CUR)
+        at, size = body.tell(), None if length == UNDEFINED else length
+        found.append(PixelElement(int(tag), at, size, start == ITEM_TAG))
         return True
 
     transfer_syntax = uid.UID(syntax)
@@ -222,6 +235,11 @@ def _read_body(body: BinaryIO, syntax: str, tags: list[BaseTag | int] | None) ->
         body, implicit, little, stop_when=at_pixels, specific_tags=tags, defer_size=HEADER_LIMIT_BYTES
     )
     return dataset, found[-1] if found else None
+
+
+def _is_compressed(syntax: str) -> bool:
+    """Whether a transfer syntax of the standard encapsulates compressed pixels."""
+    return syntax in uid.AllTransferSyntaxes and uid.UID(syntax).is_encapsulated
 
 
 def _looks_like_dataset(start: bytes) -> bool:

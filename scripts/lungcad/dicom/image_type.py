@@ -41,6 +41,8 @@ CODES = {
     "113078": "maximum intensity projection (MIP)", "113079": "minimum intensity projection (MinIP)",
 }  # fmt: skip
 """Kinds of processed image by derivation code of the scheme DCM (PS3.16 CID 7203)."""
+QUANTITIES = frozenset({"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"})
+"""Defined terms of RescaleType (PS3.3 C.11.1.1.2) for quantities that are no HU: densities, atomic numbers, percent."""
 DESCRIBED = (*list(PROCESSED)[:2], "3D rendering", "subtraction")
 """Kinds of processed image that are also recognised by the SeriesDescription of a derived image alone."""
 PROJECTION_WORD = re.compile(r"(MN|MIN_?|M|TM|MAX_?)IPS?(\d+(X\d+)?(MM)?)?")
@@ -90,7 +92,10 @@ def kind_of_type(values: tuple[str, ...]) -> str:
 
 
 def name_if_processed(header: Header) -> str:
-    """Kind of a processed image by ImageType, derivation code or, if derived, SeriesDescription; empty for a slice."""
+    """Kind of a processed image; empty for a slice in HU.
+
+    Asked are ImageType, derivation code, RescaleType and, of a derived image, SeriesDescription.
+    """
     name = processed_name(header.image_type) or processed_name((header.text("VolumeBasedCalculationTechnique"),))
     if name:
         return name
@@ -99,14 +104,18 @@ def name_if_processed(header: Header) -> str:
     except Exception:  # a damaged sequence is parsed only here, and says nothing
         codes = []
     name = next((CODES[code] for code in codes if code in CODES), "")
-    if name or is_plain_original(header.image_type):
-        return name
-    return _name_described(header.text("SeriesDescription"))
+    name = name or name_of_quantity(header.text("RescaleType"))
+    return name if name or is_plain_original(header.image_type) else name_described(header)
 
 
-def _name_described(description: str) -> str:
-    """Kind of processed image that the SeriesDescription of a derived image names; empty for a slice."""
-    text = PURPOSE.sub("", description.upper())
+def name_of_quantity(rescale_type: str) -> str:
+    """Kind of processed image whose values RescaleType calls another quantity than HU; empty for others."""
+    return "material or spectral map" if rescale_type.upper() in QUANTITIES else ""
+
+
+def name_described(header: Header) -> str:
+    """Kind of processed image that SeriesDescription names; empty for a slice. It is no proof for original images."""
+    text = PURPOSE.sub("", header.text("SeriesDescription").upper())
     name = processed_name(tuple(word for word in re.split(r"[^\w-]+", text) if word != "3D"))
     return name if name in DESCRIBED else "material or spectral map" if MAP.search(text) else ""
 

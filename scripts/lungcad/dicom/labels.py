@@ -13,7 +13,9 @@ TIME_GAP_S = 1.0
 """Longest time between successive images of one helical scan."""
 SERIES_TAGS = ("SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesTime", "StationName", "DeviceSerialNumber")
 """Tags of the series and the scanner: where they alternate, two series were merged under one uid."""
-HEADER_TAGS = frozenset({"FrameOfReferenceUID", *SERIES_TAGS})
+DESCRIBING_TAGS = ("ImageType", "SliceThickness", "ImageComments")
+"""Tags that describe an image: they tell reconstructions in the same places apart, but in one stack they may vary."""
+HEADER_TAGS = frozenset({"FrameOfReferenceUID", "ImageComments", *SERIES_TAGS})
 """Tags that are one per object, never one per frame."""
 KVP_STEP = 5
 """Multiple to which KVP is rounded: some scanners write what they measured, such as 119.43."""
@@ -69,6 +71,14 @@ def _scan_starts(slices: Sequence[Slice]) -> list[str]:
     return [_clock(begins[value], dated) if value is not None else "" for value in seconds]
 
 
+def _image_types(slices: Sequence[Slice]) -> list[str]:
+    """Values of ImageType, or FrameType, of each image that not all have, as a label without names."""
+    common = set[str].intersection(*(set(piece.image_type) for piece in slices))
+    own = ["_".join(value for value in piece.image_type if value not in common) for piece in slices]
+    return [short_label(text, [piece.header.text("PatientName")], piece.header.identifiers) if text else ""
+            for text, piece in zip(own, slices, strict=True)]  # fmt: skip
+
+
 def seconds_of(text: str) -> float | None:
     """Seconds from a DICOM date and time (YYYYMMDDHHMMSS.F, months of 31 days) or a time alone; None for others."""
     date_and_time, _, fraction = text.partition(".")
@@ -95,6 +105,7 @@ KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
     "IrradiationEventUID": _label("IrradiationEventUID"),
     "TemporalPositionIdentifier": _label("TemporalPositionIdentifier"),
     "NominalPercentageOfCardiacPhase": _label("NominalPercentageOfCardiacPhase"),
+    "NominalPercentageOfRespiratoryPhase": _label("NominalPercentageOfRespiratoryPhase"),
     "AcquisitionTime": _scan_starts,
     "ConvolutionKernel": _label("ConvolutionKernel"),
     "KVP": _tube_voltages,
@@ -102,5 +113,8 @@ KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
     "ContrastBolusAgent": _label("ContrastBolusAgent"),
     "FrameOfReferenceUID": _label("FrameOfReferenceUID"),
     **{keyword: _label(keyword) for keyword in SERIES_TAGS},
+    "ImageType": _image_types,
+    "SliceThickness": lambda slices: [f"{piece.thickness_mm:g}mm" if piece.thickness_mm else "" for piece in slices],
+    "ImageComments": _label("ImageComments"),
 }
 """Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""

@@ -17,12 +17,12 @@ import numpy as np
 
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
-from lungcad.volume import AIR_BELOW_HU, Notice
+from lungcad.volume import AIR_BELOW_HU, METAL_HU, Notice
 
-METAL_HU = 4095.0
-"""Value at which metal is clipped before slices are compared."""
 NEARBY = 5
 """Number of slices on each side that give the usual value of a measure."""
+INTERPOLATED_RATIO = 2.0
+"""Ratio of the median over every second slice to that over all, above which the slices between are interpolated."""
 UNLIKE_RATIO, UNLIKE_HU = 2.5, 5.0
 """Limit of the mean excess over the range of both neighbours: ratio to the median of the slices around, plus HU.
 Largest ratio seen in intact scans: 1.5."""
@@ -94,7 +94,10 @@ def compare_neighbours(hu: np.ndarray, pieces: Sequence[Slice]) -> list[Notice]:
     """
     if len(hu) < 3:
         return []
-    _check_row_length(hu[len(hu) // 2])
+    columns = hu.shape[2]
+    if (length := row_length(hu[len(hu) // 2])) != columns:
+        text = f"The pixels form rows of {length}, but Columns is {columns}: the header does not fit them."
+        raise DicomSeriesError("E-PIXELS", text, AGAIN)
     with ThreadPoolExecutor(4) as pool:
         measured = list(pool.map(lambda index: _measure(hu, index), range(len(hu))))
     for index, measures in enumerate(measured):
@@ -136,7 +139,7 @@ def _measure(hu: np.ndarray, index: int) -> Measures:
 
 
 def _thinned(hu: np.ndarray, index: int) -> np.ndarray:
-    """Slice with every second row left out, clipped at METAL_HU."""
+    """Slice with every second row left out, metal clipped at METAL_HU."""
     return np.minimum(hu[index, ::2], np.float32(METAL_HU))
 
 
@@ -159,10 +162,20 @@ def _around(measured: Sequence[Measures], index: int, name: str) -> float:
 
 
 def _values_around(measured: Sequence[Measures], index: int, name: str) -> list[float]:
-    """Values of a measure over the NEARBY slices on each side of a slice, without outermost and blank slices."""
-    low, high = max(index - NEARBY, 0), min(index + NEARBY + 1, len(measured))
+    """Values of a measure over the NEARBY slices on each side of a slice, without outermost and blank slices.
+
+    Where every second slice was interpolated, these are the values of the slices of the same kind.
+    """
     without = {index, 0, len(measured) - 1} if name in ("excess", "far") else {index}
-    return [getattr(measured[k], name) for k in range(low, high) if k not in without and not measured[k].blank]
+
+    def values(step: int) -> list[float]:
+        """Values of every ``step``-th slice on both sides."""
+        near = range(index - step * NEARBY, index + step * NEARBY + 1, step)
+        kept = [k for k in near if 0 <= k < len(measured) and k not in without and not measured[k].blank]
+        return [getattr(measured[k], name) for k in kept]
+
+    every, second = values(1), values(2)
+    return second if len(second) > 2 and np.median(second) > INTERPOLATED_RATIO * np.median(every) else every
 
 
 def _spread(measured: Sequence[Measures], index: int, name: str) -> float:
@@ -231,17 +244,16 @@ def _slice_notice(pieces: Sequence[Slice], odd: dict[int, str]) -> Notice:
     return Notice("W-SLICE", f"{text} Breathing, another scan or damaged data: look at them.")
 
 
-def _check_row_length(pixels: np.ndarray) -> None:
-    """Refuse a slice (Y, X) with wrong Rows and Columns: its pixels form smoother rows of another length (E-PIXELS)."""
+def row_length(pixels: np.ndarray) -> int:
+    """Length of the rows of a slice (Y, X): X, unless its pixels, in their order, form smoother rows of another one."""
     flat, columns = pixels.ravel(), pixels.shape[1]
     lengths = range(max(8, columns // 2), min(4 * columns, flat.size // 8) + 1)
     steps = {n: _row_step(flat, n) for n in lengths if flat.size % n == 0 and abs(n - columns) > 2}
     best = min(steps, key=lambda length: steps[length], default=columns)
     third = max(columns // 3, 1)
     along = float(np.abs(pixels[:, third:] - pixels[:, :-third]).mean())  # little where rows are uniform: layers, bars
-    if best != columns and steps[best] < SHEAR * min(_row_step(flat, columns), along) - 1:
-        text = f"The pixels form rows of {best}, but Columns is {columns}: the header does not fit them."
-        raise DicomSeriesError("E-PIXELS", text, AGAIN)
+    is_wrong = best != columns and steps[best] < SHEAR * min(_row_step(flat, columns), along) - 1
+    return best if is_wrong else columns
 
 
 def _row_step(flat: np.ndarray, length: int) -> float:

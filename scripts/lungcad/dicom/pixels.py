@@ -11,15 +11,15 @@ import numpy as np
 
 from lungcad.dicom.acquisitions import FEWEST, choices
 from lungcad.dicom.advice import choose_acquisition
-from lungcad.dicom.codecs import FrameError, to_signed
+from lungcad.dicom.codecs import NATIVE, FrameError, to_signed
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.header import OVERLAY_BITS
 from lungcad.dicom.source import FrameSource
 from lungcad.volume import AIR_BELOW_HU, BELOW_AIR_HU, LOWEST_HU
 
-PADDING_HU = -1500.0
-"""Value below which pixels are padding even without a PixelPaddingValue."""
+MOST_ALIKE_HU = 100.0
+"""Largest spread of the values of padding."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class SliceStatistics:
         padded_pixels: number of pixels of declared padding.
         padded_tissue: number of those whose values are in the range of tissue.
         below_air: number of further pixels in the range BELOW_AIR_HU.
+        wrapped: number of pixels that a wrong PixelRepresentation may have made negative, see :func:`_count_wrapped`.
         tail: see :class:`lungcad.dicom.source.FrameSource`.
         copies, broken_copies: further images at the same place: identical ones, interrupted copies of the same object.
         checksum: Adler-32 of the values in HU.
@@ -41,6 +42,7 @@ class SliceStatistics:
     padded_pixels: int
     padded_tissue: int = 0
     below_air: int = 0
+    wrapped: int = 0
     tail: str = ""
     copies: int = 0
     broken_copies: int = 0
@@ -152,6 +154,7 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
         raise DicomSeriesError(getattr(error, "code", "E-PIXELS"), text, AGAIN) from error
     np.multiply(stored, np.float32(piece.slope), out=out, casting="unsafe")
     out += np.float32(piece.intercept)
+    wrapped = _count_wrapped(raw, stored, out, piece)
     padding = padding_range(piece)
     padded = (stored >= padding[0]) & (stored <= padding[1]) if padding else None
     count = tissue = 0
@@ -161,9 +164,21 @@ def _to_hu(source: FrameSource, piece: Slice, out: np.ndarray) -> SliceStatistic
         out[padded] = LOWEST_HU
     lowest = float(out.min())
     below = int(np.count_nonzero((out > BELOW_AIR_HU[0]) & (out < BELOW_AIR_HU[1]))) if lowest < BELOW_AIR_HU[1] else 0
-    statistics = SliceStatistics(lowest, float(out.max()), count, tissue, below, source.tail)
+    statistics = SliceStatistics(lowest, float(out.max()), count, tissue, below, wrapped, source.tail)
     np.maximum(out, np.float32(LOWEST_HU), out=out)
     return statistics
+
+
+def _count_wrapped(raw: np.ndarray, stored: np.ndarray, hu: np.ndarray, piece: Slice) -> int:
+    """Number of pixels that look like the densest ones of an unsigned image under PixelRepresentation 1.
+
+    They are negative by their sign bit, which is not extended to the unused bits, and fall to several values below air.
+    """
+    layout = piece.format
+    if not layout.is_signed or layout.bits_stored >= 8 * raw.itemsize or piece.header.transfer_syntax not in NATIVE:
+        return 0
+    values = hu[(stored < 0) & (raw >> layout.bits_stored == 0) & (hu < BELOW_AIR_HU[1])]
+    return values.size if values.size and np.ptp(values) > MOST_ALIKE_HU else 0
 
 
 def _may_hold_overlay(piece: Slice) -> bool:

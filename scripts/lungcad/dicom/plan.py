@@ -2,6 +2,7 @@
 """Plan of a series: every check that needs its headers only, before a pixel is decoded."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,14 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from lungcad.dicom.acquisitions import check_acquisitions, choices, take_acquisition
 from lungcad.dicom.advice import choose_acquisition, option
-from lungcad.dicom.codecs import LOSSY, is_supported
+from lungcad.dicom.codecs import LOSSY, NATIVE, is_supported
 from lungcad.dicom.enhanced import check_concatenations, is_enhanced, multi_frame
-from lungcad.dicom.errors import DicomSeriesError
+from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice, TagError, read_integer, single_frame
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, SAG_FROM_MM, TILT_DEGREES, Stack, build_stack
 from lungcad.dicom.header import PIXEL_DATA, Header
 from lungcad.dicom.identity import check_frame_of_reference, check_person
-from lungcad.dicom.image_type import is_plain_original, is_reformatted
+from lungcad.dicom.image_type import is_plain_original, is_reformatted, name_described
 from lungcad.dicom.leniency import GIB, Leniency
 from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
@@ -26,7 +27,7 @@ from lungcad.printable import file_label
 from lungcad.volume import CHEST_MM, Notice, holds_chest, is_wider
 
 WARN_SPACING_MM = 2.5
-"""Slice distance above which nodules may be missed; LUNA16 left out scans above it (Setio et al. 2017)."""
+"""Distance of slices or pixels above which nodules may be missed; LUNA16 left out thicker scans (Setio et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,17 @@ def _check_size(headers: list[Header], leniency: Leniency) -> None:
 
 
 def _check_syntax(headers: list[Header]) -> None:
-    """Refuse pixels that no decoder reads (E-TRANSFER-SYNTAX, E-PIXELS), and compressed ones of a guessed syntax."""
+    """Refuse pixels that no decoder reads (E-TRANSFER-SYNTAX, E-PIXELS), and compressed ones of an unknown syntax."""
     for header in headers:
         if header.pixels is not None and header.pixels.tag != PIXEL_DATA:
             text = f"{file_label(header.path.name)} holds float pixels, which are not supported for CT."
             raise DicomSeriesError("E-PIXELS", text, "Write HU as whole numbers, or give a volume file of them.")
         syntax = header.transfer_syntax
+        stated = syntax if header.has_meta else ""
         encapsulated = header.pixels is not None and header.pixels.length is None
+        if header.pixels is not None and header.pixels.has_items and encapsulated and stated in NATIVE:
+            text = f"{file_label(header.path.name)} holds compressed pixels, but TransferSyntaxUID says uncompressed."
+            raise DicomSeriesError("E-TRANSFER-SYNTAX", text, AGAIN)
         if not is_supported(syntax) or (encapsulated and not header.has_meta):
             why = "" if header.has_meta else " (guessed: the file has no meta information)"
             text = f"Transfer syntax {syntax}{why} cannot be read."
@@ -147,7 +152,7 @@ def _check_syntax(headers: list[Header]) -> None:
 
 
 def _check_stack(stack: Stack, leniency: Leniency) -> None:
-    """Refuse a stack with too few slices, not axial, tilted or with too large a slice distance.
+    """Refuse a stack with too few slices, not axial, tilted or with too large a distance.
 
     Raises:
         DicomSeriesError: E-FEW-SLICES, E-GEOM-NOT-AXIAL, E-GEOM-TILT, E-SPACING-THICK.
@@ -165,12 +170,25 @@ def _check_stack(stack: Stack, leniency: Leniency) -> None:
         text = f"Gantry tilt: the slices are stacked {stack.tilt_degrees:.1f} degrees off their normal."
         advice = f"Choose a series without tilt, or resample it with {option('correct_tilt', True)}."
         raise DicomSeriesError("E-GEOM-TILT", text, advice)
-    spacing = abs(float(stack.affine[:3, 2] @ stack.normal))
-    if is_wider(spacing, leniency.max_spacing_mm, len(stack.groups)):
-        text = f"Slices are {spacing:.2f} mm apart (expected at most {leniency.max_spacing_mm:g} mm)."
-        higher = option("max_spacing_mm", math.ceil(spacing))
+    x, y, _ = spacing_of(stack.affine)
+    check_spacing((x, y, abs(float(stack.affine[:3, 2] @ stack.normal))), len(stack.groups), leniency.max_spacing_mm)
+
+
+def check_spacing(spacing_mm: Sequence[float] | np.ndarray, slices: int, limit_mm: float) -> None:
+    """Refuse a grid with too large a distance (x, y, z) between voxels along any axis (E-SPACING-THICK)."""
+    what = _too_wide(spacing_mm, slices, limit_mm)
+    if what:
+        higher = option("max_spacing_mm", math.ceil(max(spacing_mm)))
         advice = f"Choose a thinner reconstruction, or pass {higher} and expect missed nodules."
-        raise DicomSeriesError("E-SPACING-THICK", text, advice)
+        raise DicomSeriesError("E-SPACING-THICK", f"{what} (expected at most {limit_mm:g} mm).", advice)
+
+
+def _too_wide(spacing_mm: Sequence[float] | np.ndarray, slices: int, limit_mm: float) -> str:
+    """Distance above a limit between slices or pixels, in words; empty where there is none."""
+    x, y, z = spacing_mm
+    if is_wider(z, limit_mm, slices):
+        return f"Slices are {z:.2f} mm apart"
+    return f"Pixels are {x:.2f} x {y:.2f} mm wide" if max(x, y) > limit_mm + 1e-3 else ""
 
 
 def _shape(stack: Stack) -> tuple[int, int, int]:
@@ -201,8 +219,8 @@ def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notic
     spacing = spacing_of(affine)
     extent = spacing * shape
     notices = []
-    if is_wider(spacing[2], WARN_SPACING_MM, shape[2]):
-        text = f"slices are {spacing[2]:.2f} mm apart (expected at most {WARN_SPACING_MM}): nodules may be missed."
+    if wide := _too_wide(spacing, shape[2], WARN_SPACING_MM):
+        text = f"{wide.lower()} (expected at most {WARN_SPACING_MM}): nodules may be missed."
         notices.append(Notice("W-SPACING", text))
     if not holds_chest(extent):
         size = " x ".join(f"{side:.0f}" for side in extent)
@@ -213,13 +231,16 @@ def describe_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> list[Notic
 
 
 def _header_notices(slices: list[Slice]) -> list[Notice]:
-    """Notices N-ENHANCED, W-DERIVED, W-LOSSY, W-MONOCHROME1 and W-NO-META."""
+    """Notices N-ENHANCED, W-DERIVED, W-LOSSY, W-MONOCHROME1, W-NO-META and W-HEADER."""
     notices, headers = [], _headers(slices)
     if any(is_enhanced(header) for header in headers):
         notices.append(Notice("N-ENHANCED", "multi-frame object; slice numbers are frame numbers."))
     derived = sum(not is_plain_original(piece.image_type) for piece in slices)
     if derived:
         text = f"ImageType of {derived} of {len(slices)} image(s) says DERIVED, SECONDARY or MPR: HU may be altered."
+        notices.append(Notice("W-DERIVED", text))
+    elif name := next(filter(None, map(name_described, headers)), ""):
+        text = f"SeriesDescription names a {name}, ImageType does not: the images may be no slices."
         notices.append(Notice("W-DERIVED", text))
     lossy = sum(header.transfer_syntax in LOSSY or header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:
@@ -229,4 +250,8 @@ def _header_notices(slices: list[Slice]) -> list[Notice]:
     bare = sum(not header.has_meta for header in headers)
     if bare:
         notices.append(Notice("W-NO-META", f"{bare} file(s) without DICOM meta information; the encoding was guessed."))
+    plain = sum(header.is_mislabelled for header in headers)
+    if plain:
+        text = f"TransferSyntaxUID of {plain} file(s) says compressed, but the pixels are not; read as uncompressed."
+        notices.append(Notice("W-HEADER", text))
     return notices

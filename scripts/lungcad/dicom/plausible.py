@@ -8,22 +8,23 @@ import numpy as np
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.neighbours import compare_neighbours
-from lungcad.dicom.pixels import PADDING_HU, SliceStatistics
-from lungcad.volume import MAX_HU, Notice, air_hu, warn_below_air, warn_of_scale
+from lungcad.dicom.pixels import SliceStatistics
+from lungcad.volume import (
+    MAX_HU,
+    MAX_METAL_FRACTION,
+    METAL_HU,
+    PADDING_HU,
+    Notice,
+    warn_below_air,
+    warn_of_scale,
+    why_no_hu,
+)
 
-METAL_HU = 4095.0
-"""Value above which only metal lies."""
-MAX_METAL_FRACTION = 0.2
-"""Largest share of a slice that metal can fill."""
-UNCALIBRATED_ABOVE_HU = -300.0
-"""Value of the darkest region above which a volume holds no air."""
-DENSE_HU = 700.0
-"""Value above which only bone, metal and contrast agent lie."""
-TISSUE_ABOVE_HU = -900.0
-"""Value above which tissue lies, lungs included."""
 FEW_SHARE = 0.1
 """Largest share of slices with a differing rescale that gives a warning."""
-RESCALE_TYPES = ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
+HU_TYPES = frozenset({"", "US", "HU", "HOUNSFIELD", "HOUNSFIELD UNITS"})
+"""Values of RescaleType that raise no doubt; US (unspecified) is what GDCM writes where there was none."""
+RESCALE_TYPES = ("OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
 """Defined terms of RescaleType (PS3.3 C.11.1.1.2); messages show no other text, since it could hold anything."""
 
 
@@ -47,14 +48,16 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
     _check_blank(statistics, groups)
     notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale_notices(groups)
     notices += _identical_slices(statistics, groups)
-    notices += _copy_notices(statistics) + _padding_notices(hu, statistics) + _check_calibration(hu, groups)
+    notices += _copy_notices(statistics) + _padding_notices(hu, statistics)
+    notices += _check_calibration(hu, max(slice_.maximum_hu for slice_ in statistics), groups)
+    if wrapped := sum(slice_.wrapped for slice_ in statistics):
+        text = f"{wrapped} pixels lie below air as PixelRepresentation says signed: dense tissue may have become air."
+        notices.append(Notice("W-HU", text))
     return notices + warn_below_air(sum(slice_.below_air for slice_ in statistics), hu.size)
 
 
 def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> None:
-    """Refuse a volume without tissue, or with a blank slice between others, as cut copies leave (E-HU-RANGE)."""
-    if max(slice_.maximum_hu for slice_ in statistics) < TISSUE_ABOVE_HU:
-        raise _implausible(f"no value above {TISSUE_ABOVE_HU:.0f} HU")
+    """Refuse a volume with nothing but blank slices, or with one between others, as cut copies leave (E-HU-RANGE)."""
     full = [index for index, slice_ in enumerate(statistics) if slice_.maximum_hu > slice_.minimum_hu]
     if not full:
         raise _implausible("every slice is blank")
@@ -125,13 +128,12 @@ def _padding_notices(hu: np.ndarray, statistics: list[SliceStatistics]) -> list[
     return notices
 
 
-def _check_calibration(hu: np.ndarray, groups: list[list[Slice]]) -> list[Notice]:
+def _check_calibration(hu: np.ndarray, highest: float, groups: list[list[Slice]]) -> list[Notice]:
     """Refuse values that are not calibrated (E-HU-RANGE); returns W-HU for another scale or RescaleType."""
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
-    air = air_hu(thinned)
-    if air > UNCALIBRATED_ABOVE_HU and float(np.mean(thinned > DENSE_HU)) > 0.3:
-        raise _implausible(f"no air (nothing below {air:.0f} HU) and mostly denser than bone: not calibrated in HU")
-    types = {group[0].rescale_type for group in groups} - {"", "HU"}
+    if reason := why_no_hu(thinned, highest):
+        raise _implausible(reason)
+    types = {group[0].rescale_type for group in groups} - HU_TYPES
     shown = sorted({kind if kind in RESCALE_TYPES else "another text" for kind in types})
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(shown)} (expected HU).")] if types else []
     return warn_of_scale(thinned, _size_mm(groups)) + foreign

@@ -10,6 +10,7 @@ from pydicom import uid
 from lungcad.dicom.advice import ALLOW_DERIVED, CHOOSE_SERIES
 from lungcad.dicom.discover import Found
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
+from lungcad.dicom.frames import TagError, read_numbers
 from lungcad.dicom.header import Damaged, Header
 from lungcad.dicom.image_type import could_be_slice, kind_of, name_if_processed
 from lungcad.dicom.leniency import Leniency
@@ -18,6 +19,8 @@ from lungcad.volume import Notice
 
 SAFE_UID = re.compile(r"[0-9A-Za-z]([0-9A-Za-z_-]|\.(?!\.)){0,63}")
 """SeriesInstanceUID that is safe as the name of a folder; a UID has digits and dots, but anonymisers write letters."""
+FEW_PLACES = 0.25
+"""Largest number of places of bolus tracking, as a share of the scan's; more could be every second slice of it."""
 KINDS = ("image", "derived", "processed", "localizer", "other")
 """Kinds of :func:`lungcad.dicom.image_type.kind_of`, in the order of the fields of :class:`Series`."""
 
@@ -87,6 +90,7 @@ def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> S
             raise DicomSeriesError("E-NO-DICOM", text, "Give the SeriesInstanceUID of one of these.")
     else:
         chosen = [series for series in grouped if series.images]
+        chosen = _without_monitoring(chosen, leniency.min_slices)
         chosen = chosen or [series for series in grouped if series.derived]
         chosen = chosen or [series for series in grouped if leniency.allow_derived and series.processed]
     if len(chosen) > 1:
@@ -103,6 +107,35 @@ def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> S
         raise DicomSeriesError("E-NOT-CT", text, _derived_advice(grouped))
     check_kinds(chosen[0], leniency)
     return chosen[0]
+
+
+def _without_monitoring(grouped: list[Series], least: int) -> list[Series]:
+    """Series without those of bolus tracking and its planning, which show few places, all inside the only scan.
+
+    Few images beyond the scan's ends, without a place or without a series could be lost slices of it, and those of
+    another study the ones that were meant.
+    """
+    heights = [_heights_mm(series) for series in grouped] if len(grouped) > 1 else []
+    scans = [index for index, places in enumerate(heights) if len(places) >= least]
+    if len(scans) != 1:
+        return grouped
+    (scan,) = scans
+    low, high, most = min(heights[scan]), max(heights[scan]), FEW_PLACES * len(heights[scan])
+    studies = [series.images[0].text("StudyInstanceUID") for series in grouped]
+    for index, places in enumerate(heights):
+        inside = bool(places) and low < min(places) and max(places) < high and studies[index] == studies[scan]
+        if index != scan and not (grouped[index].uid and inside and len(places) <= most):
+            return grouped
+    return [grouped[scan]]
+
+
+def _heights_mm(series: Series) -> set[float]:
+    """Heights of the images of a series; empty where one has no position."""
+    try:
+        places = [read_numbers(header.dataset, "ImagePositionPatient", 3) for header in series.images + series.derived]
+    except TagError:
+        return set()
+    return {round(z, 3) for _, _, z in places}
 
 
 def check_damaged(found: Found, series_uid: str) -> None:

@@ -33,7 +33,7 @@ def read(
 
     Example:
         >>> import numpy as np
-        >>> volume = read(np.full((8, 8, 20), -1000), np.diag([-1, -1, 2, 1]))
+        >>> volume = read(np.linspace(-1000, 1000, 1280).reshape(8, 8, 20), np.diag([-1, -1, 2, 1]))
         >>> volume.hu.dtype, volume.spacing_mm
         (dtype('float32'), (1.0, 1.0, 2.0))
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Header of NIfTI-1 files (.nii, .nii.gz), read without repair of odd values."""
+"""Header of NIfTI-1 files (.nii, .nii.gz; pairs of .hdr and .img), read without repair of odd values."""
 
 import gzip
 from itertools import product
@@ -11,6 +11,7 @@ from lungcad.errors import InputError
 from lungcad.geometry import affine_of, spacing_of, swap_lps_ras, to_world
 from lungcad.printable import file_label
 from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
+from lungcad.reading.text_fields import beside
 
 GZIP_MAGIC = b"\x1f\x8b"
 FIELDS = np.dtype({
@@ -24,6 +25,8 @@ FIELDS = np.dtype({
 """Fields of nifti1.h that are used here."""
 PIXELS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 """Pixel type by datatype; the others are colour, complex or longer than a double."""
+FIRST_BYTE = {b"n+1": 352, b"ni1": 0}
+"""First byte that pixels can have, by magic: behind the header, or in a file of their own."""
 SCANNER = 1
 """Code of a qform or sform that maps to the scanner's coordinates."""
 STEP_TOLERANCE_MM = 5e-3
@@ -45,19 +48,24 @@ def read_nifti(file: Path) -> VolumeHeader:
     with gzip.open(file) if packing else file.open("rb") as opened:
         content = opened.read(FIELDS.itemsize).ljust(FIELDS.itemsize, b"\0")
     both = [np.frombuffer(content, FIELDS.newbyteorder(order))[0] for order in ("<", ">")]
-    header = next((read for read in both if read["size"] == FIELDS.itemsize and read["magic"] == b"n+1"), None)
+    header = next((read for read in both if read["size"] == FIELDS.itemsize and read["magic"] in FIRST_BYTE), None)
     if header is None:
-        text = f"{file_label(file.name)} has no NIfTI-1 header."
+        text = f"{file_label(file.name)} has no NIfTI-1 header (Analyze 7.5, which looks alike, states no orientation)."
         raise InputError("E-CORRUPT", text, "Write it as NIfTI-1, or copy it again.")
-    size, lead = _size(file, header), header["vox_offset"]
+    size, lead, first = _size(file, header), header["vox_offset"], FIRST_BYTE[header["magic"]]
     place = _place(file, header, size)
-    if not (352 <= lead < 2**31 and lead == int(lead)):
-        raise wrong(file, f"vox_offset is {lead:g} (expected a whole number from 352)")
+    if not (first <= lead < 2**31 and lead == int(lead)):
+        raise wrong(file, f"vox_offset is {lead:g} (expected a whole number from {first})")
     if int(header["units"]) & SPACE_UNITS not in UNKNOWN_OR_MM:
         raise wrong(file, f"xyzt_units is {header['units']} (expected mm)")
     pixel = _pixel(file, header).newbyteorder("<" if header is both[0] else ">")
     slope, intercept = _rescale(file, header)
-    return VolumeHeader(place, size, pixel, file, 0, packing, int(lead), slope, intercept)
+    if first:
+        return VolumeHeader(place, size, pixel, file, 0, packing, int(lead), slope, intercept)
+    image = file.with_suffix(".img")
+    data = beside(file, image if image.exists() else file.with_suffix(".img.gz"))
+    packing = "gzip" if data.name.endswith(".gz") else ""
+    return VolumeHeader(place, size, pixel, data, 0, packing, int(lead), slope, intercept)
 
 
 def _place(file: Path, header: np.void, size: tuple[int, int, int]) -> np.ndarray:
@@ -104,8 +112,8 @@ def _rescale(file: Path, header: np.void) -> tuple[float, float]:
     slope, intercept = float(header["slope"]), float(header["intercept"])
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
-    if not np.isfinite([slope, intercept]).all():
-        raise wrong(file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers)")
+    if not np.isfinite([slope, intercept]).all() or slope < 0:
+        raise wrong(file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers, the slope above 0)")
     return slope, intercept
 
 

@@ -9,7 +9,17 @@ from lungcad.dicom import Leniency
 from lungcad.dicom.geometry import TILT_DEGREES
 from lungcad.errors import InputError
 from lungcad.geometry import spacing_of
-from lungcad.volume import BELOW_AIR_HU, LOWEST_HU, MAX_HU, Notice, Volume, is_wider, warn_below_air, warn_of_scale
+from lungcad.volume import (
+    BELOW_AIR_HU,
+    LOWEST_HU,
+    MAX_HU,
+    PADDING_HU,
+    Notice,
+    Volume,
+    warn_below_air,
+    warn_of_scale,
+    why_no_hu,
+)
 
 SPACING_MM = (0.05, 100.0)
 """Smallest and largest spacing of voxels; the slice distance has a stricter limit of its own."""
@@ -41,6 +51,11 @@ def check_axes(name: str, place: np.ndarray) -> None:
         raise InputError("E-GEOM-TILT", text, "Give a volume that was resampled to right angles, or the DICOM series.")
 
 
+def _implausible(text: str) -> InputError:
+    """Refusal E-HU-RANGE of values that cannot be CT, to be raised."""
+    return InputError("E-HU-RANGE", f"Not plausible for CT: {text}.", "Give a CT volume in HU.")
+
+
 def judged_volume(
     hu: np.ndarray,
     affine: np.ndarray,
@@ -62,26 +77,28 @@ def judged_volume(
     Raises:
         InputError: E-FEW-SLICES, E-SPACING-THICK, E-HU-RANGE.
     """
-    from lungcad.dicom.plan import describe_grid
+    from lungcad.dicom.plan import check_spacing, describe_grid
     from lungcad.dicom.regrid import to_axial_order
 
     hu, affine = to_axial_order(hu, affine)
     spacing_mm = spacing_of(affine)
-    spacing = float(spacing_mm[2])
     if hu.shape[2] < options.min_slices:
         text = f"{hu.shape[2]} slice(s) (expected at least {options.min_slices})."
         raise InputError("E-FEW-SLICES", text, "Give a whole CT volume of the chest.")
-    if is_wider(spacing, options.max_spacing_mm, hu.shape[2]):
-        text = f"Slices are {spacing:.2f} mm apart (expected at most {options.max_spacing_mm:g} mm)."
-        raise InputError("E-SPACING-THICK", text, "Choose a thinner reconstruction, or raise max_spacing_mm.")
+    check_spacing(spacing_mm, hu.shape[2], options.max_spacing_mm)
     lowest, highest = float(hu.min()), float(hu.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)) or highest > MAX_HU:
-        text = f"Not plausible for CT: values from {lowest:g} to {highest:g} (expected HU)."
-        raise InputError("E-HU-RANGE", text, "Give a CT volume in HU.")
+        strange = int(np.count_nonzero(~np.isfinite(hu)))
+        text = f"values from {lowest:g} to {highest:g} (expected HU)"
+        raise _implausible(f"{strange} values are no finite number" if strange else text)
     thinned = hu[::4, ::4]
+    if reason := why_no_hu(thinned, highest):
+        raise _implausible(reason)
     below_air = int(np.count_nonzero((thinned > BELOW_AIR_HU[0]) & (thinned < BELOW_AIR_HU[1])))
     found = [*notices, *describe_grid(affine, hu.shape), *warn_of_scale(thinned, spacing_mm * hu.shape)]
     found += warn_below_air(below_air, thinned.size)
+    if lowest < PADDING_HU:
+        found.append(Notice("N-PADDING", f"values down to {lowest:.0f} HU; set to -1024 HU."))
     np.maximum(hu, np.float32(LOWEST_HU), out=hu)
     return Volume(
         hu=hu, affine=affine, series_uid=name, description=published or name, warnings=found, published_uid=published

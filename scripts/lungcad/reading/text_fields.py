@@ -65,12 +65,22 @@ def data_file(file: Path, name: str) -> Path:
     """
     if name.upper() == "LOCAL":
         return file
-    data = file.parent / name
-    several = name.startswith("LIST") or "%" in name or "\0" in name
-    if several or not Path(os.path.realpath(data)).is_relative_to(os.path.realpath(file.parent)):
-        text = f"{file_label(file.name)} takes its pixels from several files or another folder."
-        raise InputError("E-ARCHIVE", text, "Write the volume as one file, or as a header and one file beside it.")
+    if name.startswith("LIST") or "%" in name or "\0" in name:
+        raise _elsewhere(file)
+    return beside(file, file.parent / name)
+
+
+def beside(file: Path, data: Path) -> Path:
+    """File with the pixels, checked to lie in the header's folder, links followed; raises InputError E-ARCHIVE."""
+    if not Path(os.path.realpath(data)).is_relative_to(os.path.realpath(file.parent)):
+        raise _elsewhere(file)
     return data
+
+
+def _elsewhere(file: Path) -> InputError:
+    """Refusal E-ARCHIVE of pixels in several files or another folder, to be raised."""
+    text = f"{file_label(file.name)} takes its pixels from several files or another folder."
+    return InputError("E-ARCHIVE", text, "Write the volume as one file, or as a header and one file beside it.")
 
 
 def stated(file: Path, fields: Fields, names: Sequence[str]) -> str:

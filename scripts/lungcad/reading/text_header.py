@@ -54,7 +54,7 @@ BYTE_ORDER = ["BinaryDataByteOrderMSB", "ElementByteOrderMSB"]
 META_FIELDS = (
     *SPACING, *ORIGIN, *DIRECTION, *BYTE_ORDER, "NDims", "DimSize", "ElementType", "ElementDataFile", "HeaderSize",
     "CompressedData", "BinaryData", "ObjectType", "ElementNumberOfChannels", "ElementToIntensityFunctionSlope",
-    "ElementToIntensityFunctionOffset",
+    "ElementToIntensityFunctionOffset", "DistanceUnits",
 )  # fmt: skip
 NRRD_FIELDS = (
     "type", "dimension", "space", "sizes", "spacedirections", "spaceorigin", "spaceunits", "endian", "encoding",
@@ -80,6 +80,8 @@ def read_meta_image(file: Path) -> VolumeHeader:
     rows = np.eye(axes)  # each the direction of an axis; the format's default
     if any(name in fields for name in DIRECTION):
         rows = np.reshape(numbers(file, fields, DIRECTION, axes * axes), (axes, axes))
+    if (unit := fields.get("DistanceUnits", "mm")) not in ("mm", "?", ""):
+        raise wrong(file, f"its DistanceUnits are {unit} (expected mm)")
     if spacing.min() <= 0:
         raise wrong(file, f"its spacing is {spacing} (expected above 0)")
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() > UNIT_TOLERANCE:

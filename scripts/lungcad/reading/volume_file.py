@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lungcad.dicom import BEST, Leniency
+from lungcad.dicom.neighbours import row_length
 from lungcad.dicom.series import BegunSeries, begin_series
 from lungcad.errors import InputError
 from lungcad.printable import file_label
@@ -26,7 +27,7 @@ from lungcad.volume import Origin, Volume
 
 READERS = {
     ".mhd": read_meta_image, ".mha": read_meta_image, ".nrrd": read_nrrd, ".nhdr": read_nrrd, ".nii": read_nifti,
-    ".nii.gz": read_nifti,
+    ".nii.gz": read_nifti, ".hdr": read_nifti,
 }  # fmt: skip
 """Reader of the header by suffix in lower case."""
 
@@ -153,11 +154,21 @@ class BegunFile:
         """
         with _refusals(self.path):
             hu, left_over = read_voxels(self.header, self.options, out)
+            _check_row_length(hu)
         name = self.path.name[: len(self.path.name) - len(volume_suffix(self.path))]
         notices, published = (*self.header.notices, *left_over), self.series_uid or published_name(name)
         volume = judged_volume(hu, self.header.place, self.options, self.series_uid or name, notices, published)
         volume.origin = Origin(self.path, self.chosen)
         return volume
+
+
+def _check_row_length(hu: np.ndarray) -> None:
+    """Refuse voxels (X, Y, Z), in the order of the file, of which the header exchanges the axes (E-CORRUPT)."""
+    x, y, z = hu.shape
+    length = row_length(hu[:, :, z // 2].T)
+    if length != x and length in (y, z):
+        text = f"The voxels form rows of {length}, but the header states {x} x {y} x {z} voxels: exchanged axes."
+        raise InputError("E-CORRUPT", text, "Repair the size in the header, or write the file again.")
 
 
 def begin_volume_file(

@@ -65,14 +65,16 @@ def check_size(header: VolumeHeader, options: Leniency) -> None:
     """Refuse an image that exceeds the memory limit, or that is too large for its file.
 
     Raises:
-        InputError: E-SIZE.
-        EOFError: there is no file with the pixels, or it is too short.
+        InputError: E-SIZE; E-CORRUPT, there is no file with the pixels.
+        EOFError: the file with the pixels is too short.
     """
     if 4 * header.voxels > options.memory_limit_bytes:
         text = f"{' x '.join(map(str, header.size))} voxels exceed the limit of {options.memory_limit_bytes} bytes."
         raise InputError("E-SIZE", text, "Raise memory_limit_bytes if the data are right.")
     if not os.path.isfile(header.data):
-        raise EOFError("no file with the pixels")  # nor a pipe, which would never end
+        # a pipe is none either: it would never end
+        text = "There is no file of the name that the header states for its pixels."
+        raise InputError("E-CORRUPT", text, "Put the file with the pixels beside the header, named as it says.")
     stored = os.path.getsize(header.data)
     if header.packing and stored * DEFLATE_RATIO + SLACK_BYTES < header.pixel_bytes:
         text = f"{stored} bytes of compressed data cannot hold the {header.pixel_bytes} bytes of the header's image."
