@@ -76,9 +76,11 @@ def test_a_change_of_kind_is_judged_by_it() -> None:
 
 def test_nodules_that_lack_the_same_are_named_together() -> None:
     lacking = [lesion_category("not comparable", nodule(9.0), nodule(9.0), 365, THIN)] * 2
-    found = exam_category([*lacking, None, lesion_category("new", None, nodule(9.0), 365, THIN)], 1)
+    found = exam_category([*lacking, None, lesion_category("new", None, nodule(7.0), 365, THIN)], 1)
     assert found is not None
-    assert found.reason == "not computed: needs a comparison of nodules 1, 2 with the prior scan; at least 4B"
+    assert found.reason == "not computed: needs a comparison of nodules 1, 2 with the prior scan; at least 4A"
+    settled = exam_category([*lacking, None, lesion_category("new", None, nodule(8.0), 365, THIN)], 1)
+    assert settled is not None and settled.category == "4B"  # no comparison could raise it
 
 
 def test_lungs_that_the_current_scan_cuts_off_leave_the_category_at_0() -> None:
@@ -89,18 +91,18 @@ def test_lungs_that_the_current_scan_cuts_off_leave_the_category_at_0() -> None:
 
 def test_the_category_of_the_scan_names_the_nodules_that_it_rests_on() -> None:
     doubt = "the nodule touches the pleura, where its border is uncertain"
-    sure, doubted = nodule(9.0), nodule(9.0, doubts=(doubt,))
+    sure, doubted = nodule(7.0), nodule(7.0, doubts=(doubt,))
     each = [lesion_category("new", None, sure, 365, THIN), lesion_category("new", None, doubted, 365, THIN),
             lesion_category("not comparable", sure, sure, 365, THIN), None,
             lesion_category("stable", doubted, doubted, 365, THIN)]  # fmt: skip
     found = exam_category(each, 2)
     assert found is not None and found.category is None
-    assert found.reason == "not computed: needs a comparison of nodule 3 with the prior scan; at least 4B"
+    assert found.reason == "not computed: needs a comparison of nodule 3 with the prior scan; at least 4A"
     assert found.assumed == (f"nodules 2, 5 as measured, although {doubt}",)
     (asked,) = found.not_computed
     assert asked.startswith("not computed: needs the category at the prior CT")
     one = exam_category(each[1:2], 1)
-    assert one is not None and one.reason.startswith("nodule 1, solid, 9.0 mm, new") and "nodule 1 as" in one.assumed[0]
+    assert one is not None and one.reason.startswith("nodule 1, solid, 7.0 mm, new") and "nodule 1 as" in one.assumed[0]
     months = exam_category([lesion_category("growing", nodule(5.0), nodule(9.0), None, THIN)], 0)
     assert months is not None and "between the exams (nodule 1, +4.0 mm" in months.reason
 

@@ -73,9 +73,9 @@ def test_thick_slices_cannot_show_that_a_small_nodule_is_new_or_gone(
 
 
 def test_an_open_category_is_said_with_what_opens_it() -> None:
-    found = compared([(9.0, 12.0), (None, 9.0)], Header(kernel="A"), Header(kernel="B"))
+    found = compared([(9.0, 12.0), (None, 7.0)], Header(kernel="A"), Header(kernel="B"))
     text = text_of(found)
-    assert "Lung-RADS: not computed: needs a comparison of nodule 2 with the prior scan; at least 4B." in text
+    assert "Lung-RADS: not computed: needs a comparison of nodule 2 with the prior scan; at least 4A." in text
     assert text.count("kernel A in the prior") == 1 and "Growth was not computed: kernel A" in text
     assert "(1) new, " in text and "(2) not comparable, 9." in text and "solid, left lung, slice" in text
 

@@ -88,6 +88,13 @@ def test_one_finding_that_cannot_be_judged_leaves_the_category_open(second: Find
     assert found.category is None and needed in found.reason and "at least 3" in found.reason
 
 
+def test_what_cannot_be_judged_does_not_hold_up_the_highest_category_of_a_size() -> None:
+    found = _assessed(sized_nodule(15.0), Finding((0.0, 0.0, 0.0), 9.0, 0.8, 0.8))
+    assert (found.category, found.finding) == ("4B", 1)
+    assert found.findings[1].category is None and "needs a measurement of finding 2" in found.findings[1].reason
+    assert found.reason == "finding 1, solid, 15.0 mm, baseline: 15 mm or more"
+
+
 QUESTION = "margin and shape of finding 1: category 2 if smooth and oval, lentiform or triangular"
 
 

@@ -22,6 +22,9 @@ from lungcad.results.proposal import (
 )
 from lungcad.results.result import Result
 
+HIGHEST_BY_SIZE = "4B"
+"""Highest category that size and growth give; 4X needs signs of cancer that no stage judges."""
+
 
 def assess_by_lung_rads(result: Result, numbered: Numbered, missing: Mapping[int, str]) -> Assessment:
     """Assessment by Lung-RADS v2022.
@@ -96,13 +99,16 @@ def exam_category(
 ) -> LungRads:
     """Category of a scan, see :func:`lungcad.guidelines.lung_rads_exam`; that of its nodules is named beside a 0.
 
+    Nodules without a category leave it open, unless another one has the highest that a size can give.
+
     Args:
         each: categories of the nodules by id, at least one, with their names in the reasons.
         whole_lungs: whether the scan shows the whole of the lungs.
         new_nodules: number of new nodules.
         word: word before the ids in the reasons; nodules that lack the same share one reason.
     """
-    open_ones = {number: [one.reason] for number, one in each.items() if one.category is None}
+    is_settled = any(one.category == HIGHEST_BY_SIZE for one in each.values())
+    open_ones = {} if is_settled else {n: [one.reason] for n, one in each.items() if one.category is None}
     shared = [LungRads(None, reason) for reason in said_once(open_ones, f"{word} {{}}", word)]
     found = [*(one for one in each.values() if one.category is not None), *shared]
     highest = lung_rads_exam(found)
