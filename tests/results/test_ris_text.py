@@ -26,8 +26,8 @@ def text_of(*findings: Finding, **changes: Any) -> str:
 def test_text_for_the_radiology_report() -> None:
     text = text_of(measured_ball(), Finding((1.0, 30.0, 5.0), 6.125, 0.4, 0.75))
     for part in ("48 CT slices 2.5 mm apart", "2 marks", "(1) solid 20.0 x 16.0 mm, mean 18.0 mm, 4189 mm3, upper "
-                 "third of the left lung, image 11", "(2) about 6 mm (not measured), image 22", "proposed Lung-RADS 4B (",
-                 "not a medical device"):  # fmt: skip
+                 "third of the left lung, image 11", "(2) about 6 mm (not measured), image 22",
+                 "proposed Lung-RADS 4B (", "not a medical device"):  # fmt: skip
         assert part in text, part
     assert text.isascii()
 
