@@ -173,10 +173,12 @@ def test_axis_order_and_direction_of_storage_do_not_matter() -> None:
 
 def lungs_of(folder: Path, name: str) -> tuple[Volume, np.ndarray]:
     """One of the shared lungs, and its reference mask on the same grid."""
+    import SimpleITK as sitk
+
     from lungcad.reading.volume_file import read_volume
 
-    volume, mask = (read_volume(folder / "lungs" / f"{name}{suffix}.nii.gz") for suffix in ("", "_lung"))
-    return volume, mask.hu > 0
+    mask = sitk.ReadImage(str(folder / "lungs" / f"{name}_lung.nii.gz"))
+    return read_volume(folder / "lungs" / f"{name}.nii.gz"), sitk.GetArrayFromImage(mask).T > 0
 
 
 LUNGS = ["LIDC-IDRI-0001", "LIDC-IDRI-0314", "TotalSegmentator-aorta", "TCGA-DE-A4MA", "LCTSC-Test-S1-101"]
