@@ -161,3 +161,20 @@ def test_the_same_scan_is_the_same_however_it_is_stored(order: tuple[int, ...], 
     one, two = as_made.resampled((1.5, 1.5, 2.0)), other.resampled((1.5, 1.5, 2.0))
     assert one.hu.shape == two.hu.shape and (one.hu - two.hu).abs().max() < 0.01
     assert bool((one.lungs == two.lungs).all())
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_long_axes_are_interpolated_across_the_blocks_of_the_product(axis: int) -> None:
+    size = [12, 12, 12]
+    size[axis] = 300
+    line = np.random.default_rng(0).uniform(-900, 200, 300)  # no linear field: neighbours and weights must be right
+    hu = np.broadcast_to(np.moveaxis(line[:, None, None], 0, axis), size).astype(np.float32)
+    scan = Scan(Volume(hu, np.diag([1.0, 1.0, 1.0, 1.0]), "line"))
+    step = [1.0, 1.0, 1.0]
+    step[axis] = 1.3
+    length = [4, 4, 4]
+    length[axis] = 200
+    crop = scan.crop(((np.array(size) - 1) / 2).tolist(), length, step)
+    places = 149.5 + 1.3 * (np.arange(200) - 99.5)
+    middle = np.moveaxis(crop.numpy(), axis, 0)[:, 1, 1]
+    np.testing.assert_allclose(middle, np.interp(places, np.arange(300), line), atol=0.05)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.inferers import Inferer
 from small_cases import ROOT
 from torch import Tensor
 
@@ -147,6 +148,20 @@ def test_a_mirrored_pass_is_mirrored_back_and_averaged(network: AggregatedFaster
     torch.testing.assert_close(by_place(both), by_place(back), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(MirroredInferer(one, ())(image, network, lungs), one(image, network, lungs))
     assert (both[:, 4].diff() <= 0).all()
+
+
+def test_averages_with_the_mirrored_pass_by_hand(network: AggregatedFasterRCNN) -> None:
+    found = torch.tensor([[10.0, 20, 30, 6, 0.8, 0.4], [40.0, 40, 40, 8, 0.3, 0.2]])
+    mirrored = torch.tensor([[36.0, 20, 30, 8, 0.4, 0.6], [5.0, 9, 9, 5, 0.9, 0.6]])  # of 48 voxels: x is 11 and 42
+    passes = iter([found, mirrored])
+
+    class Twice(Inferer):
+        def __call__(self, *args: object) -> Tensor:
+            return next(passes)
+
+    merged = MirroredInferer(Twice(), (0,))(torch.zeros(1, 1, 48, 48, 64), network, torch.zeros(48, 48, 64))
+    expected = [[10.5, 20, 30, 7, 0.6, 0.5], [42.0, 9, 9, 5, 0.45, 0.3], [40.0, 40, 40, 8, 0.15, 0.1]]
+    torch.testing.assert_close(merged, torch.tensor(expected))
 
 
 def test_of_two_findings_in_one_place_the_likelier_stays() -> None:

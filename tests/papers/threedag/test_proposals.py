@@ -86,6 +86,11 @@ def test_union_keeps_what_is_alone_and_averages_what_overlaps() -> None:
     torch.testing.assert_close(merge_models(ONE, OTHER, "union"), torch.cat([PAIR, ALONE]))
 
 
+def test_what_is_alone_can_count_half() -> None:
+    halved = ALONE * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5, 0.5])
+    torch.testing.assert_close(merge_models(ONE, OTHER, "union", alone=0.5), torch.cat([PAIR, halved]))
+
+
 def test_intersection_keeps_only_what_both_found() -> None:
     torch.testing.assert_close(merge_models(ONE, OTHER, "intersection"), PAIR)
 
