@@ -18,15 +18,19 @@ from lungcad.training.cases import LEFT_OUT, Case, save_case
 from lungcad.training.composites import ImplantedCases
 from lungcad.training.luna16_cases import Luna16Cases
 from lungcad.training.placement import Placement
-from lungcad.training.splits import HELD_OUT_LUNGS, TRAINING_LUNGS
+from lungcad.training.splits import FINAL_LUNGS, HELD_OUT_LUNGS, LIDC_LUNGS, TRAINING_LUNGS
 
 SPLITS: dict[str, dict[str, Any]] = {
     "train": {"folds": (0, 1, 2), "backgrounds": TRAINING_LUNGS, "scans": 112, "seed": 1},
     "validation": {"folds": (3,), "backgrounds": TRAINING_LUNGS, "scans": 15, "seed": 2},
     "test": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 24, "seed": 3},
     "healthy": {"folds": (4,), "backgrounds": HELD_OUT_LUNGS, "scans": 20, "seed": 4, "healthy": True},
+    "final": {"folds": (0, 1, 2, 3), "backgrounds": FINAL_LUNGS, "scans": 112, "seed": 5},
+    "final_test": {"folds": (4,), "backgrounds": LIDC_LUNGS, "scans": 24, "seed": 6},
+    "final_healthy": {"folds": (4,), "backgrounds": LIDC_LUNGS, "scans": 20, "seed": 7, "healthy": True},
 }
-"""Splits by patient: ``test`` and ``healthy`` share neither the nodules' patients nor the lungs of the others."""
+"""Splits by patient: ``test`` and ``healthy`` share neither the nodules' patients nor the lungs of ``train`` and
+``validation``, nor ``final_test`` and ``final_healthy`` those of ``final``, on which the shipped weights end."""
 
 
 def implanted(
@@ -51,7 +55,7 @@ def implanted(
     """
     placement = Placement(float(vessel_share), float(wall_share), float(clearance_mm))
     for split in [one_of("splits", name, SPLITS) for name in listed(splits)]:
-        options = SPLITS[split] | ({"scans": train_scans} if split == "train" else {})
+        options = SPLITS[split] | ({"scans": train_scans} if split in ("train", "final") else {})
         cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, placement=placement,
                                often=often, **options)  # fmt: skip
         _write(cases, Path(output_dir) / split, workers)

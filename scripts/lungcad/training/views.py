@@ -58,8 +58,9 @@ def middle_of(size: Sequence[int]) -> np.ndarray:
 
 
 def view(
-    case: Case, place: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator, warp_share: float = 0.0
-) -> View:
+    case: Case, place: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator, warp_share: float = 0.0,
+    scanner_share: float = 0.0,
+) -> View:  # fmt: skip
     """Cut a view of the surroundings of a place out of a case.
 
     A warped view is turned by any angle in the transverse plane, tilted by up to 20 degrees and scaled by 0.9 to 1.1;
@@ -71,9 +72,19 @@ def view(
         size: size of the view in voxels, x, y, z.
         rng: random generator.
         warp_share: probability that a view is warped.
+        scanner_share: probability that it is changed as if another scanner had made it, see :func:`other_scanner`.
     """
-    if not warp_share or rng.random() >= warp_share:
-        return View(cut_patch(case.hu, place, size, BLANK_HU), patch_center(place, size), np.eye(3), 1.0)
+    if warp_share and rng.random() < warp_share:
+        seen = _warped(case, place, size, rng)
+    else:
+        seen = View(cut_patch(case.hu, place, size, BLANK_HU), patch_center(place, size), np.eye(3), 1.0)
+    if scanner_share and rng.random() < scanner_share:
+        return replace(seen, hu=other_scanner(seen.hu, rng))
+    return seen
+
+
+def _warped(case: Case, place: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator) -> View:
+    """View that is turned, tilted and scaled at random, see :func:`view`."""
     spacing, scale = np.array(case.spacing_mm), rng.uniform(0.9, 1.1)
     turn, axis, tilt = rng.uniform(0, 360), rng.uniform(0, 360), rng.uniform(-20, 20)
     rotation = Rotation.from_euler("zxz", (turn - axis, tilt, axis), degrees=True).as_matrix()

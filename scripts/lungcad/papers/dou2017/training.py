@@ -37,19 +37,21 @@ class NodulePatches(RandomSamples):
         localise: give targets (5,) for :class:`~lungcad.papers.dou2017.loss.HybridLoss` instead of a class.
         jitter: largest translation of positives, as a share of the radius.
         warp_share: share of the patches that are warped; see :func:`~lungcad.training.views.view`.
+        scanner_share: share of the patches that are changed as if another scanner had made them.
         seed: seed of all random choices.
     """
 
     def __init__(self, cases: Sequence[Case], patch_size: Sequence[int], window_hu: Sequence[float], length: int, *,
                  positive_share: float = 0.33, control_share: float = 0.1, gate_hu: float = -650.0,
                  negatives: Sequence[np.ndarray] | None = None, random_share: float = 0.0, localise: bool = False,
-                 jitter: float = 1.0, warp_share: float = 0.0, seed: int = 0):  # fmt: skip
+                 jitter: float = 1.0, warp_share: float = 0.0, scanner_share: float = 0.0, seed: int = 0):  # fmt: skip
         super().__init__(length, seed)
         self.cases = list(cases)
         x, y, z = patch_size
         self.patch_size, self.window_hu = (x, y, z), window_hu
         self.positive_share, self.control_share = positive_share, control_share
-        self.localise, self.jitter, self.warp_share = localise, jitter, warp_share
+        self.localise, self.jitter = localise, jitter
+        self.warp_share, self.scanner_share = warp_share, scanner_share
         self.nodules = [(case, nodule) for case in self.cases for nodule in case.nodules]
         self.controls = [(case, control) for case in self.cases for control in case.controls]
         self.random_share = random_share if negatives is not None else 1.0
@@ -71,7 +73,7 @@ class NodulePatches(RandomSamples):
             pool = self.random if rng.random() < self.random_share else self.false_candidates
             case, places = pool[rng.integers(len(pool))]
             place = places[rng.integers(len(places))] + rng.uniform(-1, 1, 3)
-        seen = view(case, place, self.patch_size, rng, self.warp_share)
+        seen = view(case, place, self.patch_size, rng, self.warp_share, self.scanner_share)
         turn = Turn(rng)
         image = torch.from_numpy(turn.volume(scaled(seen.hu, self.window_hu)))[None]
         if not self.localise:

@@ -38,6 +38,7 @@ class ScanBlocks(RandomSamples):
         repeats: number of pairs from each scan in an epoch; 1 in the paper.
         margin: least distance of the place that a block lies around from the block's faces, in voxels.
         warp_share: share of the blocks that are turned by any angle, tilted and scaled.
+        scanner_share: share of the blocks that are changed as if another scanner had made them.
         seed: seed of all random choices.
 
     Raises:
@@ -46,7 +47,7 @@ class ScanBlocks(RandomSamples):
 
     def __init__(self, cases: Sequence[Case], labels: MalignancyLabels, block_size: Sequence[int],
                  window_hu: Sequence[float], intensity: Sequence[float], *, repeats: int = 1, margin: int = 12,
-                 warp_share: float = 0.0, seed: int = 0):  # fmt: skip
+                 warp_share: float = 0.0, scanner_share: float = 0.0, seed: int = 0):  # fmt: skip
         super().__init__(2 * repeats * len(cases), seed)
         if unmasked := [case.name for case in cases if case.nodules and case.masks is None]:
             text = f"{len(unmasked)} cases without masks of their nodules, such as {unmasked[0]}."
@@ -58,7 +59,8 @@ class ScanBlocks(RandomSamples):
         self.cases, self.size, self.window_hu, self.intensity = list(cases), (x, y, z), window_hu, intensity
         self.rows = [labels.rows_of(case) for case in self.cases]
         self.ignored = [[*case.ignored, *unmasked_nodules(case)] for case in self.cases]
-        self.max_shift, self.warp_share = max(x / 2 - margin, 0.0), warp_share
+        self.max_shift = max(x / 2 - margin, 0.0)
+        self.warp_share, self.scanner_share = warp_share, scanner_share
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """Sample with ``image`` (1, X, Y, Z) and ``label`` (1, X, Y, Z) long.
@@ -75,7 +77,7 @@ class ScanBlocks(RandomSamples):
             place = nodule.index + rng.uniform(-self.max_shift, self.max_shift, 3)
         else:
             place = self._nodule_free_place(case, rng)
-        seen = view(case, place, self.size, rng, self.warp_share)
+        seen = view(case, place, self.size, rng, self.warp_share, self.scanner_share)
         labels = case.masks
         masks = np.zeros(self.size, np.uint8) if labels is None else seen.labels(labels)
         spheres = self.ignored[number]

@@ -22,7 +22,7 @@ from lungcad.papers.threedag.proposals import decode_proposals, suppress
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.evaluation import read_candidates
 from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled
-from lungcad.training.views import Turn, middle_of, other_scanner, view
+from lungcad.training.views import Turn, middle_of, view
 
 
 class NoduleCubes(RandomSamples):
@@ -73,8 +73,7 @@ class NoduleCubes(RandomSamples):
         rng = self.rng(item)
         case, place = self._draw_place(rng)
         place = place + rng.uniform(-self.max_shift, self.max_shift)
-        seen = view(case, place, self.size, rng, self.warp_share)
-        hu = other_scanner(seen.hu, rng) if rng.random() < self.scanner_share else seen.hu
+        seen = view(case, place, self.size, rng, self.warp_share, self.scanner_share)
         turn = Turn(rng)
 
         def cubes(spheres: Sequence[Sphere]) -> np.ndarray:
@@ -87,7 +86,7 @@ class NoduleCubes(RandomSamples):
         found, left = torch.from_numpy(nodules[inside]).float(), torch.from_numpy(ignored).float()
         kind = torch.tensor([1.0] * len(found) + [0.0] * len(left))
         return {
-            "image": torch.from_numpy(turn.volume(scaled(hu, self.window_hu)))[None],
+            "image": torch.from_numpy(turn.volume(scaled(seen.hu, self.window_hu)))[None],
             "label": rpn_target(self.anchors, found, left, self.positive, self.negative),
             "lesions": torch.cat([torch.cat([found, left]), kind[:, None]], dim=1),
         }

@@ -32,6 +32,7 @@ class CandidatePatches(RandomSamples):
         jitter: largest translation, as a share of the radius.
         diameter_jitter: largest error of the diameter, as a share of it.
         warp_share: share of the patches that are turned by any angle, tilted and scaled.
+        scanner_share: share of the patches that are changed as if another scanner had made them.
         seed: seed of all random choices.
 
     Raises:
@@ -40,12 +41,14 @@ class CandidatePatches(RandomSamples):
 
     def __init__(self, cases: Sequence[Case], candidates: str, patch_size: Sequence[int], window_hu: Sequence[float],
                  length: int, *, positive_share: float = 0.5, control_share: float = 0.1, jitter: float = 0.3,
-                 diameter_jitter: float = 0.15, warp_share: float = 0.5, seed: int = 0):  # fmt: skip
+                 diameter_jitter: float = 0.15, warp_share: float = 0.5, scanner_share: float = 0.0,
+                 seed: int = 0):  # fmt: skip
         super().__init__(length, seed)
         x, y, z = patch_size
         self.size, self.window_hu = (x, y, z), window_hu
         self.positive_share, self.control_share = positive_share, control_share
-        self.jitter, self.diameter_jitter, self.warp_share = jitter, diameter_jitter, warp_share
+        self.jitter, self.diameter_jitter = jitter, diameter_jitter
+        self.warp_share, self.scanner_share = warp_share, scanner_share
         found = read_candidates(candidates)
         self.nodules: list[tuple[Case, list[Sphere]]] = []
         self.negatives: list[tuple[Case, Sphere]] = []
@@ -75,7 +78,7 @@ class CandidatePatches(RandomSamples):
             pool = self.controls if self.controls and rng.random() < self.control_share else self.negatives
             case, sphere = pool[rng.integers(len(pool))]
         place = within_radius(sphere, case.spacing_mm, rng, self.jitter)
-        seen = view(case, place, self.size, rng, self.warp_share)
+        seen = view(case, place, self.size, rng, self.warp_share, self.scanner_share)
         diameter = seen.diameters_mm([sphere])[0] / case.spacing_mm[0]
         diameter *= 1 + rng.uniform(-self.diameter_jitter, self.diameter_jitter)
         image = Turn(rng).volume(scaled(seen.hu, self.window_hu))

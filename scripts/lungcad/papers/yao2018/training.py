@@ -44,15 +44,17 @@ class NoduleBlocks(RandomSamples):
         negative_share: share of the blocks without nodules; 0.5 is the paper's 1:1.
         shift: largest translation of a positive along each axis, in voxels.
         warp_share: share of the positives that are turned by any angle, tilted and scaled.
+        scanner_share: share of the blocks that are changed as if another scanner had made them.
         seed: seed of all random choices.
     """
 
     def __init__(self, cases: Sequence[Case], block_size: Sequence[int], window_hu: Sequence[float], length: int, *,
                  negatives: Mapping[str, np.ndarray] | None = None, negative_share: float = 0.5, shift: float = 8.0,
-                 warp_share: float = 0.5, seed: int = 0):  # fmt: skip
+                 warp_share: float = 0.5, scanner_share: float = 0.0, seed: int = 0):  # fmt: skip
         super().__init__(length, seed)
         x, y, z = block_size
-        self.size, self.window_hu, self.shift, self.warp_share = (x, y, z), window_hu, shift, warp_share
+        self.size, self.window_hu, self.shift = (x, y, z), window_hu, shift
+        self.warp_share, self.scanner_share = warp_share, scanner_share
         self.nodules = [(case, nodule) for case in cases for nodule in case.nodules]
         centers = negatives or {}
         self.negatives = [(case, center) for case in cases for center in centers.get(case.name, ())]
@@ -63,11 +65,11 @@ class NoduleBlocks(RandomSamples):
         rng = self.rng(item)
         if rng.random() < self.negative_share:
             case, place = self.negatives[rng.integers(len(self.negatives))]
-            seen = view(case, place, self.size, rng)
+            seen = view(case, place, self.size, rng, scanner_share=self.scanner_share)
         else:
             case, nodule = self.nodules[rng.integers(len(self.nodules))]
             place = nodule.index + rng.uniform(-self.shift, self.shift, 3)
-            seen = view(case, place, self.size, rng, self.warp_share)
+            seen = view(case, place, self.size, rng, self.warp_share, self.scanner_share)
 
         def label(spheres: Sequence[Sphere]) -> np.ndarray:
             places = seen.steps(spheres) + middle_of(self.size)
