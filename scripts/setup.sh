@@ -76,6 +76,6 @@ say "setup: torch $(torch_version); installing lungcad${extras:+[$extras]} and w
 pip_install -c .venv/constraints.txt -e ".${extras:+[$extras]}" ||
     die "pip could not install the packages; its message stands above. Is there a network?"
 # Byte code of what a run imports, also where the environment says not to write any: each start is twice as fast.
-env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c 'import monai.bundle, lungcad.chain.cad, lungcad.papers.transforms, lungcad.results.report' ||
+env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c 'import monai.bundle, lungcad.chain.cad, lungcad.papers.transforms, lungcad.results.page.report' ||
     die "the packages are installed, but cannot be imported; the message stands above."
 printf '%s' "$recipe" > "$stamp"

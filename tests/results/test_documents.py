@@ -132,7 +132,7 @@ def test_failure_midway_leaves_the_earlier_result_whole(tmp_path: Path) -> None:
 
 
 def test_failure_midway_leaves_nothing_where_nothing_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lungcad.results.report.render_report", lambda *_: 1 / 0)
+    monkeypatch.setattr("lungcad.results.page.report.render_report", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_results(tmp_path, ball_volume(), [], **RUN)
     assert list(tmp_path.iterdir()) == []

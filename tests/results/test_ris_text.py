@@ -13,7 +13,7 @@ from lungcad import Finding
 from lungcad.guidelines import fleischner, lung_rads
 from lungcad.guidelines.inputs import needs
 from lungcad.results.nodules_json import nodules_document, reported_entries
-from lungcad.results.plain_words import open_questions, plain_words
+from lungcad.results.proposals.plain_words import open_questions, plain_words
 from lungcad.results.result import Result
 from lungcad.results.ris_text import ris_text
 

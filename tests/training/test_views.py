@@ -4,7 +4,7 @@
 import numpy as np
 from small_cases import dark_case
 
-from lungcad.training.views import PlaneTurn, Turn, other_scanner, rescanned
+from lungcad.training.views import PlaneTurn, Turn, other_scanner, rescanned, view
 
 
 def test_every_flip_and_turn_occurs_and_loses_nothing() -> None:
@@ -66,3 +66,17 @@ def test_a_case_is_rescanned_the_same_way_each_time() -> None:
     assert (rescanned(first).hu == changed.hu).all()
     assert (rescanned(second).hu != changed.hu).any()
     assert (changed.name, changed.nodules, changed.lungs is first.lungs) == (first.name, first.nodules, True)
+
+
+def test_the_share_of_views_of_another_scanner_and_their_places() -> None:
+    case, place = dark_case("a"), np.array([9.0, 9.0, 9.0])
+    plain = view(case, place, (8, 8, 8), np.random.default_rng(0))
+    changed = 0
+    for seed in range(60):
+        seen = view(case, place, (8, 8, 8), np.random.default_rng(seed), scanner_share=0.5)
+        changed += bool((seen.hu != plain.hu).any())
+        assert (seen.place == plain.place).all()
+        assert (seen.matrix == plain.matrix).all()
+    assert 18 < changed < 42
+    warped = view(case, place, (8, 8, 8), np.random.default_rng(1), warp_share=1.0, scanner_share=1.0)
+    assert (warped.matrix != np.eye(3)).any()

@@ -15,7 +15,7 @@ from lungcad.atomic import whole_file
 from lungcad.batch.journal import FAILED
 from lungcad.batch.summary import Summary
 from lungcad.results.nodules_json import reported_entries, reported_score
-from lungcad.results.page import page_environment
+from lungcad.results.page.environment import page_environment
 from lungcad.results.words import shown_size_mm
 from lungcad.results.write import folder_name
 

@@ -10,9 +10,9 @@ from lungcad.followup.growth import DAYS_A_MONTH
 from lungcad.guidelines import LungRads, lung_rads, mean_diameter_mm
 from lungcad.guidelines.inputs import needs
 from lungcad.measurement import Measurement
-from lungcad.results import by_lung_rads
-from lungcad.results.plain_words import in_plain_words, open_questions
-from lungcad.results.proposal import missing_for_category, said_once
+from lungcad.results.proposals import by_lung_rads
+from lungcad.results.proposals.plain_words import in_plain_words, open_questions
+from lungcad.results.proposals.proposal import missing_for_category, said_once
 
 CONDITION = "If both are screening CTs, and the prior one the last before"
 """Condition under which a category holds, in the words of a sentence's beginning."""

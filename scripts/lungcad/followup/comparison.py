@@ -12,9 +12,9 @@ from lungcad.followup.pair import protocol_notices
 from lungcad.followup.registration import register
 from lungcad.followup.sides import Measure, Side, diameter_of, measured_sides, sides_of
 from lungcad.guidelines import LungRads
-from lungcad.results.by_lung_rads import exam_management
 from lungcad.results.dicom.uids import derived_uid
-from lungcad.results.proposal import shows_whole_lungs
+from lungcad.results.proposals.by_lung_rads import exam_management
+from lungcad.results.proposals.proposal import shows_whole_lungs
 from lungcad.volume import Notice
 
 

@@ -14,9 +14,9 @@ from lungcad.followup.growth import mean_mm
 from lungcad.followup.sides import Side
 from lungcad.followup.text import comparison_text
 from lungcad.geometry import to_index
-from lungcad.results.page import page_environment
-from lungcad.results.pictures import Picture, window_to_grey
-from lungcad.results.plain_words import open_questions
+from lungcad.results.page.environment import page_environment
+from lungcad.results.page.pictures import Picture, window_to_grey
+from lungcad.results.proposals.plain_words import open_questions
 from lungcad.results.words import shown_mean_mm
 from lungcad.volume import Volume
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lungcad.geometry import to_index
 from lungcad.printable import printable
-from lungcad.results.assessment import assess
+from lungcad.results.proposals.assessment import assess
 from lungcad.results.result import Result, is_reported
 from lungcad.volume import Volume
 

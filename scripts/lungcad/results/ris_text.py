@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lungcad.results.nodules_json import reported_score
-from lungcad.results.plain_words import open_questions
-from lungcad.results.proposal import IN_THE_CONDITION
+from lungcad.results.proposals.plain_words import open_questions
+from lungcad.results.proposals.proposal import IN_THE_CONDITION
 from lungcad.results.words import shown_mean_mm
 
 MOST_NAMED = 3

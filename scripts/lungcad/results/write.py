@@ -22,7 +22,7 @@ Writer = Callable[[Path, Result], None]
 
 
 def _write_report(folder: Path, result: Result) -> None:
-    from lungcad.results.report import write_report  # imports Jinja and Pillow
+    from lungcad.results.page.report import write_report  # imports Jinja and Pillow
 
     write_report(folder, result)
 

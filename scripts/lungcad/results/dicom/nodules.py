@@ -15,7 +15,7 @@ from lungcad.results.dicom.source import Source
 from lungcad.results.dicom.source_mask import SourceMask, on_source, on_thin_slices
 from lungcad.results.dicom.uids import derived_uid, finding_key
 from lungcad.results.nodules_json import nodules_document
-from lungcad.results.plain_words import open_questions
+from lungcad.results.proposals.plain_words import open_questions
 from lungcad.results.result import Result
 from lungcad.results.ris_text import condition
 from lungcad.scan.location import side_of_body

@@ -11,9 +11,9 @@ from report_case import CENTER_LPS_MM, DIAMETER_MM, SHAPE, ball_mask, ball_volum
 
 from lungcad import Volume
 from lungcad.geometry import to_world
-from lungcad.results import stack as stack_module
-from lungcad.results.outline import axis_line, mask_outline
-from lungcad.results.stack import GREY_KNOTS, HU_KNOTS, SliceStack, grey_of_hu, slice_stack
+from lungcad.results.page import stack as stack_module
+from lungcad.results.page.outline import axis_line, mask_outline
+from lungcad.results.page.stack import GREY_KNOTS, HU_KNOTS, SliceStack, grey_of_hu, slice_stack
 from lungcad.scan.lungs import LungMask
 
 

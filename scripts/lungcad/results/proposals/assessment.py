@@ -5,9 +5,9 @@ Without a known indication it is Lung-RADS v2022, as if the scan were a baseline
 a scan with another indication than screening. Sources: :mod:`lungcad.guidelines`.
 """
 
-from lungcad.results.by_fleischner import assess_by_fleischner
-from lungcad.results.by_lung_rads import assess_by_lung_rads
-from lungcad.results.proposal import Assessment, missing_for_category
+from lungcad.results.proposals.by_fleischner import assess_by_fleischner
+from lungcad.results.proposals.by_lung_rads import assess_by_lung_rads
+from lungcad.results.proposals.proposal import Assessment, missing_for_category
 from lungcad.results.result import Result
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lungcad.finding import FindingMask
-from lungcad.results.outline import axis_line, mask_outline
-from lungcad.results.page import number_text
-from lungcad.results.pictures import PLANES, Picture, plane_picture, projection_picture, slice_picture
+from lungcad.results.page.environment import number_text
+from lungcad.results.page.outline import axis_line, mask_outline
+from lungcad.results.page.pictures import PLANES, Picture, plane_picture, projection_picture, slice_picture
 from lungcad.volume import Volume
 
 

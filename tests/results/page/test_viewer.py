@@ -17,8 +17,8 @@ from PIL import Image
 from report_case import RUN, ball_volume, measured_ball, some_findings
 
 from lungcad import Finding
-from lungcad.results.page import asset, page_environment
-from lungcad.results.report import render_report
+from lungcad.results.page.environment import asset, page_environment
+from lungcad.results.page.report import render_report
 from lungcad.results.result import Result
 
 NAMES = ("ink", "soft", "line", "edge", "paper", "wash", "accent", "warn", "warn-edge")

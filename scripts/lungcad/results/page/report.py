@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from lungcad.results.nodules_json import nodules_document
-from lungcad.results.page import page_environment
-from lungcad.results.panels import overview, panels
-from lungcad.results.pictures import LUNG_WINDOW_HU
-from lungcad.results.plain_words import open_questions
+from lungcad.results.page.environment import page_environment
+from lungcad.results.page.panels import overview, panels
+from lungcad.results.page.pictures import LUNG_WINDOW_HU
+from lungcad.results.page.stack import slice_stack
+from lungcad.results.page.viewer import viewer_data
+from lungcad.results.proposals.plain_words import open_questions
 from lungcad.results.result import Result
 from lungcad.results.ris_text import condition, finding_categories, place_text, ris_text
 from lungcad.results.run_json import run_document
-from lungcad.results.stack import slice_stack
-from lungcad.results.viewer import viewer_data
 from lungcad.results.words import (
     MALIGNANCY_MEANING,
     limitations,

@@ -10,9 +10,9 @@ import numpy as np
 
 from lungcad.finding import Finding
 from lungcad.geometry import to_world
-from lungcad.results.outline import axis_line, mask_outline
-from lungcad.results.pictures import LUNG_WINDOW_HU, SOFT_WINDOW_HU
-from lungcad.results.stack import GREY_KNOTS, HU_KNOTS, SliceStack
+from lungcad.results.page.outline import axis_line, mask_outline
+from lungcad.results.page.pictures import LUNG_WINDOW_HU, SOFT_WINDOW_HU
+from lungcad.results.page.stack import GREY_KNOTS, HU_KNOTS, SliceStack
 
 
 def viewer_data(

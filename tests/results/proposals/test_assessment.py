@@ -19,8 +19,8 @@ from report_case import (
 
 import lungcad
 from lungcad import Finding, InputError, Notice
-from lungcad.results.assessment import Assessment, assess
 from lungcad.results.nodules_json import nodules_document, reported_entries
+from lungcad.results.proposals.assessment import Assessment, assess
 from lungcad.results.result import Result
 from lungcad.results.ris_text import ris_text
 

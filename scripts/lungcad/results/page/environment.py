@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @lru_cache
-def page_environment(package: str = "lungcad.results") -> "Environment":
+def page_environment(package: str = "lungcad.results.page") -> "Environment":
     """Environment that escapes all text; its templates call ``asset`` and ``security_policy``, and are compiled once.
 
     Args:
@@ -23,7 +23,7 @@ def page_environment(package: str = "lungcad.results") -> "Environment":
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(name) for name in (package, "lungcad.results")]), autoescape=True,
+        loader=ChoiceLoader([PackageLoader(name) for name in (package, "lungcad.results.page")]), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": number_text, "coordinates": coordinates_text, "data": data_block}

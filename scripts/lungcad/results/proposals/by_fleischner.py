@@ -8,8 +8,8 @@ from lungcad.guidelines import Leading, fleischner, fleischner_leading
 from lungcad.guidelines.fleischner import LARGE, RISKS, Fleischner
 from lungcad.guidelines.inputs import needs
 from lungcad.measurement import Measurement
-from lungcad.results.plain_words import plain_words
-from lungcad.results.proposal import (
+from lungcad.results.proposals.plain_words import plain_words
+from lungcad.results.proposals.proposal import (
     ALL_MARKS,
     BY_CHANCE,
     FLEISCHNER,

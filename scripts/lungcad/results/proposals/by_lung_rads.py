@@ -8,8 +8,8 @@ from lungcad.finding import Finding
 from lungcad.guidelines import LungRads, lung_rads, lung_rads_exam, mean_diameter_mm
 from lungcad.guidelines.inputs import needs
 from lungcad.guidelines.lung_rads_result import CATEGORIES, MANAGEMENT
-from lungcad.results.plain_words import in_plain_words
-from lungcad.results.proposal import (
+from lungcad.results.proposals.plain_words import in_plain_words
+from lungcad.results.proposals.proposal import (
     ALL_MARKS,
     AS_SCREENED,
     LUNG_RADS,

@@ -2,7 +2,7 @@
 """Pictures of a scan in grey: planes through a point, whole slices and projections, all true to scale.
 
 Pictures hold pixels only. Circles, scale bars and letters are drawn over them as vectors in millimetres (see
-:mod:`lungcad.results.report`), so that they stay exact and sharp at any size.
+:mod:`lungcad.results.page.report`), so that they stay exact and sharp at any size.
 """
 
 import base64

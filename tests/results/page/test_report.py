@@ -14,7 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from lungcad import Finding, Volume
 from lungcad.geometry import to_world
-from lungcad.results.pictures import nearest_lps_order, plane_picture, projection_picture, slice_picture, window_to_grey
+from lungcad.results.page.pictures import (
+    nearest_lps_order,
+    plane_picture,
+    projection_picture,
+    slice_picture,
+    window_to_grey,
+)
 from lungcad.scan.location import side_of_body
 
 
