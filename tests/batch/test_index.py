@@ -47,7 +47,7 @@ def test_a_row_for_each_series_with_verdict_and_rank(archive: Path, capsys: pyte
 
 def test_an_index_goes_on_where_it_was(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     surveyed: list[str] = []
-    as_it_is = index.survey
+    as_it_is = index.folder_entries
 
     def survey(archive: Path, folder: Path, *others: object) -> object:
         if len(surveyed) == 1 and not surveyed[0].endswith("again"):
@@ -56,7 +56,7 @@ def test_an_index_goes_on_where_it_was(archive: Path, monkeypatch: pytest.Monkey
         surveyed.append(folder.name)
         return as_it_is(archive, folder, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(index, "survey", survey)
+    monkeypatch.setattr(index, "folder_entries", survey)
     with pytest.raises(KeyboardInterrupt):
         rows(archive)
     journal = archive.parent / "manifest.csv.journal"

@@ -24,14 +24,14 @@ class Resources:
         memory_gb: memory.
         gpus: GPUs of the node.
         minutes: time after which Slurm stops the shard; it is then queued again.
-        more: further parameters of submitit, such as ``slurm_partition``.
+        parameters: further parameters of submitit by name, such as ``slurm_partition``.
     """
 
     cpus: int = 2
     memory_gb: float = 8.0
     gpus: int = 0
     minutes: int = 1440
-    more: Mapping[str, Any] | None = None
+    parameters: Mapping[str, Any] | None = None
 
 
 class ShardJob(submitit.helpers.Checkpointable):
@@ -44,7 +44,7 @@ class ShardJob(submitit.helpers.Checkpointable):
         self.job, self.count = job, count
 
     def __call__(self, shards: tuple[int, ...]) -> dict[str, int]:
-        """Work through these of all shards; numbers of series by state."""
+        """Work through the shards with these indices; returns the number of series by state."""
         states: dict[str, int] = {}
         for index in shards:
             for state, number in run_shard(self.job, Shard(index, self.count)).states.items():
@@ -60,7 +60,7 @@ def submit_shards(job: Job, cluster: str, shards: int, parallel: int, resources:
         cluster: ``slurm``, ``local`` for processes of this machine, or ``debug`` for this process.
         shards: number of shards, each a task of a Slurm array.
         parallel: largest number of shards at a time.
-        resources: what each asks for.
+        resources: resources that each shard asks for.
 
     Returns:
         Jobs of submitit, with a ``job_id`` each.
@@ -91,7 +91,7 @@ def _limits(cluster: str) -> dict[str, Any]:
 
 
 def _parameters(cluster: str, parallel: int, resources: Resources) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"timeout_min": resources.minutes, "name": "lungcad", **(resources.more or {})}
+    parameters: dict[str, Any] = {"timeout_min": resources.minutes, "name": "lungcad", **(resources.parameters or {})}
     if resources.gpus:
         parameters["gpus_per_node"] = resources.gpus
     if cluster == "slurm":

@@ -19,7 +19,7 @@ from lungcad.results.page.environment import page_environment
 from lungcad.results.words import shown_size_mm
 from lungcad.results.write import folder_name
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """Largest number of scans in the table; all nodules are in nodules.csv."""
 DIAMETERS_MM = (0, 4, 6, 8, 10, 15, 20, 30, 1000)
 PROBABILITIES = tuple(np.linspace(0, 1, 11).round(1).tolist())
@@ -27,7 +27,7 @@ COUNTS = (0, 1, 2, 3, 4, 6, 11, 10**6)
 
 
 @dataclass(frozen=True)
-class Scan:
+class ScanRow:
     """Scan with a result: reported nodules, largest diameter in mm, highest probabilities (None unknown)."""
 
     uid: str
@@ -51,27 +51,29 @@ def write_cohort(out: Path, summary: Summary) -> None:
     for uid in summary.done:
         document = json.loads((out / folder_name(uid) / "nodules.json").read_text(encoding="utf-8"))
         reported = reported_entries(document)
-        scans.append(_scan(uid, document, reported))
-        diameters += [size for one in reported if (size := shown_size_mm(one)) is not None]
-        scores += [score for one in reported if (score := reported_score(one)) is not None]
+        scans.append(_scan_row(uid, document, reported))
+        diameters += [size for entry in reported if (size := shown_size_mm(entry)) is not None]
+        scores += [score for entry in reported if (score := reported_score(entry)) is not None]
         warnings.update({notice["code"] for notice in document["warnings"]})
     counts = [scan.nodules for scan in scans]
     text = page_environment("lungcad.batch").get_template("cohort.html.j2").render(
         states=summary.states, codes=summary.codes, total=len(summary.studies), nodules=sum(counts),
-        scans=sorted(scans, key=lambda scan: (scan.key, scan.uid))[:MOST_ROWS], shown=min(len(scans), MOST_ROWS),
+        scans=sorted(scans, key=lambda scan: (scan.key, scan.uid))[:MAX_ROWS], shown=min(len(scans), MAX_ROWS),
         charts=[
-            ("Reported nodules of a scan", bars(counts, COUNTS, whole=True), "scans"),
-            ("Diameter in mm", bars(diameters, DIAMETERS_MM), "nodules"),
-            ("Probability of being a nodule", bars(scores, PROBABILITIES), "nodules"),
+            ("Reported nodules of a scan", histogram_bars(counts, COUNTS, whole=True), "scans"),
+            ("Diameter in mm", histogram_bars(diameters, DIAMETERS_MM), "nodules"),
+            ("Probability of being a nodule", histogram_bars(scores, PROBABILITIES), "nodules"),
         ],
-        failed=[row for row in summary.rows.values() if row.state == FAILED][:MOST_ROWS],
+        failed=[row for row in summary.rows.values() if row.state == FAILED][:MAX_ROWS],
         warnings=warnings.most_common(),
     )  # fmt: skip
     with whole_file(out / "cohort.html") as part:
         part.write_text(text, encoding="utf-8")
 
 
-def bars(values: Sequence[float], edges: Sequence[float], whole: bool = False) -> list[tuple[str, int, float]]:
+def histogram_bars(
+    values: Sequence[float], edges: Sequence[float], whole: bool = False
+) -> list[tuple[str, int, float]]:
     """Bars of a histogram: name, number, and share of the longest; the last bin holds its upper edge, too."""
     numbers = np.histogram(values, edges)[0]
     names = []
@@ -82,14 +84,15 @@ def bars(values: Sequence[float], edges: Sequence[float], whole: bool = False) -
     return [(name, int(number), number / longest) for name, number in zip(names, numbers, strict=True)]
 
 
-def _scan(uid: str, document: dict[str, Any], reported: list[dict[str, Any]]) -> Scan:
+def _scan_row(uid: str, document: dict[str, Any], reported: list[dict[str, Any]]) -> ScanRow:
     """Row of a scan."""
 
-    def most(values: Sequence[float | None]) -> float | None:
+    def largest(values: Sequence[float | None]) -> float | None:
         return max((value for value in values if value is not None), default=None)
 
-    return Scan(
-        uid, f"{folder_name(uid)}/report.html", len(reported), most([shown_size_mm(one) for one in reported]),
-        most([reported_score(one) for one in reported]), most([one["malignancy_probability"] for one in reported]),
+    return ScanRow(
+        uid, f"{folder_name(uid)}/report.html", len(reported), largest([shown_size_mm(entry) for entry in reported]),
+        largest([reported_score(entry) for entry in reported]),
+        largest([entry["malignancy_probability"] for entry in reported]),
         " ".join(sorted({notice["code"] for notice in document["warnings"]})),
     )  # fmt: skip

@@ -42,9 +42,9 @@ class Engine:
         """Read a series, while another may be in the networks.
 
         Raises:
-            InputError: whatever the intake refuses; E-OUTPUT, a folder of that name is somebody else's.
+            InputError: whatever the intake refuses; E-OUTPUT, a folder of that name holds other data.
         """
-        check_replaceable(self.out / folder_name(item.series_uid), ours=MARK)
+        check_replaceable(self.out / folder_name(item.series_uid), mark=MARK)
         with self._dicom:
             return read_volume(item.folder, item.own_uid, **self.leniency)
 
@@ -55,8 +55,7 @@ class Engine:
             Seconds by step.
 
         Raises:
-            InputError: whatever the stages refuse.
-            OutputError: the results cannot be written.
+            InputError: whatever the stages refuse; E-OUTPUT, the results cannot be written.
         """
         scan, clock, before = Scan(volume), StageClock(silent=True), folder_state(item.folder)
         with clock("lungs"):

@@ -48,12 +48,12 @@ def update_journal(archive: Path, journal: Path, leniency: Mapping[str, Any]) ->
     with journal.open("ab", buffering=0) as file:
         if journal.stat().st_size:
             file.write(b"\n")  # ends the line of a killed process
-        for folder in bar(folders(archive), "index", " folders"):
+        for folder in bar(folders_with_files(archive), "index", " folders"):
             name = os.path.relpath(folder, archive)
             stamp = [folder.stat().st_mtime_ns, sorted(leniency.items())]
             line = known.get(name)
             if line is None or line["stamp"] != json.loads(json.dumps(stamp)):
-                line = {"folder": name, "stamp": stamp, "series": list(survey(archive, folder, leniency))}
+                line = {"folder": name, "stamp": stamp, "series": list(folder_entries(archive, folder, leniency))}
                 file.write(json.dumps(line).encode() + b"\n")
             present[name] = line["series"]
     return present
@@ -70,7 +70,7 @@ def read_journal(journal: Path) -> dict[str, Any]:
     return lines
 
 
-def folders(archive: Path) -> Iterator[Path]:
+def folders_with_files(archive: Path) -> Iterator[Path]:
     """Folders at or under a path that hold files, in a stable order; folders that cannot be opened count, too."""
     closed: list[str] = []
     for folder, subfolders, files in os.walk(archive, onerror=lambda error: closed.append(str(error.filename))):
@@ -82,15 +82,17 @@ def folders(archive: Path) -> Iterator[Path]:
     yield from map(Path, closed)
 
 
-def survey(archive: Path, folder: Path, leniency: Mapping[str, Any], subfolders: bool = False) -> Iterator[Entry]:
+def folder_entries(
+    archive: Path, folder: Path, leniency: Mapping[str, Any], subfolders: bool = False
+) -> Iterator[Entry]:
     """Series in one folder, DICOM and volume files; a folder that is refused as a whole is an entry, too."""
     name, readable = os.path.relpath(folder, archive), os.access(folder, os.R_OK | os.X_OK)
     volumes = sorted(file for file in os.listdir(folder) if volume_suffix(file)) if readable else []
     for file in volumes:
         yield _volume_entry(folder / file, os.path.join(name, file))
     try:
-        for one in survey_folder(folder, subfolders, **leniency):
-            yield _series_entry(one, name)
+        for surveyed in survey_folder(folder, subfolders, **leniency):
+            yield _series_entry(surveyed, name)
     except InputError as error:
         if error.code == "E-CONFIG":
             raise
@@ -98,13 +100,13 @@ def survey(archive: Path, folder: Path, leniency: Mapping[str, Any], subfolders:
             yield _entry(f"{MADE_UP}{checksum(name)}", name, error.code)
 
 
-def _series_entry(one: Surveyed, folder: str) -> Entry:
+def _series_entry(surveyed: Surveyed, folder: str) -> Entry:
     """Entry of a DICOM series."""
-    summary = one.summary
+    summary = surveyed.summary
     safe = SAFE_UID.fullmatch(summary.uid)
     uid = summary.uid if safe else f"{MADE_UP}{checksum(folder + summary.uid)}"
-    entry = _entry(uid, folder, summary.code or ("" if safe else "E-TAG-VALUE"), summary.slices, one.study_uid)
-    usable = one.usable if not entry["code"] else None
+    entry = _entry(uid, folder, summary.code or ("" if safe else "E-TAG-VALUE"), summary.slices, surveyed.study_uid)
+    usable = surveyed.usable if not entry["code"] else None
     return entry | {"rank_by": usable and asdict(replace(usable, patient_name="", patient_id=""))}
 
 

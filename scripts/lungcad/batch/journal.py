@@ -100,11 +100,11 @@ def read_rows(out: Path) -> Iterator[Row]:
                     yield Row(**json.loads(line))
 
 
-def latest_rows(out: Path, wanted: Callable[[str], bool] = lambda uid: True) -> dict[str, Row]:
-    """Latest row of each series."""
+def latest_rows(out: Path, is_wanted: Callable[[str], bool] = lambda uid: True) -> dict[str, Row]:
+    """Latest row by UID of each series whose UID ``is_wanted`` accepts; all by default."""
     latest: dict[str, Row] = {}
     for row in read_rows(out):
-        if wanted(row.series_uid) and (row.series_uid not in latest or latest[row.series_uid].time <= row.time):
+        if is_wanted(row.series_uid) and (row.series_uid not in latest or latest[row.series_uid].time <= row.time):
             latest[row.series_uid] = row
     return latest
 

@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from lungcad.batch.journal import FAILED, Row
-from lungcad.batch.worker import READY, Fatal, Finder, Settled, Task, serve
+from lungcad.batch.worker import READY, EngineLike, Fatal, Settled, Task, serve
 
-MOST_DEATHS = 2
+MAX_DEATHS = 2
 """Number of workers that may die on a series before it counts as failed."""
-MOST_FALSE_STARTS = 3
+MAX_FALSE_STARTS = 3
 """Number of workers in a row that may die before they are ready."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
@@ -31,7 +31,7 @@ class _Worker:
 
     process: BaseProcess
     connection: Connection
-    make: Callable[[], Finder]
+    make: Callable[[], EngineLike]
     tasks: deque[Task] = field(default_factory=deque)
     given: int = 0
     ready: bool = False
@@ -44,15 +44,16 @@ class Pool:
     Args:
         makers: for each worker, a function that can be pickled and loads its engine.
         threads: threads of a worker.
-        most_gb: memory of a worker beyond which another takes its place.
+        max_gb: memory of a worker beyond which another takes its place.
         series_per_worker: number of series after which another takes its place.
     """
 
-    def __init__(self, makers: Sequence[Callable[[], Finder]], threads: int = 1, most_gb: float = float("inf"),
+    def __init__(self, makers: Sequence[Callable[[], EngineLike]], threads: int = 1, max_gb: float = float("inf"),
                  series_per_worker: int = 200) -> None:  # fmt: skip
-        self._makers, self._threads, self._most_gb, self._most = makers, threads, most_gb, series_per_worker
+        self._makers, self._threads = makers, threads
+        self._max_gb, self._max_series = max_gb, series_per_worker
         self._workers: list[_Worker] = []
-        self._again: deque[Task] = deque()
+        self._waiting: deque[Task] = deque()
         self._false_starts = 0
 
     def run(self, tasks: Iterator[Task]) -> Iterator[Settled]:
@@ -65,37 +66,38 @@ class Pool:
         self._tasks = tasks
         try:
             for make in self._makers:
-                if self._more():
+                if self._has_waiting():
                     self._start(make)
             while self._workers:
-                self._feed()
+                self._hand_out()
                 for connection in wait([worker.connection for worker in self._workers]):
-                    yield from self._hear(next(one for one in self._workers if one.connection is connection))
+                    worker = next(worker for worker in self._workers if worker.connection is connection)
+                    yield from self._receive(worker)
         finally:
             self._kill()
 
-    def _start(self, make: Callable[[], Finder]) -> None:
+    def _start(self, make: Callable[[], EngineLike]) -> None:
         """Start a worker; its threads are limited by the environment, which its libraries read as they load."""
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        pool_end, worker_end = context.Pipe()
         before = {name: os.environ.get(name) for name in THREADS}
         os.environ.update(dict.fromkeys(THREADS, str(self._threads)))
         try:
-            process = context.Process(target=serve, args=(theirs, make, self._most_gb), daemon=True)
+            process = context.Process(target=serve, args=(worker_end, make, self._max_gb), daemon=True)
             process.start()
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
-        theirs.close()
-        self._workers.append(_Worker(process, ours, make))
+        worker_end.close()
+        self._workers.append(_Worker(process, pool_end, make))
 
-    def _feed(self) -> None:
+    def _hand_out(self) -> None:
         """Give each worker a series, then each a second one to read; end those for which there is none."""
         for depth in (1, 2):
             for worker in self._workers:
                 if worker.ending or len(worker.tasks) >= depth or any(task.deaths for task in worker.tasks):
                     continue
-                task = self._next(alone=not worker.tasks) if worker.given < self._most else None
+                task = self._next(alone=not worker.tasks) if worker.given < self._max_series else None
                 if task is not None:
                     worker.tasks.append(task)
                     worker.given += 1
@@ -110,22 +112,22 @@ class Pool:
 
     def _next(self, alone: bool) -> Task | None:
         """Next series; one that an ended worker had goes to a worker that has none."""
-        if self._again and alone:
-            return self._again.popleft()
+        if self._waiting and alone:
+            return self._waiting.popleft()
         return next(self._tasks, None)
 
-    def _more(self) -> bool:
+    def _has_waiting(self) -> bool:
         """Whether a series waits for a worker."""
-        if not self._again and (task := next(self._tasks, None)) is not None:
-            self._again.append(task)
-        return bool(self._again)
+        if not self._waiting and (task := next(self._tasks, None)) is not None:
+            self._waiting.append(task)
+        return bool(self._waiting)
 
-    def _hear(self, worker: _Worker) -> Iterator[Settled]:
+    def _receive(self, worker: _Worker) -> Iterator[Settled]:
         """Take one message of a worker, or notice its end."""
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            yield from self._ended(worker)
+            yield from self._replace(worker)
             return
         if isinstance(message, Fatal):
             raise message.error
@@ -135,7 +137,7 @@ class Pool:
             worker.tasks.popleft()
             yield message
 
-    def _ended(self, worker: _Worker) -> Iterator[Settled]:
+    def _replace(self, worker: _Worker) -> Iterator[Settled]:
         """Replace a worker that has ended; its series are analysed again, unless several workers died on them."""
         worker.process.join()
         self._workers.remove(worker)
@@ -143,16 +145,16 @@ class Pool:
         code = worker.process.exitcode or 0
         if not worker.ready:
             self._false_starts += 1
-            if self._false_starts >= MOST_FALSE_STARTS:
-                raise RuntimeError(f"{MOST_FALSE_STARTS} workers died before they were ready ({_death(code)})")
+            if self._false_starts >= MAX_FALSE_STARTS:
+                raise RuntimeError(f"{MAX_FALSE_STARTS} workers died before they were ready ({_death(code)})")
         for task in worker.tasks:
             task.deaths += bool(code) and worker.ready
-            if task.deaths < MOST_DEATHS:
-                self._again.append(task)
+            if task.deaths < MAX_DEATHS:
+                self._waiting.append(task)
                 continue
-            reason = f"{MOST_DEATHS} workers died on this series ({_death(code)})"
+            reason = f"{MAX_DEATHS} workers died on this series ({_death(code)})"
             yield Settled(Row(task.item.series_uid, FAILED, task.fingerprint, "WorkerDied", reason), reason)
-        if self._more():
+        if self._has_waiting():
             self._start(worker.make)
 
     def _kill(self) -> None:

@@ -25,8 +25,8 @@ class Progress:
         self.analysed = 0
         """Series that were analysed now, not skipped."""
         self._start = self._line = time.monotonic()
-        shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
-        self._bar = tqdm(total=total, desc=name, bar_format=shape, file=sys.stderr, leave=False, disable=None)
+        bar_format = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+        self._bar = tqdm(total=total, desc=name, bar_format=bar_format, file=sys.stderr, leave=False, disable=None)
 
     def add(self, state: str, analysed: bool) -> None:
         """Count a series."""

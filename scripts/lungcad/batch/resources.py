@@ -37,14 +37,14 @@ def plan_workers(workers: int | None = None, memory_gb: float | None = None, dev
     free = free_memory_gb() if memory_gb is None else memory_gb
     fitting = max(1, int(free // WORKER_GB))  # one worker needs no more than `lungcad run`
     gpus = [f"cuda:{number}" for number in range(count_gpus())] if device is None else []
-    wanted = workers or len(gpus) or 1
+    count = workers or len(gpus) or 1
     if workers is None and not gpus and device in (None, "cpu"):
-        wanted = min(count_cores(), fitting)
-    if wanted > fitting:
-        text = f"{wanted} workers need {wanted * WORKER_GB:.0f} GB ({free:.1f} GB are free)."
+        count = min(count_cores(), fitting)
+    if count > fitting:
+        text = f"{count} workers need {count * WORKER_GB:.0f} GB ({free:.1f} GB are free)."
         raise InputError("E-MEMORY", text, "Give fewer --workers, or ask for a machine or job with more memory.")
-    devices = tuple((gpus[number % len(gpus)] if gpus else device) for number in range(wanted))
-    return Plan(devices, max(1, count_cores() // wanted), free / wanted)
+    devices = tuple((gpus[number % len(gpus)] if gpus else device) for number in range(count))
+    return Plan(devices, max(1, count_cores() // count), free / count)
 
 
 def count_cores() -> int:

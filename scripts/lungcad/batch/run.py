@@ -18,12 +18,12 @@ from lungcad.batch.pool import Pool
 from lungcad.batch.progress import Progress
 from lungcad.batch.resources import plan_workers
 from lungcad.batch.shards import Shard
-from lungcad.batch.worker import Finder, Settled, Task, load_engine
+from lungcad.batch.worker import EngineLike, Settled, Task, load_engine
 from lungcad.chain.settings import chain_fingerprint
 from lungcad.errors import InputError
 from lungcad.results.write import RESULT_FILES, folder_name
 
-Maker = Callable[[Mapping[str, Any], Path], Finder]
+Maker = Callable[[Mapping[str, Any], Path], EngineLike]
 """Function that loads an engine in a worker, given settings and output folder; can be pickled."""
 
 
@@ -153,10 +153,10 @@ def _write_expected(job: Job, shard: Shard) -> None:
     writer.writerows((item.series_uid, item.study_uid) for item in read_manifest(job.manifest, job.best))
     text = rows.getvalue()
     path = expected_file(job.out)
-    own = path.with_name(f"series-{shard}.csv")  # other shards may be doing the same
-    for left_over in (own, own.with_suffix(".part")):
+    shard_path = path.with_name(f"series-{shard}.csv")  # other shards may be doing the same
+    for left_over in (shard_path, shard_path.with_suffix(".part")):
         left_over.unlink(missing_ok=True)
     if not path.is_file() or path.read_text(encoding="utf-8", errors="surrogateescape") != text:
-        with whole_file(own) as part:
+        with whole_file(shard_path) as part:
             part.write_text(text, encoding="utf-8", errors="surrogateescape")
-        own.replace(path)
+        shard_path.replace(path)

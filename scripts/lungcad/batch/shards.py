@@ -36,25 +36,26 @@ def find_shard(text: str | None, environment: Mapping[str, str] | None = None) -
     Raises:
         InputError: E-USAGE, no such shard, or a number of shards that is not known.
     """
-    known = os.environ if environment is None else environment
+    variables = os.environ if environment is None else environment
     if text is None:
-        return _array_shard(known)
+        return _array_shard(variables)
     match = re.fullmatch(r"(\d*)/(\d+)", text)
     if match is None:
         raise InputError("E-USAGE", f"--shard is {text} (expected such as 0/4: the first of four).")
-    index = match[1] or known.get("SLURM_ARRAY_TASK_ID") or known.get("JOB_COMPLETION_INDEX")
+    index = match[1] or variables.get("SLURM_ARRAY_TASK_ID") or variables.get("JOB_COMPLETION_INDEX")
     if index is None:
         advice = "Give I/N, or set SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX."
         raise InputError("E-USAGE", f"--shard is {text}, and no variable says which of them.", advice)
     return _checked(int(index), int(match[2]))
 
 
-def _array_shard(known: Mapping[str, str]) -> Shard:
+def _array_shard(variables: Mapping[str, str]) -> Shard:
     """Shard of a task of a Slurm array, whose numbers may begin anywhere and be apart; else the whole."""
-    if "SLURM_ARRAY_TASK_ID" in known and "SLURM_ARRAY_TASK_COUNT" in known:
-        first, step = int(known.get("SLURM_ARRAY_TASK_MIN", 0)), int(known.get("SLURM_ARRAY_TASK_STEP", 1))
-        return _checked((int(known["SLURM_ARRAY_TASK_ID"]) - first) // step, int(known["SLURM_ARRAY_TASK_COUNT"]))
-    if "JOB_COMPLETION_INDEX" in known:
+    if "SLURM_ARRAY_TASK_ID" in variables and "SLURM_ARRAY_TASK_COUNT" in variables:
+        first, step = int(variables.get("SLURM_ARRAY_TASK_MIN", 0)), int(variables.get("SLURM_ARRAY_TASK_STEP", 1))
+        task, count = int(variables["SLURM_ARRAY_TASK_ID"]), int(variables["SLURM_ARRAY_TASK_COUNT"])
+        return _checked((task - first) // step, count)
+    if "JOB_COMPLETION_INDEX" in variables:
         text = "JOB_COMPLETION_INDEX is set, but the number of shards is not known."
         raise InputError("E-USAGE", text, "Give --shard /N with N, the completions of the Job.")
     return Shard()

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungcad.batch.index import Entry, survey, update_journal
+from lungcad.batch.index import Entry, folder_entries, update_journal
 from lungcad.batch.manifest import Item, write_manifest
 from lungcad.dicom.rank import Usable, rank_usable
 
-MOST_FOLDERS = 64
+MAX_FOLDERS = 64
 """Largest number of folders with files, at or under the folder of a series, that are searched for its slices."""
 
 
@@ -29,17 +29,24 @@ def index_archive(archive: Path, manifest: Path, leniency: Mapping[str, Any] | N
     """
     archive, options = archive.absolute(), dict(leniency or {})
     found = update_journal(archive, manifest.with_name(f"{manifest.name}.journal"), options)
-    entries = list(joined(archive, found, options))
+    entries = list(joined_entries(archive, found, options))
     ranks = ranks_by_uid(entries)
     items = [
-        Item(one["uid"], archive / one["path"], one["study"], one["slices"], one["code"], ranks.get(one["uid"], 0))
-        for one in sorted(entries, key=lambda one: (one["study"], one["path"], one["uid"]))
+        Item(
+            entry["uid"],
+            archive / entry["path"],
+            entry["study"],
+            entry["slices"],
+            entry["code"],
+            ranks.get(entry["uid"], 0),
+        )
+        for entry in sorted(entries, key=lambda entry: (entry["study"], entry["path"], entry["uid"]))
     ]
     write_manifest(manifest, items)
     return items
 
 
-def joined(archive: Path, found: Mapping[str, list[Entry]], leniency: Mapping[str, Any]) -> Iterator[Entry]:
+def joined_entries(archive: Path, found: Mapping[str, list[Entry]], leniency: Mapping[str, Any]) -> Iterator[Entry]:
     """Yield each series once: of one that lies in several folders, in parts or copies, the folder around them.
 
     The reader searches a series' folder with its sub-folders. Where these are too many it is refused with E-SPLIT.
@@ -51,15 +58,15 @@ def joined(archive: Path, found: Mapping[str, list[Entry]], leniency: Mapping[st
     names = sorted(found)
     for uid, entries in by_uid.items():
         first = entries[0]
-        common = os.path.commonpath([one["path"] for one in entries]) or "."
-        if folders_under(common, names) > MOST_FOLDERS:
-            own = first["code"] if len(entries) == 1 else ""
-            yield first | {"code": own or "E-SPLIT", "rank_by": None}
+        common = os.path.commonpath([entry["path"] for entry in entries]) or "."
+        if folders_under(common, names) > MAX_FOLDERS:
+            code = first["code"] if len(entries) == 1 else ""
+            yield first | {"code": code or "E-SPLIT", "rank_by": None}
         elif len(entries) == 1:
             yield first
         else:
-            again = survey(archive, archive / common, leniency, subfolders=True)
-            yield next((one for one in again if one["uid"] == uid), first | {"path": common, "code": "E-SPLIT"})
+            again = folder_entries(archive, archive / common, leniency, subfolders=True)
+            yield next((entry for entry in again if entry["uid"] == uid), first | {"path": common, "code": "E-SPLIT"})
 
 
 def folders_under(folder: str, names: Sequence[str]) -> int:
@@ -73,7 +80,7 @@ def folders_under(folder: str, names: Sequence[str]) -> int:
 def ranks_by_uid(entries: list[Entry]) -> dict[str, int]:
     """Place of each usable series within its study, from 1, the best first; series without a study stand alone."""
     studies: dict[str, list[Usable]] = defaultdict(list)
-    for one in entries:
-        if one["rank_by"]:
-            studies[one["study"] or one["path"]].append(Usable(**one["rank_by"]))
+    for entry in entries:
+        if entry["rank_by"]:
+            studies[entry["study"] or entry["path"]].append(Usable(**entry["rank_by"]))
     return {ranked.uid: place for group in studies.values() for place, ranked in enumerate(rank_usable(group), 1)}

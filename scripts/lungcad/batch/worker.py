@@ -27,7 +27,7 @@ from lungcad.errors import InputError, find_input_error
 from lungcad.printable import printable
 
 
-class Finder(Protocol):
+class EngineLike(Protocol):
     """Interface of an engine, as a worker uses it; see :class:`lungcad.batch.engine.Engine`."""
 
     def read(self, item: Item) -> Any:
@@ -37,7 +37,7 @@ class Finder(Protocol):
         """Find its nodules, write the results, return the seconds by step."""
 
 
-def load_engine(settings: Mapping[str, Any], out: Path) -> Finder:
+def load_engine(settings: Mapping[str, Any], out: Path) -> EngineLike:
     """Load the engine with its chain; imports torch. Arguments and errors are those of its class."""
     from lungcad.batch.engine import Engine
 
@@ -76,7 +76,7 @@ READY = "ready"
 """Message of a worker whose engine is loaded."""
 
 
-def serve(connection: Connection, make: Callable[[], Finder], most_gb: float) -> None:
+def serve(connection: Connection, make: Callable[[], EngineLike], max_gb: float) -> None:
     """Answer tasks until None comes, a series crashes, or the memory grows beyond a limit.
 
     After a crash nobody knows what state the libraries are in, so the process ends and another takes its place.
@@ -84,7 +84,7 @@ def serve(connection: Connection, make: Callable[[], Finder], most_gb: float) ->
     Args:
         connection: gives tasks, takes READY, :class:`Settled` and :class:`Fatal`.
         make: function that loads the engine.
-        most_gb: resident memory beyond which the worker ends.
+        max_gb: resident memory beyond which the worker ends.
     """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the pool ends its workers
@@ -92,7 +92,7 @@ def serve(connection: Connection, make: Callable[[], Finder], most_gb: float) ->
     try:
         engine = make()
     except Exception as error:
-        connection.send(Fatal(_plain(error)))
+        connection.send(Fatal(_picklable(error)))
         return
     connection.send(READY)
     for task, read in _read_ahead(connection, engine):
@@ -102,14 +102,14 @@ def serve(connection: Connection, make: Callable[[], Finder], most_gb: float) ->
             connection.send(Fatal(error))
             return
         connection.send(settled)
-        if resident_gb() > min(KEPT_GB, most_gb / 2):
+        if resident_gb() > min(KEPT_GB, max_gb / 2):
             release_memory()
-        if settled.row.state == FAILED or resident_gb() > most_gb:
+        if settled.row.state == FAILED or resident_gb() > max_gb:
             return
 
 
-def settle(engine: Finder, task: Task, read: Callable[[], tuple[Any, float]]) -> Settled:
-    """Analyse one series; a refusal or a crash is an answer, too.
+def settle(engine: EngineLike, task: Task, read: Callable[[], tuple[Any, float]]) -> Settled:
+    """Analyse one series; a refusal or a crash gives a row, too.
 
     Args:
         engine: engine that finds and writes.
@@ -145,14 +145,14 @@ def _unfinished(task: Task, error: Exception) -> Settled:
     return Settled(Row(task.item.series_uid, FAILED, task.fingerprint, name, reason), trace)
 
 
-def _read_ahead(connection: Connection, engine: Finder) -> Iterator[tuple[Task, Callable[[], tuple[Any, float]]]]:
+def _read_ahead(connection: Connection, engine: EngineLike) -> Iterator[tuple[Task, Callable[[], tuple[Any, float]]]]:
     """Yield tasks, each with a function that gives its volume; a thread reads at most one ahead."""
     waiting: queue.SimpleQueue[tuple[Task, Any, float] | None] = queue.SimpleQueue()
-    place = threading.Semaphore(1)
+    free_slot = threading.Semaphore(1)
 
     def read() -> None:
         while True:
-            place.acquire()
+            free_slot.acquire()
             try:
                 task = connection.recv()
             except (EOFError, OSError):
@@ -172,11 +172,11 @@ def _read_ahead(connection: Connection, engine: Finder) -> Iterator[tuple[Task, 
     while (answer := waiting.get()) is not None:
         task, *held = answer
         del answer
-        place.release()
-        yield task, functools.partial(_given, held)
+        free_slot.release()
+        yield task, functools.partial(_take_volume, held)
 
 
-def _given(held: list[Any]) -> tuple[Any, float]:
+def _take_volume(held: list[Any]) -> tuple[Any, float]:
     """Volume, and seconds of its reading, out of a list that is empty afterwards; raises what is an exception."""
     volume, seconds = held
     held.clear()
@@ -185,7 +185,7 @@ def _given(held: list[Any]) -> tuple[Any, float]:
     return volume, seconds
 
 
-def _plain(error: Exception) -> Exception:
+def _picklable(error: Exception) -> Exception:
     """Exception that another process can unpickle, with its text."""
     refusal = find_input_error(error)
     if refusal is not None:

@@ -80,16 +80,16 @@ def submit(
     from lungcad.batch.cluster import Resources, submit_shards
 
     one_of("cluster", cluster, ("slurm", "local"))
-    more = {key: overrides.pop(key) for key in list(overrides) if key.startswith("slurm_")}
+    slurm_options = {key: overrides.pop(key) for key in list(overrides) if key.startswith("slurm_")}
     memory_gb = float(job_gb) if cluster == "slurm" else None
     job = _job(manifest, output_dir, retry, choose, workers, memory_gb, series_per_worker, overrides)
     resources = Resources(
         whole_number("cpus", cpus, 1), float(job_gb), whole_number("gpus", gpus, 0),
-        whole_number("minutes", minutes, 1), more,
+        whole_number("minutes", minutes, 1), slurm_options,
     )  # fmt: skip
     count, at_once = whole_number("shards", shards, 1), whole_number("parallel", parallel, 1)
-    for one in submit_shards(job, cluster, count, at_once, resources):
-        print(one.job_id)
+    for submitted in submit_shards(job, cluster, count, at_once, resources):
+        print(submitted.job_id)
     print(f"{count} shards submitted; see how far they are with: lungcad status OUT", file=sys.stderr)
 
 
