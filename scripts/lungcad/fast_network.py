@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks made ready for inference: the same outputs from fewer, larger operations in the device's fast data type.
 
-:func:`ready` is the one place where an inferer's network is changed. Batch normalisations go into the kernels of the
+:func:`make_fast` alone changes an inferer's network. Batch normalisations go into the kernels of the
 convolutions before them, a ReLU behind a convolution is done while the result is still in the processor's cache, an
 average over blocks behind a convolution of single voxels becomes one convolution with it, and weights are kept in the
 fast data type, in channels-last order. On the CPU, a batch normalisation without a convolution before it becomes a
@@ -29,15 +29,15 @@ _READY: WeakKeyDictionary[nn.Module, dict[str, tuple[Hashable, nn.Module]]] = We
 """Ready networks by the network they were made of and the method, with the state of its weights."""
 
 
-def ready(network: nn.Module, device: torch.device, precision: str = "auto", method: str = "forward") -> nn.Module:
+def make_fast(network: nn.Module, device: torch.device, precision: str = "auto", method: str = "forward") -> nn.Module:
     """Network for inference on a device, to be called in inference mode and outside of autocast.
 
     It takes inputs of any floating type and returns those of the data type. It is made once and kept until a weight of
     the given network changes, as in training.
 
     Args:
-        network: network in evaluation mode. Of one that :mod:`torch.fx` cannot trace, those parts are changed that it
-            can.
+        network: network in evaluation mode. Where :mod:`torch.fx` cannot trace the whole, it changes the parts that it
+            can trace.
         device: device of the network.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
         method: method of the network that becomes the forward pass.
@@ -51,16 +51,16 @@ def ready(network: nn.Module, device: torch.device, precision: str = "auto", met
     state = (dtype, *zip((tensor.data_ptr() for tensor in weights), versions, strict=True))
     made = _READY.setdefault(network, {})
     if method not in made or made[method][0] != state or None in versions:
-        made[method] = state, _make_ready(network, dtype, device.type == "cpu", method)
+        made[method] = state, _make_fast(network, dtype, device.type == "cpu", method)
     return made[method][1]
 
 
-class _Part(nn.Module):
-    """Part of a network as a network of its own.
+class _MethodNetwork(nn.Module):
+    """Network with another method of a network as its forward pass.
 
     Args:
-        network: the network.
-        method: name of the method of ``network`` that is the part's forward pass.
+        network: network with that method.
+        method: name of the method, which takes one argument.
     """
 
     def __init__(self, network: nn.Module, method: str):
@@ -68,7 +68,7 @@ class _Part(nn.Module):
         self.network, self.method = network, method
 
     def forward(self, x: Any) -> Any:
-        """Output of the method for its one argument."""
+        """Output of the method."""
         return getattr(self.network, self.method)(x)
 
 
@@ -124,21 +124,21 @@ class _Tracer(fx.Tracer):
         return isinstance(module, nn.InstanceNorm3d) or super().is_leaf_module(module, name)
 
 
-def _make_ready(network: nn.Module, dtype: torch.dtype, on_cpu: bool, method: str = "forward") -> nn.Module:
+def _make_fast(network: nn.Module, dtype: torch.dtype, on_cpu: bool, method: str = "forward") -> nn.Module:
     """Copy of a network with fused layers in a data type."""
     if isinstance(network, _WEIGHTED):
         return _fast_layer(deepcopy(network), False, dtype)
-    root = network if method == "forward" else _Part(network, method)
+    root = network if method == "forward" else _MethodNetwork(network, method)
     try:
         if len(signature(root.forward).parameters) != 1:
-            raise TypeError("a tracer would take optional arguments for left out")
+            raise TypeError("a tracer would leave optional arguments out for good")
         if not type(network).__module__.startswith(("torch.", "lungcad.")):
-            raise TypeError("another library's lines may ask for a tensor's type, which a stand-in does not have")
+            raise TypeError("code of another library may ask for a tensor's type, which the tracer's proxy lacks")
         traced = fx.GraphModule(root, _Tracer().trace(root))
-    except Exception:  # whatever a network's own lines say to a tracer's stand-in for a tensor
+    except Exception:  # any kind: a network's own code meets the tracer's proxy for a tensor
         parts = copy(network)
-        parts._modules = {name: _make_ready(part, dtype, on_cpu) for name, part in network.named_children()}
-        return parts if method == "forward" else _Part(parts, method)
+        parts._modules = {name: _make_fast(part, dtype, on_cpu) for name, part in network.named_children()}
+        return parts if method == "forward" else _MethodNetwork(parts, method)
     graph: Any = fuse(traced, no_trace=True)  # a copy, batch normalisations in the kernels
     modules: dict[str, nn.Module] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
@@ -149,14 +149,16 @@ def _make_ready(network: nn.Module, dtype: torch.dtype, on_cpu: bool, method: st
         if isinstance(layer, _WEIGHTED):
             relu = isinstance(layer, _CONVOLUTIONS) and _is_relu(after, modules)
             block = _block_of_average(after, modules) if _is_pointwise(layer) else 0
-            _set(graph, node.target, _fast_layer(_averaging(layer, block) if block else layer, relu, dtype))
+            _replace_layer(
+                graph, node.target, _fast_layer(_with_averaging(layer, block) if block else layer, relu, dtype)
+            )
             if after is not None and (relu or block):
                 after.replace_all_uses_with(node)
                 graph.graph.erase_node(after)
         elif isinstance(layer, nn.AvgPool3d) and dtype != torch.float32:
-            _set(graph, node.target, Cast(layer, torch.float32, dtype))
+            _replace_layer(graph, node.target, Cast(layer, torch.float32, dtype))
         elif node.op == "call_function" and node.target is F.avg_pool3d:
-            node.target = _average
+            node.target = _average_pool
     graph.recompile()
     graph.delete_all_unused_submodules()
     made: nn.Module = graph.eval()
@@ -197,7 +199,7 @@ def _is_pointwise(layer: nn.Module) -> bool:
     return plain and layer.kernel_size == layer.stride == (1, 1, 1)
 
 
-def _averaging(convolution: nn.Module, size: int) -> nn.Module:
+def _with_averaging(convolution: nn.Module, size: int) -> nn.Module:
     """Convolution of single voxels and the average over cubes of ``size`` voxels behind it, as one."""
     made: Any = deepcopy(convolution)
     made.kernel_size = made.stride = (size, size, size)
@@ -215,12 +217,12 @@ def _channel_by_channel(layer: nn.BatchNorm2d | nn.BatchNorm3d) -> nn.Module:
     return fused
 
 
-def _average(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _average_pool(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Average pooling in float32; PyTorch has none in bfloat16 on CPU."""
     return F.avg_pool3d(x.float(), *args, **kwargs).to(x.dtype)
 
 
-def _set(graph: Any, name: Any, layer: nn.Module) -> None:
+def _replace_layer(graph: Any, name: Any, layer: nn.Module) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(graph.get_submodule(parent), leaf, layer)
 

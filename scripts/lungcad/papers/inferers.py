@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lungcad.console import bar
 from lungcad.cpu import autocast, channels_last, tune_allocator
-from lungcad.fast_network import ready
+from lungcad.fast_network import make_fast
 from lungcad.papers.tiles import tight_box
 
 
@@ -85,7 +85,7 @@ class CropInferer(Inferer):
         self, crops: Tensor, network: torch.nn.Module, axes: Sequence[int], diameters: Tensor | None
     ) -> Tensor:
         """Outputs (N, ...) float32 of crops mirrored along ``axes``, mirrored back; batch by batch."""
-        fast = ready(network, crops.device, self.precision)
+        fast = make_fast(network, crops.device, self.precision)
         outputs = []
         for first in bar(range(0, len(crops), self.batch_size), self.desc, "batch"):
             batch = slice(first, first + self.batch_size)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
-from lungcad.fast_network import ready
+from lungcad.fast_network import make_fast
 from lungcad.finding import Finding, as_place, centers_of
 from lungcad.geometry import to_world
 from lungcad.papers.dou2017.network import CandidateFCN
@@ -69,7 +69,7 @@ class LungFCNInferer(Inferer):
         corners = product(*(range(0, n, t) for n, t in zip(searched.shape, self.tile, strict=True)))
         tiles = [tuple(slice(a, a + n) for a, n in zip(corner, self.tile, strict=True)) for corner in corners]
         tiles = [tile for tile in tiles if searched[tile].any()]
-        early = ready(network.early, inputs.device, self.precision) if tiles else network
+        early = make_fast(network.early, inputs.device, self.precision) if tiles else network
         for tile in bar(tiles, "detect", "tile"):
             self._score_tile(image, network, early, tile, searched, score)
         return score[None, None]

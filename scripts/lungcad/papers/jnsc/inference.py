@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lungcad.console import bar
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.errors import InputError
-from lungcad.fast_network import ready
+from lungcad.fast_network import make_fast
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.jnsc.network import JNSCNet
 from lungcad.papers.jnsc.regions import Region, find_regions, trimmed
@@ -103,7 +103,7 @@ class LungJNSCInferer(Inferer):
         windows = [window for window in windows if lungs_in_box[self._middle(window, sides)].any()]
         windows = self._chosen(windows, lungs_in_box)
         total, count = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
-        encode, decode = (ready(network, image.device, self.precision, part) for part in ("features", "segment"))
+        encode, decode = (make_fast(network, image.device, self.precision, part) for part in ("features", "segment"))
         for first in bar(range(0, len(windows), self.batch_size), "detect", "batch"):
             batch = windows[first : first + self.batch_size]
             logit = decode(encode(torch.cat([image[:, :, *window] for window in batch])))
@@ -157,7 +157,7 @@ class LungJNSCInferer(Inferer):
         outputs = []
         for first in range(0, len(crops), self.batch_size):
             batch = slice(first, first + self.batch_size)
-            maps = ready(network, image.device, self.precision, "features")(torch.cat(crops[batch]))
+            maps = make_fast(network, image.device, self.precision, "features")(torch.cat(crops[batch]))
             with autocast(inputs.device, self.precision):
                 number = torch.arange(len(maps[0]), device=inputs.device)
                 outputs.append(network.classify(maps, number, box[batch], voxels[batch]).float().softmax(dim=1))
@@ -203,7 +203,7 @@ class CropJNSCInferer(Inferer):
         tune_allocator()
         regions: list[Region | None] = []
         classes = torch.full((len(inputs), 3), torch.nan)
-        encode, decode = (ready(network, inputs.device, self.precision, part) for part in ("features", "segment"))
+        encode, decode = (make_fast(network, inputs.device, self.precision, part) for part in ("features", "segment"))
         for number, diameter in enumerate(bar(diameters.tolist(), "characterise", "nodule")):
             maps = encode(inputs[number : number + 1])
             probability = decode(maps)[0, 0].float().sigmoid().cpu().numpy()

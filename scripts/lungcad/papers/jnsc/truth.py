@@ -14,7 +14,7 @@ from monai.transforms import Transform
 from torch import Tensor
 
 from lungcad.cpu import autocast, tune_allocator
-from lungcad.fast_network import ready
+from lungcad.fast_network import make_fast
 from lungcad.finding import Finding, as_place
 from lungcad.geometry import to_index, to_world
 from lungcad.papers.jnsc.inference import ClassifiedRegions
@@ -91,7 +91,7 @@ class TrueRegionInferer(Inferer):
         tune_allocator()
         regions: list[Region | None] = []
         classes = torch.full((len(inputs), 3), torch.nan)
-        encode = ready(network, inputs.device, self.precision, "features")
+        encode = make_fast(network, inputs.device, self.precision, "features")
         for number, crop in enumerate(inputs):
             found = find_regions(crop[1].cpu().numpy(), 0.5, max_regions=1)
             regions.append(found[0] if found else None)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lungcad.cpu import autocast, tune_allocator
 from lungcad.errors import InputError
-from lungcad.fast_network import ready
+from lungcad.fast_network import make_fast
 from lungcad.finding import Finding, as_place
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box
@@ -80,8 +80,8 @@ class LungProposalInferer(Inferer):
         tune_allocator()
         box, low = lung_box(inputs, lungs, self.context, STRIDES[-1])
         front = self._front(box, network)
-        pyramid = ready(network.backbone, box.device, self.precision, "from_front")(front)
-        proposals = ready(network, box.device, self.precision, "propose")(pyramid)[0].float()
+        pyramid = make_fast(network.backbone, box.device, self.precision, "from_front")(front)
+        proposals = make_fast(network, box.device, self.precision, "propose")(pyramid)[0].float()
         first = torch.tensor(low, device=inputs.device)
         cubes, logit, level = self._detections(proposals, box.shape[2:], lungs, first)
         if self.classify:
@@ -103,7 +103,7 @@ class LungProposalInferer(Inferer):
             here, near = torch.ones_like(here), torch.ones_like(near)
         x, background = box, blank.expand(1, 1, _BLANK, _BLANK, _BLANK)
         for method, needed, voxels in (("preblock", here, self.tile), ("first_dense_block", near, self.tile // 8)):
-            layers = ready(network.backbone, box.device, self.precision, method)
+            layers = make_fast(network.backbone, box.device, self.precision, method)
             background = layers(background)
             x = tiled_output(layers, x, needed, background, 2, radius, voxels)
         return x

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lungcad.console import bar
 from lungcad.cpu import tune_allocator
-from lungcad.fast_network import ready
+from lungcad.fast_network import make_fast
 from lungcad.finding import Finding, as_place, centers_of
 from lungcad.geometry import to_world
 from lungcad.papers.inferers import lung_box
@@ -56,7 +56,7 @@ class LungUNetInferer(Inferer):
         """
         tune_allocator()
         unit, radius = network.unit, network.receptive_radius
-        fast = ready(network, inputs.device, self.precision)
+        fast = make_fast(network, inputs.device, self.precision)
         score = inputs.new_full([side // 2 for side in inputs.shape[2:]], -torch.inf)
         box, low = lung_box(inputs, lungs, self.context, unit)
         depth = box.shape[-1]
