@@ -129,7 +129,7 @@ def main(bundle: str, output_dir: str = "dist") -> None:
         output_dir: folder, created if needed; an earlier pack in it is replaced.
     """
     target = Path(output_dir) / bundle
-    with replaced_folder(target, ours=MANIFEST) as folder:
+    with replaced_folder(target, mark=MANIFEST) as folder:
         pack(bundle, folder)
     archive = Path(output_dir) / f"{bundle}_v{describe(bundle)['version']}.zip"
     with whole_file(archive) as part:

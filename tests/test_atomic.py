@@ -28,7 +28,7 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
 
 
 def make(target: Path, text: str) -> None:
-    with replaced_folder(target, ours="nodules.json", names=NAMES) as folder:
+    with replaced_folder(target, mark="nodules.json", names=NAMES) as folder:
         (folder / "nodules.json").write_text(text)
 
 
@@ -74,7 +74,7 @@ def test_a_folder_that_another_process_fills_is_left_alone(tmp_path: Path) -> No
 import sys, time
 from pathlib import Path
 from lungcad.atomic import replaced_folder
-with replaced_folder(Path({str(tmp_path)!r}) / "1.2.3", ours="nodules.json") as folder:
+with replaced_folder(Path({str(tmp_path)!r}) / "1.2.3", mark="nodules.json") as folder:
     (folder / "nodules.json").write_text("half")
     print("ready", flush=True)
     time.sleep(60)

@@ -71,7 +71,7 @@ STOPPED = """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
 
     def work():
-        with replaced_folder(Path({folder!r}) / "1.2.3", ours="nodules.json") as folder:
+        with replaced_folder(Path({folder!r}) / "1.2.3", mark="nodules.json") as folder:
             (folder / "nodules.json").write_text("half")
             print("ready", flush=True)
             time.sleep(60)

@@ -18,7 +18,7 @@ _LEFT_OVER = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.(?P<kind>new|old)")
 
 
 @contextlib.contextmanager
-def replaced_folder(target: Path, *, ours: str, names: Collection[str] | None = None) -> Iterator[Path]:
+def replaced_folder(target: Path, *, mark: str, names: Collection[str] | None = None) -> Iterator[Path]:
     """Yield an empty folder to fill; on success it becomes ``target``, on any exception it vanishes.
 
     The filling happens in a hidden sibling of ``target``, so a reader never meets half a result, and an earlier
@@ -26,8 +26,8 @@ def replaced_folder(target: Path, *, ours: str, names: Collection[str] | None = 
 
     Args:
         target: folder to create or to replace.
-        ours: name of a file that marks an earlier result. A folder without it is somebody else's (DICOM exports
-            too are named after the series) and is never replaced.
+        mark: name of a file that marks an earlier result. A folder without it holds other data (DICOM exports too are
+            named after the series) and is never replaced.
         names: names of the files of a result; other files of an earlier result move to the new one. None for all files.
 
     Raises:
@@ -36,7 +36,7 @@ def replaced_folder(target: Path, *, ours: str, names: Collection[str] | None = 
     tag = uuid.uuid4().hex[:8]
     new, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
     with _output_errors():
-        check_replaceable(target, ours=ours)
+        check_replaceable(target, mark=mark)
         new.mkdir(parents=True)  # not tempfile.mkdtemp: its folders are closed to everybody else
         with _locked(new):
             try:
@@ -97,21 +97,23 @@ def check_output(folder: str | Path) -> None:
             file.flush()
 
 
-def check_replaceable(target: Path, *, ours: str) -> None:
-    """Refuse to replace a folder that is neither empty nor an earlier result, which holds a file named ``ours``.
+def check_replaceable(target: Path, *, mark: str) -> None:
+    """Refuse to replace a folder that is neither empty nor an earlier result, which holds a file named ``mark``.
 
     Raises:
         InputError: E-OUTPUT.
     """
-    empty_or_ours = target.is_dir() and ((target / ours).is_file() or not any(target.iterdir()))
-    if target.exists() and not empty_or_ours:
+    replaceable = target.is_dir() and ((target / mark).is_file() or not any(target.iterdir()))
+    if target.exists() and not replaceable:
         raise InputError(
-            "E-OUTPUT", f"the output folder holds a folder of that name with other files (expected an earlier {ours}).",
+            "E-OUTPUT", f"the output folder holds a folder of that name with other files (expected an earlier {mark}).",
             "Give another --output_dir; nothing was changed.",
         )  # fmt: skip
 
 
-def remove_left_overs(folder: str | Path, names: Collection[str], of: Callable[[str], bool] | None = None) -> None:
+def remove_left_overs(
+    folder: str | Path, names: Collection[str], is_target: Callable[[str], bool] | None = None
+) -> None:
     """Remove the hidden folders that killed processes left in an output folder: incomplete results with patient data.
 
     A folder that another process is filling is locked and stays. An earlier result that was moved aside and not
@@ -120,11 +122,13 @@ def remove_left_overs(folder: str | Path, names: Collection[str], of: Callable[[
     Args:
         folder: output folder, the parent of the targets of :func:`replaced_folder`.
         names: names of the files of a result.
-        of: which targets, by name; None for all.
+        is_target: function of a folder's name that says whether it is one of the targets; None for all.
     """
     for path in sorted(Path(folder).glob(".*.*")):
         match = _LEFT_OVER.fullmatch(path.name)
-        if match is None or path.is_symlink() or not path.is_dir() or not (of is None or of(match["target"])):
+        if match is None or path.is_symlink() or not path.is_dir():
+            continue
+        if is_target is not None and not is_target(match["target"]):
             continue
         with contextlib.suppress(OSError), _locked(path):
             target = path.with_name(match["target"])

@@ -93,7 +93,7 @@ def findings_table(findings: Sequence[Finding], summary: str) -> str:
     """
     if not findings:
         return summary
-    graded = any(one.malignancy_probability is not None for one in findings)
+    graded = any(finding.malignancy_probability is not None for finding in findings)
     head = f"{'#':>3}  {'lps_mm':^24}  {'diam_mm':>7}  {'nodule':>6}" + (f"  {'malignancy':>10}" if graded else "")
     rows = [_row(number, finding, graded) for number, finding in enumerate(findings, start=1)]
     return "\n".join([summary, head, *rows])
@@ -112,8 +112,9 @@ def _row(number: int, finding: Finding, graded: bool) -> str:
 def series_remarks(series: Any) -> list[str]:
     """Acquisitions and notices of a listed series, one a line."""
     parts = [
-        f"{series.uid}  acquisition {one.label}: {one.slices} slices, z={one.low_mm:.1f} to {one.high_mm:.1f} mm"
-        for one in series.acquisitions
+        f"{series.uid}  acquisition {acquisition.label}: {acquisition.slices} slices, "
+        f"z={acquisition.low_mm:.1f} to {acquisition.high_mm:.1f} mm"
+        for acquisition in series.acquisitions
     ]
     return [*parts, *(f"{series.uid}  {notice}" for notice in series.notices)]
 

@@ -38,10 +38,10 @@ def find_input_error(error: BaseException | None) -> InputError | None:
     """Return the first :class:`InputError` among an exception, its causes and its contexts."""
     waiting, seen = [error], set()
     while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, InputError):
-            return one
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            waiting += [one.__cause__, one.__context__]
+        current = waiting.pop(0)
+        if isinstance(current, InputError):
+            return current
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            waiting += [current.__cause__, current.__context__]
     return None

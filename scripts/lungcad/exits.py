@@ -17,7 +17,7 @@ from lungcad.printable import printable
 T = TypeVar("T")
 
 DISK_FULL = errno.ENOSPC, errno.EDQUOT
-"""Numbers of system errors that say that nothing more can be written."""
+"""Numbers of the system errors of a full disk or an exhausted quota."""
 EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_TERMINATED = 1, 2, 130, 141, 143
 
 
@@ -46,7 +46,8 @@ def guarded(function: Callable[..., T], *args: Any, debug: bool | str = False) -
     except (KeyboardInterrupt, Terminated) as end:
         raise SystemExit(_report_end(end)) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:  # of no file of ours
+        # an error that names no file is one of stdout
+        if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
             _drop_stdout()
             text = f"The output cannot be written: {error.strerror}."
             raise SystemExit(report_error(InputError("E-OUTPUT", text, "Make room."), debug)) from error

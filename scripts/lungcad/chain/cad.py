@@ -12,7 +12,7 @@ from lungcad.chain.chain import Chain
 from lungcad.console import StageClock, findings_table, header_lines
 from lungcad.dicom.lost import folder_state, warn_of_changes
 from lungcad.options import options_by_name, text_or_none
-from lungcad.reading.ahead import ScanAhead, take
+from lungcad.reading.ahead import ScanAhead, take_begun
 from lungcad.reading.volume_file import read_volume
 from lungcad.results.result import check_indication
 from lungcad.results.write import MARK, RESULT_FILES, result_folder, write, writers_for
@@ -57,7 +57,7 @@ class NoduleCAD:
             InputError: whatever loading, reading, the stages and writing refuse.
         """
         clock, chain = StageClock(), self.chain
-        ahead = take(self.dataset_dir, self.series_uid, self.acquisition, self.leniency)
+        ahead = take_begun(self.dataset_dir, self.series_uid, self.acquisition, self.leniency)
         check_output(self.output_dir)
         remove_left_overs(self.output_dir, RESULT_FILES)
         with clock("load") as line:
@@ -84,7 +84,7 @@ class NoduleCAD:
         with clock("read") as line:
             volume = read_volume(self.dataset_dir, self.series_uid, self.acquisition, **self.leniency)
             line.note = f"{volume.hu.shape[2]} slices"
-        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
+        check_replaceable(result_folder(self.output_dir, volume), mark=MARK)
         scan = Scan(volume)
         with clock("lungs") as line:
             line.note = f"{scan.lungs.volume_ml:.0f} ml"
@@ -93,7 +93,7 @@ class NoduleCAD:
     def _scan_ahead(self, ahead: ScanAhead, clock: StageClock) -> Scan:
         """Scan that was read while the chain was loaded; its seconds are the child's, not those waited."""
         volume, lungs = ahead.result()
-        check_replaceable(result_folder(self.output_dir, volume), ours=MARK)
+        check_replaceable(result_folder(self.output_dir, volume), mark=MARK)
         scan = Scan(volume)
         scan.lungs = lungs
         clock.add("read", ahead.seconds["read"], f"{volume.hu.shape[2]} slices")

@@ -55,7 +55,7 @@ def compare(
         before, now = (read_header(volume) for volume in volumes)
     notices = check_patient(before, now, volumes[0], volumes[1], told)
     span = days_between(before, now, days, prior_date, current_date, told)
-    check_replaceable(comparison_folder(output_dir, volumes[0], volumes[1]), ours=MARK)
+    check_replaceable(comparison_folder(output_dir, volumes[0], volumes[1]), mark=MARK)
     exams = [
         _exam(volume, path, given, header, output_dir, leniency)
         for volume, path, given, header in zip(

@@ -32,7 +32,7 @@ def write_comparison(comparison: Comparison, output_dir: str | Path) -> Path:
         InputError: E-OUTPUT.
     """
     target = comparison_folder(output_dir, comparison.prior.volume, comparison.current.volume)
-    with replaced_folder(target, ours=MARK, names=FILES) as folder:
+    with replaced_folder(target, mark=MARK, names=FILES) as folder:
         write_comparison_csv(folder, comparison)
         write_comparison_page(folder, comparison)
         write_comparison_dicom(folder, comparison)

@@ -52,7 +52,7 @@ def analyse(
     best = choose_best(images, **options)
     volume = read_volume(images, best.uid, **options)
     result = chain(volume)
-    with replaced_folder(target, ours=REPORT_FILE) as folder:
+    with replaced_folder(target, mark=REPORT_FILE) as folder:
         with quiet():
             notes = write_dicom_results(folder, result, comprehensive)
         if not (folder / REPORT_FILE).is_file():

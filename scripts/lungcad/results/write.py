@@ -43,7 +43,7 @@ MARK = "nodules.json"
 """File that marks a folder as an earlier result."""
 
 RESULT_FILES = frozenset({MARK, "nodules.csv", "report.html", "run.json", "nodules.sr.dcm", "nodules.seg.dcm"})
-"""Names of all files of a result; what else lies in its folder is not ours."""
+"""Names of all files of a result; what else lies in its folder is not mark."""
 
 COMPREHENSIVE = "comprehensive"
 """Value of the key ``dicom_results`` for archives that take no Comprehensive 3D SR."""
@@ -78,7 +78,7 @@ def write(result: Result, output_dir: str | Path, writers: Sequence[Writer] = WR
     """
     start = time.perf_counter()
     target = result_folder(output_dir, result.volume)
-    with replaced_folder(target, ours=MARK, names=RESULT_FILES) as folder:
+    with replaced_folder(target, mark=MARK, names=RESULT_FILES) as folder:
         result = replace(result, earlier=target if target.is_dir() else None)
         for writer in writers:
             writer(folder, result)
