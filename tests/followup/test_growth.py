@@ -10,7 +10,7 @@ from made_pair import sphere
 from lungcad import Finding, Volume
 from lungcad.followup.category import lesion_category
 from lungcad.followup.exam import Header
-from lungcad.followup.growth import change_between, judge, own_variation, refusals, too_coarse
+from lungcad.followup.growth import change_between, growth_refusals, judge, own_variation, too_coarse
 from lungcad.results.words import shown_mean_mm
 
 
@@ -63,12 +63,12 @@ def test_our_own_variation_can_hide_a_growth() -> None:
 
 def test_thick_or_different_slices_and_kernels_forbid_growth() -> None:
     same = Header(kernel="B30f", thickness_mm=1.0)
-    assert refusals(scan(1.0), scan(1.25), same, same) == []
-    assert refusals(scan(2.5), scan(2.5), Header(), same) == []  # what is not known is not different
-    assert "prior scan are 3 mm" in refusals(scan(3.0), scan(3.0), same, same)[0]
-    assert "1 mm apart in the prior and 2 mm" in refusals(scan(1.0), scan(2.0), same, same)[0]
-    assert "1 mm thick" in refusals(scan(1.0), scan(1.0), same, replace(same, thickness_mm=2.0))[0]
-    assert refusals(scan(1.0), scan(1.0), same, replace(same, kernel="B70f")) == [
+    assert growth_refusals(scan(1.0), scan(1.25), same, same) == []
+    assert growth_refusals(scan(2.5), scan(2.5), Header(), same) == []  # what is not known is not different
+    assert "prior scan are 3 mm" in growth_refusals(scan(3.0), scan(3.0), same, same)[0]
+    assert "1 mm apart in the prior and 2 mm" in growth_refusals(scan(1.0), scan(2.0), same, same)[0]
+    assert "1 mm thick" in growth_refusals(scan(1.0), scan(1.0), same, replace(same, thickness_mm=2.0))[0]
+    assert growth_refusals(scan(1.0), scan(1.0), same, replace(same, kernel="B70f")) == [
         "kernel B30f in the prior and B70f in the current scan"
     ]
 

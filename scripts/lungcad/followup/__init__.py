@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follow-up: two CTs of one patient, their lungs registered, their findings matched, and growth with its error.
 
-``registration.py`` maps places, ``again.py`` looks for a nodule where it should be, ``matching.py`` pairs findings,
+``registration.py`` maps places, ``search.py`` looks for a nodule where it should be, ``matching.py`` pairs findings,
 ``sides.py`` measures both scans alike, ``mass.py`` checks a change of volume, ``growth.py`` judges a pair,
 ``category.py`` proposes a category, ``comparison.py`` puts them together; ``exam.py`` and ``pair.py`` say what may be
 compared, ``documents.py``, ``page.py``, ``text.py`` and ``dicom.py`` write.

@@ -51,7 +51,9 @@ def lesion_category(
             found = by_lung_rads.with_pleural_question(found, lung_rads(*size, juxtapleural=True, **course), NODULE)
     except ValueError as error:
         found = LungRads(None, f"{needs(f'possible sizes of {NODULE}')} ({error})")
-    doubts = dict.fromkeys(doubt for one in (earlier, measured) if one is not None for doubt in one.doubts)
+    doubts = dict.fromkeys(
+        doubt for measurement in (earlier, measured) if measurement is not None for doubt in measurement.doubts
+    )
     although = (f"{NODULE} as measured, although {'; '.join(doubts)}",) if doubts and found.category else ()
     return in_plain_words(replace(found, assumed=(*found.assumed, *although)))
 
@@ -66,23 +68,21 @@ def _course(earlier: Measurement | None, days: float | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def exam_category(
-    each: Sequence[LungRads | None], new_nodules: int, whole_lungs: bool = True
-) -> LungRads | None:
+def exam_category(categories: Sequence[LungRads | None], new_nodules: int, whole_lungs: bool = True) -> LungRads | None:
     """Category of the current scan, the highest of its nodules, with their ids; None where it shows none.
 
     Args:
-        each: categories of the nodules by id, see :func:`lesion_category`; the first has id 1.
+        categories: categories of the nodules by id, see :func:`lesion_category`; the first has id 1.
         new_nodules: number of new ones.
         whole_lungs: whether the current scan shows the whole of the lungs.
     """
-    shown = {number: one for number, one in enumerate(each, start=1) if one is not None}
+    shown = {number: category for number, category in enumerate(categories, start=1) if category is not None}
     if not shown:
         return None
-    named = {number: _named(one, number) for number, one in shown.items()}
+    named = {number: _named(category, number) for number, category in shown.items()}
     found = by_lung_rads.exam_category(named, whole_lungs, new_nodules, "nodule")
     assumed, questions = (
-        tuple(said_once({number: getattr(one, name) for number, one in shown.items()}, NODULE, "nodule"))
+        tuple(said_once({number: getattr(category, name) for number, category in shown.items()}, NODULE, "nodule"))
         for name in ("assumed", "not_computed")
     )
     return replace(found, assumed=assumed, not_computed=questions)

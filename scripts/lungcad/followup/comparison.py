@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, replace
 
 from lungcad.followup.category import exam_category, lesion_category
 from lungcad.followup.exam import Exam
-from lungcad.followup.growth import STATUSES, Change, Status, Variation, change_between, judge, refusals, too_coarse
+from lungcad.followup.growth import (
+    STATUSES,
+    Change,
+    Status,
+    Variation,
+    change_between,
+    growth_refusals,
+    judge,
+    too_coarse,
+)
 from lungcad.followup.mass import mass_change_percent
 from lungcad.followup.pair import protocol_notices
 from lungcad.followup.registration import register
@@ -66,20 +75,21 @@ class Comparison:
     @property
     def lung_rads(self) -> LungRads | None:
         """Proposed category of the current scan; None where it shows no nodule."""
-        new = sum(one.status == "new" for one in self.lesions)
-        each = [one.lung_rads for one in self.lesions]
-        return exam_category(each, new, shows_whole_lungs(self.current.scan.warnings))
+        new = sum(lesion.status == "new" for lesion in self.lesions)
+        categories = [lesion.lung_rads for lesion in self.lesions]
+        return exam_category(categories, new, shows_whole_lungs(self.current.scan.warnings))
 
     @property
     def management(self) -> str:
         """Management that Lung-RADS connects with the category; empty without one."""
-        found, each = self.lung_rads, [one.lung_rads for one in self.lesions if one.lung_rads is not None]
-        return exam_management(found, each) if found else ""
+        found = self.lung_rads
+        categories = [lesion.lung_rads for lesion in self.lesions if lesion.lung_rads is not None]
+        return exam_management(found, categories) if found else ""
 
     @property
     def summary(self) -> str:
         """Summary in words, such as ``1 growing, 2 stable``."""
-        counts = {status: sum(one.status == status for one in self.lesions) for status in STATUSES}
+        counts = {status: sum(lesion.status == status for lesion in self.lesions) for status in STATUSES}
         return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no nodule in either scan"
 
 
@@ -114,7 +124,7 @@ def compare(
         for name, exam in (("prior", prior), ("current", current))
         for notice in exam.scan.warnings
     ]
-    reasons = refusals(prior.volume, current.volume, prior.header, current.header)
+    reasons = growth_refusals(prior.volume, current.volume, prior.header, current.header)
     pairs = measured_sides(prior, current, sides_of(prior, current, registration), measure)
     judged = _Judge(prior, current, days, reasons, registration.reliable, variation)
     lesions = [judged(before, now) for before, now in pairs]
@@ -138,12 +148,12 @@ class _Judge:
         doubts = tuple(
             f"{name}: {doubt}"
             for name, side, size in zip(("prior", "current"), (before, now), sizes, strict=True)
-            for doubt in (*(size.doubts if size else ()), *_shared(side))
+            for doubt in (*(size.doubts if size else ()), *_shared_place_doubts(side))
         )
         change: Change | None = None
         prior, current = sizes
         if before.finding is None or now.finding is None:
-            status, reason = self._alone(before, now)
+            status, reason = self._absent_in_one(before, now)
         elif self.refusals:
             status, reason = "not comparable", f"growth not computed: {'; '.join(self.refusals)}"
         elif prior is None or current is None:
@@ -158,7 +168,7 @@ class _Judge:
         category = lesion_category(status, before.finding, now.finding, self.days, slices_mm)
         return Lesion(before, now, status, reason, change, self._tracking(before, now), doubts, category)
 
-    def _alone(self, before: Side, now: Side) -> tuple[Status, str]:
+    def _absent_in_one(self, before: Side, now: Side) -> tuple[Status, str]:
         """Status of a nodule that one exam alone shows."""
         name, side = ("prior", before) if before.finding is None else ("current", now)
         exam, shown = (self.prior, now) if before.finding is None else (self.current, before)
@@ -181,7 +191,7 @@ class _Judge:
         return known or derived_uid("lesion", exam.volume.series_uid, center)
 
 
-def _shared(side: Side) -> list[str]:
+def _shared_place_doubts(side: Side) -> list[str]:
     """Doubt where another nodule of the comparison has the finding at a place that was looked at."""
     if side.finding is None or side.shared is None:
         return []

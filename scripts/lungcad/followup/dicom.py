@@ -8,6 +8,7 @@ place that was looked at, any other words alone.
 
 import sys
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 from highdicom.sr import FindingSite, MeasurementsAndQualitativeEvaluations, TrackingIdentifier
@@ -48,7 +49,7 @@ RESOLVED = Code("413322009", "SCT", "Problem resolved")
 def write_comparison_dicom(folder: Path, comparison: Comparison) -> None:
     """Write comparison.sr.dcm into a folder, and report on stderr why it is missing; a failure stops nothing else."""
     try:
-        note = _write(folder, comparison)
+        note = _write_report(folder, comparison)
     except Exception as error:  # its text could name the patient
         (folder / REPORT_FILE).unlink(missing_ok=True)
         note = f"no report: internal error {type(error).__name__}"
@@ -56,7 +57,7 @@ def write_comparison_dicom(folder: Path, comparison: Comparison) -> None:
         print(f"{'dicom':<14}{note}", file=sys.stderr)
 
 
-def _write(folder: Path, comparison: Comparison) -> str:
+def _write_report(folder: Path, comparison: Comparison) -> str:
     """Write the report; returns the reason why it is missing, empty if it is not."""
     from lungcad.reading.volume_file import is_volume_file
 
@@ -68,10 +69,10 @@ def _write(folder: Path, comparison: Comparison) -> str:
     except InputError as error:
         return f"no report: {error.message}"
     document = nodules_document(comparison.current.result) | {"summary": comparison.summary}
-    algorithm = Algorithm.of(document, comparison.current.result.weights_sha256)
+    algorithm = Algorithm.from_document(document, comparison.current.result.weights_sha256)
     nodules = compared_nodules(comparison, source, algorithm)
     about = [f"{nodule.tracking_uid} {nodule.key} {nodule.comments}" for nodule in nodules]
-    about += [f"{one.tracking_uid} {one.status} {one.reason}" for one in comparison.lesions]
+    about += [f"{lesion.tracking_uid} {lesion.status} {lesion.reason}" for lesion in comparison.lesions]
     key = object_key(source.instances, algorithm, [comparison.prior.volume.series_uid, *about])
     with disable_value_validation(), without_highdicom_messages():
         absent = absent_groups(comparison, source, algorithm)
@@ -82,15 +83,21 @@ def _write(folder: Path, comparison: Comparison) -> str:
 
 def compared_nodules(comparison: Comparison, source: Source, algorithm: Algorithm) -> list[Nodule]:
     """Nodules that the current scan shows, each with its course and tracking UID, numbered as in comparison.json."""
-    shown = {number: one for number, one in enumerate(comparison.lesions, start=1) if one.current.finding is not None}
+    shown = {
+        number: lesion
+        for number, lesion in enumerate(comparison.lesions, start=1)
+        if lesion.current.finding is not None
+    }
     findings: dict[int, Finding] = {
-        number: replace(one.current.finding, mask=None) for number, one in shown.items() if one.current.finding
+        number: replace(lesion.current.finding, mask=None) for number, lesion in shown.items() if lesion.current.finding
     }
     result = Result(comparison.current.volume, list(findings.values()), {COMPARED: 0.0}, COMPARED)
     numbers = {id(finding): number for number, finding in findings.items()}
     order = [numbers[id(finding)] for finding in result.findings]
     nodules = zip(order, reported_nodules(result, source, algorithm), strict=True)
-    return [_with_course(nodule, number, shown[number], comparison) for number, nodule in sorted(nodules, key=_first)]
+    return [
+        _with_course(nodule, number, shown[number], comparison) for number, nodule in sorted(nodules, key=itemgetter(0))
+    ]
 
 
 def absent_groups(
@@ -122,10 +129,6 @@ def _course_words(lesion: Lesion, comparison: Comparison) -> str:
     """Course of a nodule in a sentence, with the series that it was compared with."""
     interval = "" if comparison.days is None else f" {comparison.days:g} days before"
     return f"{lesion.status}: {lesion.reason}. Compared with series {comparison.prior.volume.series_uid}{interval}."
-
-
-def _first(pair: tuple[int, Nodule]) -> int:
-    return pair[0]
 
 
 def _with_course(nodule: Nodule, number: int, lesion: Lesion, comparison: Comparison) -> Nodule:

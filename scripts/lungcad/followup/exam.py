@@ -91,11 +91,11 @@ def read_header(volume: Volume) -> Header:
 
     options = {name: value for name, value in origin.leniency.items() if name != "acquisition"}
     with disable_value_validation():
-        series = choose_series(find_objects(origin.path), volume.series_uid, Leniency.of(options))
+        series = choose_series(find_objects(origin.path), volume.series_uid, Leniency.from_options(options))
         tags = patient_and_study((series.images or series.all)[0])
         return Header(
             _text(tags, "PatientID"), _text(tags, "PatientBirthDate"), _date(tags), _text(tags, "ConvolutionKernel"),
-            _number(tags, "SliceThickness"),
+            _millimetres(tags, "SliceThickness"),
             " ".join(filter(None, (_text(tags, "Manufacturer"), _text(tags, "ManufacturerModelName")))),
             bool(_text(tags, "ContrastBolusAgent")),
         )  # fmt: skip
@@ -173,7 +173,8 @@ def _text(tags: Any, name: str) -> str:
     return printable(" ".join(str(part).strip() for part in parts if part is not None).strip(), 64)
 
 
-def _number(tags: Any, name: str) -> float | None:
+def _millimetres(tags: Any, name: str) -> float | None:
+    """Length in mm, above 0 and below 100; None for any other value."""
     try:
         value = float(_text(tags, name))
     except ValueError:

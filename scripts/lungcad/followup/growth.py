@@ -69,7 +69,7 @@ def mean_mm(size: Measurement) -> float:
     return shown_mean_mm({"long_axis_mm": size.long_axis_mm, "short_axis_mm": size.short_axis_mm})
 
 
-def refusals(prior: Volume, current: Volume, before: Header, now: Header) -> list[str]:
+def growth_refusals(prior: Volume, current: Volume, before: Header, now: Header) -> list[str]:
     """Reasons why sizes of two scans must not be compared: thick slices, other slices, other kernel; empty if none."""
     reasons = [
         f"slices of the {name} scan are {volume.spacing_mm[2]:.2g} mm apart "

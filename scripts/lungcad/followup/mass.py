@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungcad.finding import Finding, FindingMask
-from lungcad.followup.again import look_again
+from lungcad.followup.search import find_again
 from lungcad.geometry import spacing_of, to_index, to_world
 from lungcad.scan.scan import Scan
 from lungcad.volume import LOWEST_HU
@@ -40,9 +40,9 @@ def mass_change_percent(prior: Scan, before: Finding, current: Scan, now: Findin
     if before.mask is None or now.mask is None:
         return None
     both = before.mask, now.mask
-    extents = [float(np.linalg.norm((np.array(one.mask.shape) - 1) / 2 * _spacing(one))) for one in both]
+    extents = [float(np.linalg.norm((np.array(mask.mask.shape) - 1) / 2 * _spacing(mask))) for mask in both]
     first = np.array(before.mask.center_lps_mm)
-    place = look_again(prior, first, 2 * max(extents), current, np.array(now.mask.center_lps_mm))
+    place = find_again(prior, first, 2 * max(extents), current, np.array(now.mask.center_lps_mm))
     radius = int(np.ceil(max(extents))) + AROUND_MM
     hu, masks = zip(*(
         _around(scan, center, mask, radius)
@@ -51,7 +51,7 @@ def mass_change_percent(prior: Scan, before: Finding, current: Scan, now: Findin
     outlined = masks[0] | masks[1]
     wall = (hu[0] > DENSE_HU) & (hu[1] > DENSE_HU) & ~outlined
     region = ndimage.binary_dilation(outlined, iterations=BLUR_MM) & ~wall
-    mass, mass_now = (_mass(one, region) for one in hu)
+    mass, mass_now = (_mass(values, region) for values in hu)
     if mass is None or mass_now is None or mass <= 0 or mass_now <= 0:
         return None
     return 100 * (mass_now / mass - 1)

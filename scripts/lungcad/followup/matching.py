@@ -14,7 +14,7 @@ USUAL_MM = 6.0
 _NEVER = 1e6
 
 
-def match(
+def match_findings(
     places: np.ndarray, diameters: Sequence[float | None], others: np.ndarray, other_diameters: Sequence[float | None]
 ) -> list[tuple[int, int]]:
     """Match the findings of two scans.
@@ -35,10 +35,12 @@ def match(
 
     if not len(places) or not len(others):
         return []
-    one, two = (np.array([USUAL_MM if d is None else d for d in some]) for some in (diameters, other_diameters))
-    gate = np.minimum(GATE_MM + np.maximum(one[:, None], two[None]) / 2, FARTHEST_MM)
+    sizes, other_sizes = (
+        np.array([USUAL_MM if d is None else d for d in known]) for known in (diameters, other_diameters)
+    )
+    limit = np.minimum(GATE_MM + np.maximum(sizes[:, None], other_sizes[None]) / 2, FARTHEST_MM)
     distance = np.linalg.norm(places[:, None] - others[None], axis=2)
-    cost = distance / gate + 0.5 * np.abs(np.log(one[:, None] / two[None]))
-    possible = distance <= gate
+    cost = distance / limit + 0.5 * np.abs(np.log(sizes[:, None] / other_sizes[None]))
+    possible = distance <= limit
     rows, columns = linear_sum_assignment(np.where(possible, cost, _NEVER))
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if possible[i, j]]

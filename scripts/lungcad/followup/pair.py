@@ -70,8 +70,8 @@ def days_between(
         if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 40000:
             raise InputError("E-USAGE", f"--days is {days} (expected a number above 0).")
         return float(days)
-    first = _told("prior_date", prior_date) or before.date
-    second = _told("current_date", current_date) or now.date
+    first = _given_date("prior_date", prior_date) or before.date
+    second = _given_date("current_date", current_date) or now.date
     advice = "Give --days N, or --prior_date and --current_date as YYYYMMDD."
     if first is not None and second is not None and second > first:
         return float((second - first).days)
@@ -83,7 +83,7 @@ def days_between(
     raise InputError("E-PAIR-DATE", f"the two scans are {fault}.", advice)
 
 
-def _told(name: str, text: str | None) -> date | None:
+def _given_date(name: str, text: str | None) -> date | None:
     if text is None:
         return None
     try:

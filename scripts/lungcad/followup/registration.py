@@ -56,13 +56,13 @@ class Registration:
 
     def to_current(self, points: np.ndarray) -> np.ndarray:
         """Map points (N, 3) of the prior scan to the current one, LPS mm, by fixed-point iteration."""
-        wanted = np.reshape(np.asarray(points, dtype=float), (-1, 3))
-        found = start = _mapped(self.inverse_affine, wanted)
+        targets = np.reshape(np.asarray(points, dtype=float), (-1, 3))
+        found = start = _mapped(self.inverse_affine, targets)
         for _ in range(INVERSE_STEPS):
-            there = self.to_prior(found)
-            if not len(wanted) or np.abs(there - wanted).max() < INVERSE_MM:
+            mapped = self.to_prior(found)
+            if not len(targets) or np.abs(mapped - targets).max() < INVERSE_MM:
                 break
-            found = found + start - _mapped(self.inverse_affine, there)
+            found = found + start - _mapped(self.inverse_affine, mapped)
         return found
 
 
@@ -93,7 +93,7 @@ def register(current: Scan, prior: Scan) -> Registration:
     return Registration(transform, affine.GetInverse(), _overlap(fixed_mask, moving_mask, transform))
 
 
-def covered(scan: Scan, point: np.ndarray) -> bool:
+def is_scanned(scan: Scan, point: np.ndarray) -> bool:
     """Whether a place (3,) in LPS mm lies inside a scanned volume, at least :data:`EDGE_MM` from its edge."""
     volume = scan.volume
     index, edge = to_index(volume.affine, point), EDGE_MM / np.array(volume.spacing_mm)
@@ -113,8 +113,8 @@ def _images(scan: Scan) -> tuple[Any, Any]:
     image = _image(np.clip(hu, -1000, TISSUE_HU) + 1000, affine)
     mask = _image(scan.lungs.mask.astype(np.float32), scan.lungs.affine)
     mask = sitk.Resample(mask, image, sitk.Transform(), sitk.sitkLinear, 0.0) > 0.5
-    values, inside = (sitk.GetArrayFromImage(one).transpose(2, 1, 0) for one in (image, mask))
-    filled = np.where(_grown(inside > 0), values, 1000 + TISSUE_HU)
+    values, inside = (sitk.GetArrayFromImage(volume).transpose(2, 1, 0) for volume in (image, mask))
+    filled = np.where(_dilated(inside > 0), values, 1000 + TISSUE_HU)
     spacing = spacing_of(affine)
     places = np.argwhere(inside)
     low = np.maximum(places.min(0) - np.ceil(MARGIN_MM / spacing), 0).astype(int)
@@ -125,7 +125,7 @@ def _images(scan: Scan) -> tuple[Any, Any]:
     return _image(filled[box], first), _image(inside[box].astype(np.float32), first)
 
 
-def _grown(mask: np.ndarray) -> np.ndarray:
+def _dilated(mask: np.ndarray) -> np.ndarray:
     from scipy.ndimage import binary_dilation
 
     return np.asarray(binary_dilation(mask))
@@ -162,19 +162,19 @@ def _affine(fixed: Any, moving: Any, fixed_mask: Any, moving_mask: Any) -> Any:
     for heights in zip(*ends, strict=True):
         rigid = sitk.Euler3DTransform()
         rigid.SetCenter(middle)
-        rigid.SetTranslation([moved - here for here, moved in zip(*heights, strict=True)])
+        rigid.SetTranslation([moved - start for start, moved in zip(*heights, strict=True)])
         method = _method(rigid, [2], [4])
         method.Execute(fixed, moving)
         tried.append((method.GetMetricValue(), rigid))
-    _, best = min(tried, key=lambda one: one[0])
+    _, best = min(tried, key=lambda candidate: candidate[0])
     affine, fallback = sitk.AffineTransform(3), sitk.AffineTransform(3)
-    for one in (affine, fallback):
-        one.SetCenter(middle)
-        one.SetTranslation(best.GetTranslation())
+    for candidate in (affine, fallback):
+        candidate.SetCenter(middle)
+        candidate.SetTranslation(best.GetTranslation())
     fallback.SetMatrix(best.GetMatrix())
     # The affine one starts without the turn: from a turned matrix the optimiser was seen to shrink it to nothing.
     _method(affine, [2, 1], [4, 2]).Execute(fixed, moving)
-    return max((affine, fallback), key=lambda one: _overlap(fixed_mask, moving_mask, one))
+    return max((affine, fallback), key=lambda candidate: _overlap(fixed_mask, moving_mask, candidate))
 
 
 def _method(transform: Any, shrink: list[int], smooth_mm: list[float]) -> Any:
@@ -212,8 +212,8 @@ def _overlap(fixed_mask: Any, moving_mask: Any, transform: Any) -> float:
     def array(image: Any) -> np.ndarray:
         return np.asarray(sitk.GetArrayFromImage(image)) > 0.5
 
-    here, there = array(fixed_mask), array(sitk.Resample(moving_mask, fixed_mask, transform, sitk.sitkLinear, 0.0))
+    fixed, moved = array(fixed_mask), array(sitk.Resample(moving_mask, fixed_mask, transform, sitk.sitkLinear, 0.0))
     scanned = moving_mask * 0 + 1  # lungs that the prior scan cuts off are no fault of the registration
-    here = here & array(sitk.Resample(scanned, fixed_mask, transform, sitk.sitkLinear, 0.0))
-    smaller = min(here.sum(), there.sum())
-    return float((here & there).sum() / smaller) if smaller else 0.0
+    fixed = fixed & array(sitk.Resample(scanned, fixed_mask, transform, sitk.sitkLinear, 0.0))
+    smaller = min(fixed.sum(), moved.sum())
+    return float((fixed & moved).sum() / smaller) if smaller else 0.0

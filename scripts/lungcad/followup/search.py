@@ -11,15 +11,15 @@ import numpy as np
 
 from lungcad.scan.scan import Scan
 
-REACH_MM = 6
+SEARCH_MM = 6
 """Distance in mm from the mapped place that is searched along each axis: 95 % of points are mapped better."""
-NEARNESS = 0.02
+LIKENESS_PER_MM = 0.02
 """Likeness that a place must have more for each mm that it is farther from the mapped place."""
-CORE = 0.3
+CORE_SHARE = 0.3
 """Radius of a nodule's core as a share of its diameter."""
 AROUND_MM = 5.0
 """Width in mm of the surroundings that belong to the pattern."""
-LARGEST_MM = 36.0
+MAX_RADIUS_MM = 36.0
 """Largest radius of a pattern in mm."""
 STEP_MM = (1.0, 1.0, 1.0)
 """Voxels of the pattern in mm."""
@@ -40,7 +40,7 @@ class Place:
     density: float
 
 
-def look_again(scan: Scan, center: np.ndarray, diameter_mm: float, other: Scan, place: np.ndarray) -> Place:
+def find_again(scan: Scan, center: np.ndarray, diameter_mm: float, other: Scan, place: np.ndarray) -> Place:
     """Search the other scan for the nodule of this one.
 
     Args:
@@ -50,17 +50,17 @@ def look_again(scan: Scan, center: np.ndarray, diameter_mm: float, other: Scan, 
         other: scan to search.
         place: (3,) mapped place there, LPS mm.
     """
-    radius = int(np.ceil(min(diameter_mm / 2 + AROUND_MM, LARGEST_MM)))
-    pattern = _shown(scan.crop(center.tolist(), [2 * radius + 1] * 3, STEP_MM).numpy())
-    area = _shown(other.crop(place.tolist(), [2 * (radius + REACH_MM) + 1] * 3, STEP_MM).numpy())
+    radius = int(np.ceil(min(diameter_mm / 2 + AROUND_MM, MAX_RADIUS_MM)))
+    pattern = _scaled(scan.crop(center.tolist(), [2 * radius + 1] * 3, STEP_MM).numpy())
+    area = _scaled(other.crop(place.tolist(), [2 * (radius + SEARCH_MM) + 1] * 3, STEP_MM).numpy())
     distance = _distances(radius)
     likeness = correlation(area, pattern, np.clip(2 - 2 * distance / radius, 0, 1))
-    best = np.unravel_index(int((likeness - NEARNESS * _distances(REACH_MM)).argmax()), likeness.shape)
-    x, y, z = (place + np.array(best) - REACH_MM).tolist()
-    there = area[tuple(slice(first, first + 2 * radius + 1) for first in best)]
-    core, lung = distance <= max(1.5, CORE * diameter_mm), np.percentile(pattern, 20)
+    best = np.unravel_index(int((likeness - LIKENESS_PER_MM * _distances(SEARCH_MM)).argmax()), likeness.shape)
+    x, y, z = (place + np.array(best) - SEARCH_MM).tolist()
+    found = area[tuple(slice(first, first + 2 * radius + 1) for first in best)]
+    core, lung = distance <= max(1.5, CORE_SHARE * diameter_mm), np.percentile(pattern, 20)
     contrast = max(float(pattern[core].mean() - lung), 0.05)
-    return Place((x, y, z), float(likeness[best]), float(there[core].mean() - lung) / contrast)
+    return Place((x, y, z), float(likeness[best]), float(found[core].mean() - lung) / contrast)
 
 
 def _distances(radius: int) -> np.ndarray:
@@ -94,6 +94,6 @@ def correlation(area: np.ndarray, pattern: np.ndarray, weight: np.ndarray) -> np
     return np.where(spread > 1e-6, product / np.sqrt(np.maximum(spread, 1e-6)), 0.0).clip(-1, 1)
 
 
-def _shown(hu: np.ndarray) -> np.ndarray:
+def _scaled(hu: np.ndarray) -> np.ndarray:
     """Air to soft tissue as 0 to 1."""
     return np.asarray(np.clip(hu.astype(np.float64), -1000, 100) + 1000) / 1100

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lungcad.finding import Finding, centers_of
-from lungcad.followup.again import Place, look_again
 from lungcad.followup.exam import Exam
 from lungcad.followup.mass import mass_change_percent
-from lungcad.followup.matching import USUAL_MM, match
-from lungcad.followup.registration import Registration, covered
+from lungcad.followup.matching import USUAL_MM, match_findings
+from lungcad.followup.registration import Registration, is_scanned
+from lungcad.followup.search import Place, find_again
 from lungcad.scan.scan import Scan
 
 Measure = Callable[[Scan, Sequence[Finding]], list[Finding]]
@@ -39,7 +39,7 @@ class Side:
         looked_for: whether the place comes from the other exam.
         place: (x, y, z) in LPS mm: the finding's centre, or where it was looked for.
         likeness, density: likeness of the place with the nodule of the other exam, and contrast of its core, see
-            :class:`lungcad.followup.again.Place`; None where it was not looked for.
+            :class:`lungcad.followup.search.Place`; None where it was not looked for.
         scanned: whether the scan covers the place.
         mass: mass above lung there as a share of the nodule's, see :mod:`lungcad.followup.mass`; None where the place
             was not looked for, or shows nothing to outline.
@@ -72,27 +72,27 @@ def sides_of(prior: Exam, current: Exam, registration: Registration) -> list[tup
     """Sides, prior and current, of every nodule that either exam reports; those looked for are not measured yet."""
     before, now = prior.result.numbered, current.result.numbered
     matched: list[tuple[int, int]] = []
-    to_prior = registration.to_prior(centers_of([one for _, one in now]))
+    to_prior = registration.to_prior(centers_of([finding for _, finding in now]))
     if registration.reliable:
-        sizes = [[diameter_of(one) for _, one in some] for some in (now, before)]
-        matched = match(to_prior, sizes[0], centers_of([one for _, one in before]), sizes[1])
-    pairs = [(_found(*before[j]), _found(*now[i])) for i, j in matched]
-    taken = tuple({number for number, _ in some} for some in (before, now))
+        sizes = [[diameter_of(finding) for _, finding in numbered] for numbered in (now, before)]
+        matched = match_findings(to_prior, sizes[0], centers_of([finding for _, finding in before]), sizes[1])
+    pairs = [(_found_side(*before[j]), _found_side(*now[i])) for i, j in matched]
+    taken = tuple({number for number, _ in numbered} for numbered in (before, now))
     for i in sorted(set(range(len(now))) - {i for i, _ in matched}):
-        side = _looked_for(current, now[i][1], prior, to_prior[i], registration, taken[0])
-        pairs.append((side, _found(*now[i])))
-    to_current = registration.to_current(centers_of([one for _, one in before]))
+        side = _looked_for_side(current, now[i][1], prior, to_prior[i], registration, taken[0])
+        pairs.append((side, _found_side(*now[i])))
+    to_current = registration.to_current(centers_of([finding for _, finding in before]))
     for j in sorted(set(range(len(before))) - {j for _, j in matched}):
-        side = _looked_for(prior, before[j][1], current, to_current[j], registration, taken[1])
-        pairs.append((_found(*before[j]), side))
+        side = _looked_for_side(prior, before[j][1], current, to_current[j], registration, taken[1])
+        pairs.append((_found_side(*before[j]), side))
     return pairs
 
 
-def _found(number: int, finding: Finding) -> Side:
+def _found_side(number: int, finding: Finding) -> Side:
     return Side(finding, number, False, finding.center_lps_mm)
 
 
-def _looked_for(
+def _looked_for_side(
     exam: Exam, finding: Finding, other: Exam, place: np.ndarray, registration: Registration, taken: set[int]
 ) -> Side:
     """Side of a nodule in the exam that does not report it, with the place to measure at as a finding.
@@ -102,19 +102,19 @@ def _looked_for(
     """
     size = diameter_of(finding) or USUAL_MM
     x, y, z = place.tolist()
-    if not registration.reliable or not covered(other.scan, place):
-        return Side(None, None, True, (x, y, z), scanned=covered(other.scan, place))
-    seen: Place = look_again(exam.scan, np.array(finding.center_lps_mm), size, other.scan, place)
+    if not registration.reliable or not is_scanned(other.scan, place):
+        return Side(None, None, True, (x, y, z), scanned=is_scanned(other.scan, place))
+    seen: Place = find_again(exam.scan, np.array(finding.center_lps_mm), size, other.scan, place)
     near = np.linalg.norm(centers_of(other.findings) - seen.center_lps_mm, axis=1)
     number = int(near.argmin()) + 1 if len(near) and near.min() <= max(SAME_MM, size / 2) else None
     shared = number if number in taken else None
     number = None if shared else number
     weak = other.findings[number - 1] if number else None
     taken.update([number] if number else [])
-    at = replace(weak or Finding(seen.center_lps_mm), center_lps_mm=seen.center_lps_mm)
+    proposed = replace(weak or Finding(seen.center_lps_mm), center_lps_mm=seen.center_lps_mm)
     return Side(
-        replace(at, diameter_mm=at.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness, seen.density,
-        shared=shared,
+        replace(proposed, diameter_mm=proposed.diameter_mm or size), number, True, seen.center_lps_mm, seen.likeness,
+        seen.density, shared=shared,
     )  # fmt: skip
 
 
@@ -139,20 +139,22 @@ def measured_sides(
             max((diameter_of(side.finding) or 0.0 for side in pair if side.finding), default=0.0)
             for pair in zip(*columns, strict=True)
         ]
-        columns = [_centred(exam, column, sizes, measure) for exam, column in zip(exams, columns, strict=True)]
-    return [_weighed(prior, current, before, now) for before, now in zip(*columns, strict=True)]
+        columns = [
+            _measured_around_masks(exam, column, sizes, measure) for exam, column in zip(exams, columns, strict=True)
+        ]
+    return [_with_mass(prior, current, before, now) for before, now in zip(*columns, strict=True)]
 
 
-def _weighed(prior: Exam, current: Exam, before: Side, now: Side) -> tuple[Side, Side]:
+def _with_mass(prior: Exam, current: Exam, before: Side, now: Side) -> tuple[Side, Side]:
     """Sides of a nodule with the mass at the place that was looked at; without a finding where that is too little."""
     if not (before.looked_for or now.looked_for) or before.finding is None or now.finding is None:
         return before, now
     percent = mass_change_percent(prior.scan, before.finding, current.scan, now.finding)
     share = None if percent is None else max(1 + percent / 100, 1e-6)
-    there = replace(now, mass=share) if now.looked_for else replace(before, mass=share and 1 / share)
-    if not there.shows(outlined=True):
-        there = replace(there, finding=None, number=None)
-    return (before, there) if now.looked_for else (there, now)
+    looked_at = replace(now, mass=share) if now.looked_for else replace(before, mass=share and 1 / share)
+    if not looked_at.shows(outlined=True):
+        looked_at = replace(looked_at, finding=None, number=None)
+    return (before, looked_at) if now.looked_for else (looked_at, now)
 
 
 def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> list[Side]:
@@ -168,7 +170,9 @@ def _measured(exam: Exam, sides: Sequence[Side], measure: Measure | None) -> lis
     return done
 
 
-def _centred(exam: Exam, sides: Sequence[Side], sizes_mm: Sequence[float], measure: Measure) -> list[Side]:
+def _measured_around_masks(
+    exam: Exam, sides: Sequence[Side], sizes_mm: Sequence[float], measure: Measure
+) -> list[Side]:
     """Sides measured again around the centres of their masks; those without a mask stay."""
     at: dict[int, Finding] = {}
     for n, side in enumerate(sides):
