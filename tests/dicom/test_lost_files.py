@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 
 from lungcad.dicom import DicomSeriesError, list_series, read_series
-from lungcad.dicom.lost import changes, folder_state
+from lungcad.dicom.lost import change_notices, folder_state
 
 
 def refusal(folder: Path, **options: object) -> DicomSeriesError:
@@ -153,11 +153,11 @@ def test_an_interrupted_copy_beside_the_whole_file_is_left_out(tmp_path: Path, k
 def test_a_folder_that_changes_is_told(tmp_path: Path) -> None:
     folder = save(make_series(), tmp_path / "s")
     before = folder_state(folder)
-    assert changes(before, folder) == []
+    assert change_notices(before, folder) == []
     (folder / "IM099.dcm").write_bytes(b"new")
     (folder / "IM000.dcm").unlink()
     (folder / "IM001.dcm").write_bytes(b"other")
-    (notice,) = changes(before, folder)
+    (notice,) = change_notices(before, folder)
     assert notice.startswith("W-CHANGED") and "1 file(s) came, 1 went, 1 changed" in notice
 
 

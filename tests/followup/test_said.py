@@ -181,7 +181,7 @@ def test_the_report_has_every_nodule_that_the_current_scan_does_not_show(
 ) -> None:
     found = compared([(8.0, None)], Header(thickness_mm=thickness_mm), Header(thickness_mm=thickness_mm))
     source: Any = SimpleNamespace(frame_of_reference_uid="1.2.3")  # all that a group asks of it
-    algorithm = Algorithm.of(nodules_document(found.current.result))
+    algorithm = Algorithm.from_document(nodules_document(found.current.result))
     (group,) = absent_groups(found, source, algorithm)
     assert group.tracking_uid == found.lesions[0].tracking_uid
     assert (group.finding_type and group.finding_type.meaning) == finding

@@ -21,9 +21,9 @@ from lungcad.scan.lungs import segment_lungs
 
 os.sched_getaffinity = lambda _: {0, 1}
 for path in sys.argv[1:]:
-    ahead.begin(path, None, None, {})
-    assert ahead.take(path, "another", None, {}) is None
-    one = ahead.take(path, None, None, {})
+    ahead.begin_reading(path, None, None, {})
+    assert ahead.take_begun(path, "another", None, {}) is None
+    one = ahead.take_begun(path, None, None, {})
     volume, lungs = one.result()
     plain = read_volume(path)
     assert np.array_equal(volume.hu, plain.hu) and np.array_equal(volume.affine, plain.affine)
@@ -32,18 +32,18 @@ for path in sys.argv[1:]:
     assert volume.origin == plain.origin and (volume.origin.series is None) == (plain.origin.series is None)
     found = segment_lungs(plain)
     assert np.array_equal(lungs.mask, found.mask) and lungs.warnings == found.warnings
-    assert set(one.seconds) == {"read", "lungs"} and ahead.take(path, None, None, {}) is None
+    assert set(one.seconds) == {"read", "lungs"} and ahead.take_begun(path, None, None, {}) is None
 
-ahead.begin(path)
-killed = ahead.take(path, None, None, {})
+ahead.begin_reading(path)
+killed = ahead.take_begun(path, None, None, {})
 os.kill(killed._child, signal.SIGKILL)
 volume, lungs = killed.result()
 assert np.array_equal(volume.hu, plain.hu) and np.array_equal(lungs.mask, found.mask)
 
 ahead.segment_lungs = lambda volume: (_ for _ in ()).throw(InputError("E-NO-LUNG", "none"))
-ahead.begin(path)
+ahead.begin_reading(path)
 try:
-    ahead.take(path, None, None, {}).result()
+    ahead.take_begun(path, None, None, {}).result()
 except InputError as error:
     assert error.code == "E-NO-LUNG"
 else:
@@ -67,12 +67,12 @@ def test_child_reads_what_this_process_would(tmp_path: Path) -> None:
 
 def test_bad_headers_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="E-NO-DICOM"):
-        ahead.begin(str(tmp_path))
-    assert ahead.take(str(tmp_path), None, None, {}) is None
+        ahead.begin_reading(str(tmp_path))
+    assert ahead.take_begun(str(tmp_path), None, None, {}) is None
 
 
 def test_values_of_another_kind_are_left_to_the_run(tmp_path: Path) -> None:
-    ahead.begin(str(tmp_path), leniency="tilt")  # no header is read, which would be refused
-    ahead.begin(str(tmp_path), series_uid=["1.2"])
-    assert ahead.take(str(tmp_path), None, None, "tilt") is None
-    assert ahead.take(str(tmp_path), ["1.2"], None, {}) is None
+    ahead.begin_reading(str(tmp_path), leniency="tilt")  # no header is read, which would be refused
+    ahead.begin_reading(str(tmp_path), series_uid=["1.2"])
+    assert ahead.take_begun(str(tmp_path), None, None, "tilt") is None
+    assert ahead.take_begun(str(tmp_path), ["1.2"], None, {}) is None

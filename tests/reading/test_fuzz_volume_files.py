@@ -105,7 +105,7 @@ def verdict(path: Path, change: tuple[bytes, bytes], truth: np.ndarray, place: n
     if not same:
         return "SILENTLY WRONG"
     elsewhere = (unpacked or name != "h.nii.gz") and may_lie_elsewhere(name, before, after)
-    return "right" if elsewhere or np.allclose(header.place, place, atol=1e-3) else "SILENTLY WRONG"
+    return "right" if elsewhere or np.allclose(header.affine, place, atol=1e-3) else "SILENTLY WRONG"
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_mutated_volume_files_are_never_silently_wrong(tmp_path: Path) -> None:
     truth = sitk.GetArrayFromImage(image()).transpose(2, 1, 0).astype(np.float32)
     for name in NAMES:
         sitk.WriteImage(image(), str(tmp_path / name), useCompression=name in PACKED)
-    place = read_volume_header(tmp_path / "a.mhd", ".mhd").place
+    place = read_volume_header(tmp_path / "a.mhd", ".mhd").affine
     contents = {name: (tmp_path / name).read_bytes() for name in NAMES}
     rng, counts, slowest = np.random.default_rng(SEED), Counter[str](), 0.0
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,7 +11,7 @@ from lungcad.bundle.lean import needs_optional_packages, optional_packages_withh
 from lungcad.bundle.registry import STAGE_KEYS, read_config, read_metadata, stage_bundle, stages_folder
 from lungcad.bundle.values import CODE
 from lungcad.options import text_or_none
-from lungcad.reading.ahead import begin
+from lungcad.reading.ahead import begin_reading
 from lungcad.reading.volume_file import begin_volume
 
 READER = "lungcad.reading.monai_reader.CTSeriesReader"
@@ -32,7 +32,7 @@ def start(root: Path, values: Mapping[str, Any]) -> None:
     plain = not any(isinstance(value, str) and value.startswith(CODE) for key, value in values.items() if key in _USED)
     configs = list(_stage_configs(root, values)) if chain and plain else []
     if chain and plain:
-        begin(values["dataset_dir"], values["series_uid"], values["acquisition"], values["leniency"])
+        begin_reading(values["dataset_dir"], values["series_uid"], values["acquisition"], values["leniency"])
     elif READER in json.dumps(read_config(root)):
         leniency = values.get("leniency")
         if isinstance(leniency or {}, Mapping):  # else the run refuses it

@@ -26,13 +26,13 @@ FEW_REVERSALS = 3
 """Smallest number of returns to an earlier time that proves two scans; fewer can be one repeated image: a warning."""
 FEW_UNKNOWN = 1 / 3
 """Largest share of images without a tag that says nothing, because a system that altered headers may have lost it."""
-BLOCK = 8
+MIN_BLOCK = 8
 """Smallest number of images with the same AcquisitionNumber that may be a separate scan."""
-FEWEST = 8
+MIN_PLACES = 8
 """Smallest number of places of an acquisition that is offered as a choice."""
-USUAL = 0.6
+USUAL_SHARE = 0.6
 """Smallest share of the images with the usual value of a tag, where that of the others was edited."""
-MIXED = frozenset({
+NEVER_EDITED = frozenset({
     "ConvolutionKernel", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
     "NominalPercentageOfRespiratoryPhase",
 })  # fmt: skip
@@ -79,16 +79,16 @@ def _is_crowded(slices: Sequence[Slice]) -> bool:
     return len(gaps) > 1 and bool(gaps.min() < SAME_PLACE_MM or np.ptp(gaps) > UNEVEN_MM)
 
 
-def _is_stack(slices: Sequence[Slice], least: int) -> bool:
-    """Whether images form an even stack of ``least`` places or more; several may share a place."""
+def _is_stack(slices: Sequence[Slice], min_places: int) -> bool:
+    """Whether images form an even stack of ``min_places`` places or more; several may share a place."""
     gaps = np.diff(np.sort(_heights_mm(slices)))
     gaps = gaps[gaps >= SAME_PLACE_MM]
-    return len(gaps) + 1 >= least and bool(not len(gaps) or np.ptp(gaps) <= UNEVEN_MM)
+    return len(gaps) + 1 >= min_places and bool(not len(gaps) or np.ptp(gaps) <= UNEVEN_MM)
 
 
-def choices(slices: Sequence[Slice], least: int = FEWEST) -> list[str]:
-    """Labels of the acquisitions that can be read, the largest first: even stacks of ``least`` places or more."""
-    found = {label: group for label, group in find_acquisitions(slices).items() if _is_stack(group, least)}
+def readable_acquisitions(slices: Sequence[Slice], min_places: int = MIN_PLACES) -> list[str]:
+    """Labels of the acquisitions that can be read, the largest first: even stacks of ``min_places`` places or more."""
+    found = {label: group for label, group in find_acquisitions(slices).items() if _is_stack(group, min_places)}
     return sorted(found, key=lambda label: -len(found[label]))
 
 
@@ -113,12 +113,12 @@ def take_acquisition(slices: list[Slice], acquisition: str) -> list[Slice]:
     raise DicomSeriesError("E-ACQUISITION", text, "Give one of these, or none.")
 
 
-def check_acquisitions(slices: Sequence[Slice], least: int = FEWEST) -> list[Notice]:
+def check_acquisitions(slices: Sequence[Slice], min_places: int = MIN_PLACES) -> list[Notice]:
     """Refuse two acquisitions that interleave along the stack.
 
     Args:
         slices: images of a series.
-        least: fewest images that form a stack.
+        min_places: smallest number of places that form a stack.
 
     Returns:
         W-ACQUISITION where acquisitions follow each other along the stack, single images have another time, the times
@@ -144,20 +144,20 @@ def check_acquisitions(slices: Sequence[Slice], least: int = FEWEST) -> list[Not
             text = "one or two images inside the stack were taken at another time."
             notices.append(Notice("W-ACQUISITION", text))
         elif returns:
-            found = _edited_images(along, keyword, least)
+            found = _edited_images(along, keyword, min_places)
             if not found:
-                raise _interleaved(along, keyword, values, least)
+                raise _interleaved(along, keyword, values, min_places)
             edited[keyword] = found
     if edited:
         notices.append(_edited_notice(along, edited))
     return notices or _successive_scans(along) or _numbers_interleave(along)
 
 
-def _interleaved(along: Sequence[Slice], keyword: str, values: Sequence[str], least: int) -> DicomSeriesError:
+def _interleaved(along: Sequence[Slice], keyword: str, values: Sequence[str], min_places: int) -> DicomSeriesError:
     """Refusal E-ACQUISITION of a stack in which a tag alternates; offers only what can be read."""
     kinds = Counter(value or "none" for value in values)
     text = f"Several acquisitions interleave along the stack: {keyword} alternates ({', '.join(list(kinds)[:4])})"
-    if labels := choices(along, least):
+    if labels := readable_acquisitions(along, min_places):
         return DicomSeriesError("E-ACQUISITION", f"{text}.", choose_acquisition(labels))
     usual = kinds.most_common(1)[0][0]
     found = zip(KEYS[keyword](along), along, strict=True)
@@ -165,19 +165,21 @@ def _interleaved(along: Sequence[Slice], keyword: str, values: Sequence[str], le
     return DicomSeriesError("E-ACQUISITION", f"{text}, first at {odd.where}; none is a whole stack.", AGAIN)
 
 
-def _edited_images(along: Sequence[Slice], keyword: str, least: int) -> list[Slice]:
+def _edited_images(along: Sequence[Slice], keyword: str, min_places: int) -> list[Slice]:
     """Images with another value of a tag, where it must have been edited: no value has a stack of its own.
 
     Empty where they may be images of another scan.
     """
     values = KEYS[keyword](along)
-    if keyword in MIXED and len({value.split("\\")[0] for value in values if value}) > 1:
+    if keyword in NEVER_EDITED and len({value.split("\\")[0] for value in values if value}) > 1:
         return []  # the first value of ConvolutionKernel is the kernel, the second a strength
     groups: dict[str, list[Slice]] = {}
     for value, piece in zip(values, along, strict=True):
         groups.setdefault(value, []).append(piece)
     usual = max(groups, key=lambda value: len(groups[value]))
-    is_another_scan = len(groups[usual]) < USUAL * len(along) or any(_is_stack(one, least) for one in groups.values())
+    is_another_scan = len(groups[usual]) < USUAL_SHARE * len(along) or any(
+        _is_stack(group, min_places) for group in groups.values()
+    )
     if is_another_scan or _is_crowded(along):
         return []
     return [piece for value, piece in zip(values, along, strict=True) if value != usual]
@@ -247,7 +249,7 @@ def _count_alternations(values: Sequence[str]) -> int:
 def _successive_scans(along: Sequence[Slice]) -> list[Notice]:
     """Notice W-ACQUISITION where several scans follow each other along the stack."""
     sizes = Counter(_values_by_place(along, "AcquisitionNumber"))
-    if len(sizes) < 2 or min(sizes.values()) < BLOCK:
+    if len(sizes) < 2 or min(sizes.values()) < MIN_BLOCK:
         return []
     parts = ", ".join(f"{value or 'none'}: {count} images" for value, count in list(sizes.items())[:6])
     return [Notice("W-ACQUISITION", f"the stack joins {len(sizes)} acquisitions ({parts}); they may not match.")]

@@ -28,7 +28,7 @@ def label_of(piece: Slice, keyword: str) -> str:
     return short_label(text, [header.text("PatientName")], header.identifiers) if text else ""
 
 
-def _label(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
+def _label_reader(keyword: str) -> Callable[[Sequence[Slice]], list[str]]:
     """Function that returns the label ``keyword`` of each slice, empty where absent.
 
     Spellings of one value, such as ``120`` and ``120.0``, have the same label.
@@ -53,7 +53,7 @@ def _normalised(value: str) -> str:
 
 def _tube_voltages(slices: Sequence[Slice]) -> list[str]:
     """KVP of each slice, to the nearest multiple of KVP_STEP; empty where absent."""
-    values = _label("KVP")(slices)
+    values = _label_reader("KVP")(slices)
     measured = [re.fullmatch(r"\d{1,4}(\.\d{1,6})?", value) for value in values]
     return [f"{KVP_STEP * round(float(v) / KVP_STEP)}" if m else v for v, m in zip(values, measured, strict=True)]
 
@@ -74,9 +74,9 @@ def _scan_starts(slices: Sequence[Slice]) -> list[str]:
 def _image_types(slices: Sequence[Slice]) -> list[str]:
     """Values of ImageType, or FrameType, of each image that not all have, as a label without names."""
     common = set[str].intersection(*(set(piece.image_type) for piece in slices))
-    own = ["_".join(value for value in piece.image_type if value not in common) for piece in slices]
+    distinct = ["_".join(value for value in piece.image_type if value not in common) for piece in slices]
     return [short_label(text, [piece.header.text("PatientName")], piece.header.identifiers) if text else ""
-            for text, piece in zip(own, slices, strict=True)]  # fmt: skip
+            for text, piece in zip(distinct, slices, strict=True)]  # fmt: skip
 
 
 def seconds_of(text: str) -> float | None:
@@ -100,21 +100,21 @@ def _clock(seconds: float, dated: bool) -> str:
 
 
 KEYS: dict[str, Callable[[Sequence[Slice]], list[str]]] = {
-    "AcquisitionNumber": _label("AcquisitionNumber"),
-    "AcquisitionUID": _label("AcquisitionUID"),
-    "IrradiationEventUID": _label("IrradiationEventUID"),
-    "TemporalPositionIdentifier": _label("TemporalPositionIdentifier"),
-    "NominalPercentageOfCardiacPhase": _label("NominalPercentageOfCardiacPhase"),
-    "NominalPercentageOfRespiratoryPhase": _label("NominalPercentageOfRespiratoryPhase"),
+    "AcquisitionNumber": _label_reader("AcquisitionNumber"),
+    "AcquisitionUID": _label_reader("AcquisitionUID"),
+    "IrradiationEventUID": _label_reader("IrradiationEventUID"),
+    "TemporalPositionIdentifier": _label_reader("TemporalPositionIdentifier"),
+    "NominalPercentageOfCardiacPhase": _label_reader("NominalPercentageOfCardiacPhase"),
+    "NominalPercentageOfRespiratoryPhase": _label_reader("NominalPercentageOfRespiratoryPhase"),
     "AcquisitionTime": _scan_starts,
-    "ConvolutionKernel": _label("ConvolutionKernel"),
+    "ConvolutionKernel": _label_reader("ConvolutionKernel"),
     "KVP": _tube_voltages,
-    "StackID": _label("StackID"),
-    "ContrastBolusAgent": _label("ContrastBolusAgent"),
-    "FrameOfReferenceUID": _label("FrameOfReferenceUID"),
-    **{keyword: _label(keyword) for keyword in SERIES_TAGS},
+    "StackID": _label_reader("StackID"),
+    "ContrastBolusAgent": _label_reader("ContrastBolusAgent"),
+    "FrameOfReferenceUID": _label_reader("FrameOfReferenceUID"),
+    **{keyword: _label_reader(keyword) for keyword in SERIES_TAGS},
     "ImageType": _image_types,
     "SliceThickness": lambda slices: [f"{piece.thickness_mm:g}mm" if piece.thickness_mm else "" for piece in slices],
-    "ImageComments": _label("ImageComments"),
+    "ImageComments": _label_reader("ImageComments"),
 }
 """Functions that return one value per slice, by the tag that distinguishes acquisitions, in order of use."""

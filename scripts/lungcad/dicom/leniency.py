@@ -9,7 +9,7 @@ from lungcad.errors import InputError
 from lungcad.options import true_or_false
 
 GIB = 1024**3
-FEWEST_SLICES = 2
+MIN_SLICES_LIMIT = 2
 """Smallest ``min_slices``."""
 
 
@@ -36,8 +36,8 @@ class Leniency:
     memory_limit_bytes: int = 8 * GIB
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> "Leniency":
-        """Check keyword options by name and value.
+    def from_options(cls, options: dict[str, Any]) -> "Leniency":
+        """Leniency of keyword options, checked by name and value.
 
         Raises:
             InputError: E-CONFIG for a name that does not exist, a switch that is neither true nor false, or a limit
@@ -55,9 +55,8 @@ class Leniency:
                 checked[name] = value
             else:
                 raise InputError("E-CONFIG", f"{name} is {value} (expected a number above 0).")
-        if checked.get("min_slices", FEWEST_SLICES) < FEWEST_SLICES:
-            text = (
-                f"min_slices is {checked['min_slices']} (expected {FEWEST_SLICES} or more: one image has no distance)."
-            )
-            raise InputError("E-CONFIG", text)
+        slices = checked.get("min_slices", MIN_SLICES_LIMIT)
+        if slices < MIN_SLICES_LIMIT:
+            expected = f"expected {MIN_SLICES_LIMIT} or more: one image has no distance"
+            raise InputError("E-CONFIG", f"min_slices is {slices} ({expected}).")
         return cls(**checked)

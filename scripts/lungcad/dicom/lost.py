@@ -89,13 +89,13 @@ def find_unlisted(headers: Sequence[Header]) -> list[Notice]:
     Args:
         headers: headers of the DICOM objects, those of file-sets (DICOMDIR) among them.
     """
-    series = {header.text("SOPInstanceUID"): header for header in headers}
+    by_instance = {header.text("SOPInstanceUID"): header for header in headers}
     present = {header.text("SeriesInstanceUID") for header in headers if header.text("SOPClassUID") in CT_CLASSES}
     missing = 0
     for header in headers:
         if header.text("SOPClassUID") == uid.MediaStorageDirectoryStorage:
             listed = _listed_images(header.path)
-            missing += sum(one in present and image not in series for image, one in listed.items())
+            missing += sum(series_uid in present and image not in by_instance for image, series_uid in listed.items())
     if not missing:
         return []
     return [Notice("W-LOST", f"the DICOMDIR names {missing} image(s) of a CT series that are not there.")]
@@ -165,7 +165,7 @@ def folder_state(path: str | os.PathLike[str]) -> State:
     return found
 
 
-def changes(before: State, path: str | os.PathLike[str]) -> list[Notice]:
+def change_notices(before: State, path: str | os.PathLike[str]) -> list[Notice]:
     """Notice W-CHANGED where files at or under a path were added, removed or changed since ``before`` was taken."""
     after = folder_state(path)
     came, went = len(after.keys() - before.keys()), len(before.keys() - after.keys())
@@ -177,6 +177,6 @@ def changes(before: State, path: str | os.PathLike[str]) -> list[Notice]:
 
 
 def warn_of_changes(volume: Volume, before: State, path: str | os.PathLike[str]) -> None:
-    """Add :func:`changes` since ``before`` to the warnings of a volume that was read from there, once."""
+    """Add :func:`change_notices` since ``before`` to the warnings of a volume that was read from there, once."""
     known = {notice.code for notice in volume.warnings}
-    volume.warnings += [notice for notice in changes(before, path) if notice.code not in known]
+    volume.warnings += [notice for notice in change_notices(before, path) if notice.code not in known]

@@ -104,7 +104,7 @@ def compare_neighbours(hu: np.ndarray, pieces: Sequence[Slice]) -> list[Notice]:
         if measures.run:
             text = f"one value fills {measures.run:.0%} of the slice at {_z_mm(pieces[index])} without a break"
             raise _damaged(f"{text}, unlike its neighbours, as after an interrupted copy")
-        if not measures.blank and measures.rough > NOISE_RATIO * (_around(measured, index, "rough") + 2):
+        if not measures.blank and measures.rough > NOISE_RATIO * (_median_around(measured, index, "rough") + 2):
             raise _damaged(f"the slice at {_z_mm(pieces[index])} is noise, unlike its neighbours")
     odd = _find_odd(measured)
     notices = [_slice_notice(pieces, odd)] if odd else []
@@ -155,7 +155,7 @@ def _equal_run(pixels: np.ndarray, near: Sequence[np.ndarray]) -> float:
     return (end - begin) / flat.size if all(other.mean() > 0.5 for other in others) else 0.0
 
 
-def _around(measured: Sequence[Measures], index: int, name: str) -> float:
+def _median_around(measured: Sequence[Measures], index: int, name: str) -> float:
     """Median of a measure over the slices around a slice; see :func:`_values_around`."""
     values = _values_around(measured, index, name)
     return float(np.median(values)) if values else 0.0
@@ -178,7 +178,7 @@ def _values_around(measured: Sequence[Measures], index: int, name: str) -> list[
     return second if len(second) > 2 and np.median(second) > INTERPOLATED_RATIO * np.median(every) else every
 
 
-def _spread(measured: Sequence[Measures], index: int, name: str) -> float:
+def _spread_around(measured: Sequence[Measures], index: int, name: str) -> float:
     """Median absolute deviation of a measure over the slices around a slice; see :func:`_values_around`."""
     values = _values_around(measured, index, name)
     return float(np.median(np.abs(np.array(values) - np.median(values)))) if values else 0.0
@@ -186,8 +186,10 @@ def _spread(measured: Sequence[Measures], index: int, name: str) -> float:
 
 def _is_rough(measured: Sequence[Measures], index: int) -> bool:
     """Whether adjacent pixels differ more than in the slices around."""
-    usual, rough = _around(measured, index, "rough"), measured[index].rough
-    even = usual > EVEN_FROM_HU and rough > EVEN_ROUGH * usual + EVEN_ROUGH_SPREADS * _spread(measured, index, "rough")
+    usual, rough = _median_around(measured, index, "rough"), measured[index].rough
+    even = usual > EVEN_FROM_HU and rough > EVEN_ROUGH * usual + EVEN_ROUGH_SPREADS * _spread_around(
+        measured, index, "rough"
+    )
     return even or rough > ROUGH_RATIO * (usual + 2)
 
 
@@ -212,8 +214,8 @@ def _find_odd(measured: Sequence[Measures]) -> dict[int, str]:
 
 def _is_jump(measured: Sequence[Measures], index: int) -> bool:
     """Whether the values of the whole next slice lie higher or lower than those of a slice."""
-    usual = _around(measured, index, "jump")
-    return abs(measured[index].jump - usual) > max(JUMP_HU, JUMP_SHARE * _around(measured, index, "step"))
+    usual = _median_around(measured, index, "jump")
+    return abs(measured[index].jump - usual) > max(JUMP_HU, JUMP_SHARE * _median_around(measured, index, "step"))
 
 
 def _is_unlike(measured: Sequence[Measures], index: int) -> bool:
@@ -228,12 +230,14 @@ def _is_unlike(measured: Sequence[Measures], index: int) -> bool:
         spread = float(np.median(np.abs(np.array(steps[1:]) - usual)))
         even = usual > EVEN_FROM_HU and steps[0] > EVEN_STEP_RATIO * usual + EVEN_STEP_SPREADS * spread
         return even or steps[0] > STEP_RATIO * usual + STEP_HU
-    usual, spread = _around(measured, index, "excess"), _spread(measured, index, "excess")
+    usual, spread = _median_around(measured, index, "excess"), _spread_around(measured, index, "excess")
     if measures.excess > UNLIKE_RATIO * usual + UNLIKE_HU:
         return True
     if usual > EVEN_FROM_HU and measures.excess > EVEN_RATIO * usual + EVEN_SPREADS * spread:
         return True
-    return measures.far > FAR_RATIO * _around(measured, index, "far") + max(FAR_SHARE, FAR_PIXELS / measures.pixels)
+    return measures.far > FAR_RATIO * _median_around(measured, index, "far") + max(
+        FAR_SHARE, FAR_PIXELS / measures.pixels
+    )
 
 
 def _slice_notice(pieces: Sequence[Slice], odd: dict[int, str]) -> Notice:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lungcad.dicom.acquisitions import FEWEST, choices
+from lungcad.dicom.acquisitions import MIN_PLACES, readable_acquisitions
 from lungcad.dicom.advice import choose_acquisition
 from lungcad.dicom.codecs import NATIVE, FrameError, to_signed
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
@@ -18,7 +18,7 @@ from lungcad.dicom.header import OVERLAY_BITS
 from lungcad.dicom.source import FrameSource
 from lungcad.volume import AIR_BELOW_HU, BELOW_AIR_HU, LOWEST_HU
 
-MOST_ALIKE_HU = 100.0
+PADDING_SPREAD_HU = 100.0
 """Largest spread of the values of padding."""
 
 
@@ -129,12 +129,12 @@ def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
     shared = [group for group in groups if len(group) > 1]
     places = ", ".join(f"z={group[0].position_mm[2]:.1f} mm" for group in shared[:3])
     text = f"{len(shared)} position(s) hold several different images: {places}{' ...' if len(shared) > 3 else ''}"
-    labels = choices([piece for group in groups for piece in group], min(FEWEST, len(groups)))
+    labels = readable_acquisitions([piece for group in groups for piece in group], min(MIN_PLACES, len(groups)))
     if labels:
         return DicomSeriesError("E-GEOM-DUP", f"{text}.", choose_acquisition(labels))
     uids = [{id(piece.header): piece.header.text("SOPInstanceUID") for piece in group} for group in shared]
-    several = len({name for group in uids for name in group.values()}) > 1  # anonymisers give all images one UID
-    if any(len(set(group.values())) < len(group) for group in uids) and (several or len(shared) == 1):
+    has_own_uids = len({name for group in uids for name in group.values()}) > 1  # anonymisers give all images one UID
+    if any(len(set(group.values())) < len(group) for group in uids) and (has_own_uids or len(shared) == 1):
         text += ": the same SOPInstanceUID with other pixels, so one is an altered copy"
         advice = "Take one of the two kinds of files out of the folder."
         return DicomSeriesError("E-GEOM-DUP", f"{text}, such as one compressed with loss.", advice)
@@ -178,7 +178,7 @@ def _count_wrapped(raw: np.ndarray, stored: np.ndarray, hu: np.ndarray, piece: S
     if not layout.is_signed or layout.bits_stored >= 8 * raw.itemsize or piece.header.transfer_syntax not in NATIVE:
         return 0
     values = hu[(stored < 0) & (raw >> layout.bits_stored == 0) & (hu < BELOW_AIR_HU[1])]
-    return values.size if values.size and np.ptp(values) > MOST_ALIKE_HU else 0
+    return values.size if values.size and np.ptp(values) > PADDING_SPREAD_HU else 0
 
 
 def _may_hold_overlay(piece: Slice) -> bool:

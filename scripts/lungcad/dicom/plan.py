@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lungcad.dicom.acquisitions import check_acquisitions, choices, take_acquisition
+from lungcad.dicom.acquisitions import check_acquisitions, readable_acquisitions, take_acquisition
 from lungcad.dicom.advice import choose_acquisition, option
 from lungcad.dicom.codecs import LOSSY, NATIVE, is_supported
 from lungcad.dicom.enhanced import check_concatenations, is_enhanced, multi_frame
@@ -81,18 +81,22 @@ def read_slices(series: Series, leniency: Leniency) -> Sorting:
     candidates = series.candidates(leniency)
     _check_size(candidates, leniency)
     doubtful = series.doubtful(leniency)
-    least = leniency.min_slices
-    return read_without_strays(candidates, lambda header: _slices_of_object(header, leniency), least, doubtful)
+    min_slices = leniency.min_slices
+    return read_without_strays(candidates, lambda header: _slices_of_object(header, leniency), min_slices, doubtful)
 
 
-def _stack_of_acquisition(slices: list[Slice], least: int) -> tuple[Stack, list[Notice]]:
-    """Build the stack of one acquisition; a refusal names the acquisitions of ``least`` places to choose from."""
+def _stack_of_acquisition(slices: list[Slice], min_places: int) -> tuple[Stack, list[Notice]]:
+    """Build the stack of one acquisition; a refusal names the acquisitions of ``min_places`` places to choose from."""
     try:
         notices = check_frame_of_reference(_headers(slices))
-        notices += check_acquisitions(slices, least)
+        notices += check_acquisitions(slices, min_places)
         return build_stack(slices), notices
     except DicomSeriesError as error:
-        labels = choices(slices, least) if error.code in ("E-IDENTITY", "E-GEOM-SPACING", "E-GEOM-DUP") else []
+        labels = (
+            readable_acquisitions(slices, min_places)
+            if error.code in ("E-IDENTITY", "E-GEOM-SPACING", "E-GEOM-DUP")
+            else []
+        )
         if not labels:
             raise
         raise DicomSeriesError(error.code, error.message, choose_acquisition(labels)) from error

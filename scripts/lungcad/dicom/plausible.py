@@ -88,11 +88,11 @@ def _identical_slices(statistics: list[SliceStatistics], groups: list[list[Slice
 def _rescale_notices(groups: list[list[Slice]]) -> list[Notice]:
     """Notice W-RESCALE where few slices have another slope or intercept than all others, as an altered header would."""
     pairs = Counter((group[0].slope, group[0].intercept) for group in groups)
-    (_, most), *others = pairs.most_common()
+    (_, usual), *others = pairs.most_common()
     few = sum(count for _, count in others)
-    if not few or few > FEW_SHARE * len(groups) or most < len(groups) - few:
+    if not few or few > FEW_SHARE * len(groups) or usual < len(groups) - few:
         return []
-    odd = [group[0] for group in groups if pairs[group[0].slope, group[0].intercept] < most]
+    odd = [group[0] for group in groups if pairs[group[0].slope, group[0].intercept] < usual]
     places = ", ".join(f"z={piece.position_mm[2]:.1f} mm" for piece in odd[:6]) + (", ..." if len(odd) > 6 else "")
     return [Notice("W-RESCALE", f"{few} slice(s) have another rescale slope or intercept than all others: {places}.")]
 

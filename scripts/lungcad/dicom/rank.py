@@ -81,7 +81,7 @@ def rank_series(path: str | os.PathLike[str], **leniency: Any) -> list[Ranked]:
         DicomSeriesError: E-NO-DICOM, E-ARCHIVE; E-IDENTITY (series of several patients); E-MULTI-SERIES (series of
             several studies).
     """
-    usable = find_usable(find_objects(path), Leniency.of(leniency))
+    usable = find_usable(find_objects(path), Leniency.from_options(leniency))
     patients, studies = {series.patient_id for series in usable}, {series.study_uid for series in usable}
     for keyword, kinds, code in (
         ("PatientID", patients, "E-IDENTITY"), ("StudyInstanceUID", studies, "E-MULTI-SERIES"),

@@ -109,22 +109,22 @@ def choose_series(found: Found, series_uid: str | None, leniency: Leniency) -> S
     return chosen[0]
 
 
-def _without_monitoring(grouped: list[Series], least: int) -> list[Series]:
+def _without_monitoring(grouped: list[Series], min_slices: int) -> list[Series]:
     """Series without those of bolus tracking and its planning, which show few places, all inside the only scan.
 
     Few images beyond the scan's ends, without a place or without a series could be lost slices of it, and those of
     another study the ones that were meant.
     """
     heights = [_heights_mm(series) for series in grouped] if len(grouped) > 1 else []
-    scans = [index for index, places in enumerate(heights) if len(places) >= least]
+    scans = [index for index, places in enumerate(heights) if len(places) >= min_slices]
     if len(scans) != 1:
         return grouped
     (scan,) = scans
-    low, high, most = min(heights[scan]), max(heights[scan]), FEW_PLACES * len(heights[scan])
+    low, high, max_places = min(heights[scan]), max(heights[scan]), FEW_PLACES * len(heights[scan])
     studies = [series.images[0].text("StudyInstanceUID") for series in grouped]
     for index, places in enumerate(heights):
         inside = bool(places) and low < min(places) and max(places) < high and studies[index] == studies[scan]
-        if index != scan and not (grouped[index].uid and inside and len(places) <= most):
+        if index != scan and not (grouped[index].uid and inside and len(places) <= max_places):
             return grouped
     return [grouped[scan]]
 
@@ -144,7 +144,7 @@ def check_damaged(found: Found, series_uid: str) -> None:
     Raises:
         DicomSeriesError: the code of the damaged file.
     """
-    copied = _copied(found)
+    copied = _copied_uids(found)
     uids = {header.text("SeriesInstanceUID") for header in found.headers}
     for damaged in found.damaged:
         if damaged.instance_uid in copied or (series_uid and not _may_belong(damaged, series_uid, uids)):
@@ -154,7 +154,7 @@ def check_damaged(found: Found, series_uid: str) -> None:
         raise DicomSeriesError(damaged.code, text, advice)
 
 
-def _copied(found: Found) -> set[str]:
+def _copied_uids(found: Found) -> set[str]:
     """SOPInstanceUIDs of single images: a damaged file with one of them is a copy. Anonymisers give one to all."""
     places: dict[str, set[str]] = {}
     for header in found.headers:
@@ -199,7 +199,7 @@ def dropped_notices(found: Found, series: Series, leniency: Leniency) -> list[No
     others = [header for header in series.others if not could_be_slice(header)]
     if others:
         notices.append(Notice("N-DROPPED", f"{len(others)} object(s) of the series are no CT image: left out."))
-    copied = _copied(found)
+    copied = _copied_uids(found)
     if broken := sum(damaged.instance_uid in copied for damaged in found.damaged):
         notices.append(Notice("N-DROPPED", f"{broken} interrupted copies of files that are there whole left out."))
     beside = len(found.headers) - len(series.all)

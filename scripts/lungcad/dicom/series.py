@@ -14,7 +14,7 @@ from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
 from lungcad.dicom.image_type import kind_of
 from lungcad.dicom.leniency import Leniency
-from lungcad.dicom.lost import State, changes, folder_state
+from lungcad.dicom.lost import State, change_notices, folder_state
 from lungcad.dicom.pixels import check_duplicates, decode_stack
 from lungcad.dicom.plan import Plan, make_plan, read_slices
 from lungcad.dicom.plausible import check_hu
@@ -84,7 +84,7 @@ class BegunSeries:
             hu, statistics = decode_stack(self.plan.stack.groups, out)
             notices = self.chosen + self.found.notices + dropped_notices(self.found, self.series, self.options)
             notices += self.plan.notices + check_hu(hu, statistics, self.plan.stack.groups)
-            notices += changes(self.before, self.path)
+            notices += change_notices(self.before, self.path)
             volume = _make_volume(self.series, self.plan, hu.transpose(2, 1, 0), notices)
         volume.origin = Origin(self.path, self.given, self)
         return volume
@@ -121,7 +121,7 @@ def begin_series(
     path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
 ) -> BegunSeries:
     """Check the headers of one CT series; arguments and errors as for :func:`read_series`."""
-    options = Leniency.of(leniency)
+    options = Leniency.from_options(leniency)
     given = leniency if acquisition is None else {"acquisition": acquisition, **leniency}
     before = folder_state(checked_path(path))
     chosen = []
@@ -210,7 +210,7 @@ def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSum
     Raises:
         DicomSeriesError: E-NO-DICOM, E-ARCHIVE, E-CORRUPT (no series can be listed).
     """
-    options = Leniency.of(leniency)
+    options = Leniency.from_options(leniency)
     found = find_objects(path)
     if not found.headers:
         check_damaged(found, "")

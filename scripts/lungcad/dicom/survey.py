@@ -39,7 +39,7 @@ def survey_folder(path: str | os.PathLike[str], subfolders: bool = False, **leni
     Raises:
         DicomSeriesError: E-NO-DICOM, E-ARCHIVE, E-CORRUPT (no series can be listed).
     """
-    options = Leniency.of(leniency)
+    options = Leniency.from_options(leniency)
     found = find_objects(path, subfolders)
     if not found.headers:
         check_damaged(found, "")

@@ -131,7 +131,7 @@ class ScanAhead:
             self._child = 0
 
 
-def begin(path: str, series_uid: Any = None, acquisition: Any = None, leniency: Any = None) -> None:
+def begin_reading(path: str, series_uid: Any = None, acquisition: Any = None, leniency: Any = None) -> None:
     """Check the headers of a scan and begin to read it ahead, where the machine allows that.
 
     Values of another kind are left for the run to refuse.
@@ -149,8 +149,10 @@ def begin(path: str, series_uid: Any = None, acquisition: Any = None, leniency: 
             _BEGUN[_key(path, series_uid, acquisition, leniency)] = ScanAhead(begun, before)
 
 
-def take(path: str, series_uid: str | None, acquisition: str | None, leniency: Mapping[str, Any]) -> ScanAhead | None:
-    """Scan that :func:`begin` began to read with these arguments, once; None where there is none."""
+def take_begun(
+    path: str, series_uid: str | None, acquisition: str | None, leniency: Mapping[str, Any]
+) -> ScanAhead | None:
+    """Scan that :func:`begin_reading` began to read with these arguments, once; None where there is none."""
     return _BEGUN.pop(_key(path, series_uid, acquisition, leniency), None)
 
 

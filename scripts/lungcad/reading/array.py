@@ -29,7 +29,7 @@ def volume_of_array(hu: np.ndarray, affine: ArrayLike | None, name: str = "array
             is no map of finite numbers), E-GEOM-TILT (axes not at right angles), E-SIZE, E-FEW-SLICES,
             E-SPACING-THICK, E-HU-RANGE.
     """
-    options = Leniency.of(leniency)
+    options = Leniency.from_options(leniency)
     if hu.ndim != 3 or not hu.size or not (np.issubdtype(hu.dtype, np.integer) or np.issubdtype(hu.dtype, np.floating)):
         text = f"Not one grey 3D image: array {hu.shape} of {hu.dtype}."
         raise InputError("E-NOT-CT", text, "Give an array (X, Y, Z) of numbers in HU.")
@@ -42,14 +42,14 @@ def volume_of_array(hu: np.ndarray, affine: ArrayLike | None, name: str = "array
 def _checked_affine(affine: ArrayLike | None) -> np.ndarray:
     """Check an affine (4, 4), index to LPS mm; raises InputError."""
     if affine is None:
-        raise InputError("E-TAG-MISSING", "An array without an affine says not where it lies.",
+        raise InputError("E-TAG-MISSING", "An array without an affine does not say where it lies.",
                          "Give affine=, the (4, 4) matrix from index to DICOM patient LPS mm.")  # fmt: skip
     try:
-        place = np.array(affine, dtype=np.float64)
+        matrix = np.array(affine, dtype=np.float64)
     except (TypeError, ValueError):
-        place = np.empty(0)
-    if place.shape != (4, 4) or not np.isfinite(place).all() or not np.array_equal(place[3], (0, 0, 0, 1)):
+        matrix = np.empty(0)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.array_equal(matrix[3], (0, 0, 0, 1)):
         text = "The affine is no (4, 4) matrix of finite numbers with the last row 0, 0, 0, 1."
         raise InputError("E-TAG-VALUE", text, "Give index to DICOM patient LPS mm; NIfTI's RAS has other signs.")
-    check_axes("the array", place)
-    return place
+    check_axes("the array", matrix)
+    return matrix

@@ -20,7 +20,7 @@ class VolumeHeader:
     """Header of a volume file: place of the pixels in the file, their type, and their place in the patient.
 
     Attributes:
-        place: (4, 4) affine, index to LPS mm.
+        affine: (4, 4) index to LPS mm.
         size: voxels along the three axes, the fastest first.
         pixel: type and byte order of a voxel.
         data: file with the pixels.
@@ -31,7 +31,7 @@ class VolumeHeader:
         notices: notices on fields that the header leaves to the format's defaults.
     """
 
-    place: np.ndarray
+    affine: np.ndarray
     size: tuple[int, int, int]
     pixel: np.dtype
     data: Path
@@ -53,19 +53,19 @@ class VolumeHeader:
         return self.voxels * self.pixel.itemsize
 
 
-def missing(file: Path, what: str) -> InputError:
+def missing_field(file: Path, what: str) -> InputError:
     """Refusal E-TAG-MISSING of a header without a field, to be raised."""
     text = f"{file_label(file.name)} does not say where its voxels lie or what they are: no {what} in the header."
     return InputError("E-TAG-MISSING", text, "Write the file again with spacing, origin, orientation and byte order.")
 
 
-def wrong(file: Path, what: str) -> InputError:
+def wrong_field(file: Path, what: str) -> InputError:
     """Refusal E-TAG-VALUE of a header with an impossible value, to be raised."""
     text = f"{file_label(file.name)} cannot be placed or read: {printable(what, 200)}."
     return InputError("E-TAG-VALUE", text, "Repair the file's header.")
 
 
-def no_grey_volume(what: str) -> InputError:
+def not_grey(what: str) -> InputError:
     """Refusal E-NOT-CT of pixels that are not one grey volume, to be raised."""
     return InputError("E-NOT-CT", f"Not one grey 3D image: {printable(what, 200)}.", "Give a CT volume in HU.")
 
@@ -84,8 +84,8 @@ def three_axes(file: Path, axes: list[int]) -> tuple[int, int, int]:
         InputError: E-NOT-CT, E-TAG-VALUE.
     """
     if any(not 1 <= length <= MAX_VOXELS_ALONG_AXIS for length in axes):
-        raise wrong(file, f"its size is {axes} (expected from 1 to {MAX_VOXELS_ALONG_AXIS})")
+        raise wrong_field(file, f"its size is {axes} (expected from 1 to {MAX_VOXELS_ALONG_AXIS})")
     if len(axes) < 3 or any(length != 1 for length in axes[3:]):
-        raise no_grey_volume(f"size {axes}")
+        raise not_grey(f"size {axes}")
     x, y, z = axes[:3]
     return x, y, z

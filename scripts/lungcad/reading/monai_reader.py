@@ -44,7 +44,7 @@ class CTSeriesReader(ImageReader):
         super().__init__()
         self.series_uid = text_or_none("series_uid", series_uid)
         self.leniency = {**options_by_name("leniency", leniency), **options}
-        Leniency.of(self.leniency)
+        Leniency.from_options(self.leniency)
         if acquisition is not None:
             self.leniency["acquisition"] = str(acquisition)
 

@@ -10,8 +10,8 @@ import numpy as np
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, spacing_of, swap_lps_ras, to_world
 from lungcad.printable import file_label
-from lungcad.reading.header import VolumeHeader, missing, no_grey_volume, three_axes, wrong
-from lungcad.reading.text_fields import beside
+from lungcad.reading.header import VolumeHeader, missing_field, not_grey, three_axes, wrong_field
+from lungcad.reading.text_fields import checked_beside
 
 GZIP_MAGIC = b"\x1f\x8b"
 FIELDS = np.dtype({
@@ -53,38 +53,38 @@ def read_nifti(file: Path) -> VolumeHeader:
         text = f"{file_label(file.name)} has no NIfTI-1 header (Analyze 7.5, which looks alike, states no orientation)."
         raise InputError("E-CORRUPT", text, "Write it as NIfTI-1, or copy it again.")
     size, lead, first = _size(file, header), header["vox_offset"], FIRST_BYTE[header["magic"]]
-    place = _place(file, header, size)
+    affine = _affine(file, header, size)
     if not (first <= lead < 2**31 and lead == int(lead)):
-        raise wrong(file, f"vox_offset is {lead:g} (expected a whole number from {first})")
+        raise wrong_field(file, f"vox_offset is {lead:g} (expected a whole number from {first})")
     if int(header["units"]) & SPACE_UNITS not in UNKNOWN_OR_MM:
-        raise wrong(file, f"xyzt_units is {header['units']} (expected mm)")
+        raise wrong_field(file, f"xyzt_units is {header['units']} (expected mm)")
     pixel = _pixel(file, header).newbyteorder("<" if header is both[0] else ">")
     slope, intercept = _rescale(file, header)
     if first:
-        return VolumeHeader(place, size, pixel, file, 0, packing, int(lead), slope, intercept)
+        return VolumeHeader(affine, size, pixel, file, 0, packing, int(lead), slope, intercept)
     image = file.with_suffix(".img")
-    data = beside(file, image if image.exists() else file.with_suffix(".img.gz"))
+    data = checked_beside(file, image if image.exists() else file.with_suffix(".img.gz"))
     packing = "gzip" if data.name.endswith(".gz") else ""
-    return VolumeHeader(place, size, pixel, data, 0, packing, int(lead), slope, intercept)
+    return VolumeHeader(affine, size, pixel, data, 0, packing, int(lead), slope, intercept)
 
 
-def _place(file: Path, header: np.void, size: tuple[int, int, int]) -> np.ndarray:
+def _affine(file: Path, header: np.void, size: tuple[int, int, int]) -> np.ndarray:
     """Affine (4, 4), index to LPS mm, from the forms that the header states, which must agree over ``size`` voxels."""
     forms = [_quaternion_form(header), np.vstack([header["srow"], [0, 0, 0, 1]])]
     stated = [(code, swap_lps_ras(form)) for code, form in zip(header["codes"], forms, strict=True) if code > 0]
     if not stated:
-        raise missing(file, "qform_code or sform_code above 0")
+        raise missing_field(file, "qform_code or sform_code above 0")
     places = [place for code, place in stated if code == SCANNER] or [stated[-1][1]]
     spacing = header["pixdim"][1:]
     if not (np.isfinite(places).all() and np.isfinite(spacing).all() and spacing.min() > 0):
-        raise wrong(file, f"pixdim is {spacing}, or a form is not finite")
+        raise wrong_field(file, f"pixdim is {spacing}, or a form is not finite")
     corners = np.array([*product(*((0, count - 1) for count in size))])
     apart = to_world(places[0], corners) - to_world(places[-1], corners)
     if np.linalg.norm(apart, axis=1).max() > CORNER_TOLERANCE_MM:
-        raise wrong(file, "its qform and sform disagree")
+        raise wrong_field(file, "its qform and sform disagree")
     steps = spacing_of(places[-1])
     if np.abs(steps - spacing).max() > STEP_TOLERANCE_MM:
-        raise wrong(file, f"pixdim is {spacing}, but its form has steps of {steps} mm")
+        raise wrong_field(file, f"pixdim is {spacing}, but its form has steps of {steps} mm")
     return places[-1]
 
 
@@ -92,7 +92,7 @@ def _size(file: Path, header: np.void) -> tuple[int, int, int]:
     """Number of voxels along each axis."""
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
-        raise wrong(file, f"dim[0] is {count} (expected from 1 to 7)")
+        raise wrong_field(file, f"dim[0] is {count} (expected from 1 to 7)")
     return three_axes(file, header["dim"][1 : count + 1].tolist())
 
 
@@ -100,10 +100,10 @@ def _pixel(file: Path, header: np.void) -> np.dtype:
     """Type of a voxel, without its byte order."""
     code = int(header["datatype"])
     if code not in PIXELS:
-        raise no_grey_volume(f"datatype {code}")
+        raise not_grey(f"datatype {code}")
     pixel = np.dtype(PIXELS[code])
     if header["bitpix"] != 8 * pixel.itemsize:
-        raise wrong(file, f"bitpix is {header['bitpix']} for datatype {code} (expected {8 * pixel.itemsize})")
+        raise wrong_field(file, f"bitpix is {header['bitpix']} for datatype {code} (expected {8 * pixel.itemsize})")
     return pixel
 
 
@@ -113,7 +113,9 @@ def _rescale(file: Path, header: np.void) -> tuple[float, float]:
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
     if not np.isfinite([slope, intercept]).all() or slope < 0:
-        raise wrong(file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers, the slope above 0)")
+        raise wrong_field(
+            file, f"scl_slope is {slope}, scl_inter {intercept} (expected finite numbers, the slope above 0)"
+        )
     return slope, intercept
 
 

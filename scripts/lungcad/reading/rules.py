@@ -27,24 +27,24 @@ FARTHEST_MM = 1e5
 """Largest coordinate of the first voxel in the scanner's coordinates."""
 
 
-def check_axes(name: str, place: np.ndarray) -> None:
+def check_axes(name: str, affine: np.ndarray) -> None:
     """Refuse impossible spacings and origins, and axes that are not at right angles, as for DICOM.
 
     Args:
         name: name of the input, for the message.
-        place: (4, 4) index to LPS mm.
+        affine: (4, 4) index to LPS mm.
 
     Raises:
         InputError: E-TAG-VALUE (a step or an origin out of bounds), E-GEOM-TILT.
     """
-    steps = spacing_of(place)
+    steps = spacing_of(affine)
     if not (steps.min() >= SPACING_MM[0] and steps.max() <= SPACING_MM[1]):
         text = f"Spacing of {name} is {steps} mm (expected from {SPACING_MM[0]} to {SPACING_MM[1]:g})."
         raise InputError("E-TAG-VALUE", text, "Repair the header.")
-    if np.abs(place[:3, 3]).max() > FARTHEST_MM:
-        text = f"The origin of {name} is {place[:3, 3]} mm (expected within {FARTHEST_MM:g})."
+    if np.abs(affine[:3, 3]).max() > FARTHEST_MM:
+        text = f"The origin of {name} is {affine[:3, 3]} mm (expected within {FARTHEST_MM:g})."
         raise InputError("E-TAG-VALUE", text, "Repair the header.")
-    units = place[:3, :3] / steps
+    units = affine[:3, :3] / steps
     skew = float(np.degrees(np.arcsin(np.abs(units.T @ units - np.eye(3)).max().clip(max=1))))
     if skew > TILT_DEGREES:
         text = f"The axes of {name} are {skew:.1f} degrees off right angles (gantry tilt?)."

@@ -9,16 +9,16 @@ import numpy as np
 from lungcad.errors import InputError
 from lungcad.geometry import affine_of, swap_lps_ras
 from lungcad.printable import file_label
-from lungcad.reading.header import VolumeHeader, defaults_notice, no_grey_volume, three_axes, wrong
+from lungcad.reading.header import VolumeHeader, defaults_notice, not_grey, three_axes, wrong_field
 from lungcad.reading.text_fields import (
     Fields,
     data_file,
     fields_of,
     header_lines,
-    numbers,
-    stated,
-    vectors,
-    whole_numbers,
+    numbers_of,
+    required_field,
+    vectors_of,
+    whole_numbers_of,
 )
 
 UNIT_TOLERANCE = 2e-3
@@ -71,58 +71,58 @@ def read_meta_image(file: Path) -> VolumeHeader:
         raise InputError("E-CORRUPT", f"{file_label(file.name)} has no MetaImage header.", "Copy the file again.")
     data = data_file(file, pairs[-1][1])
     fields = fields_of(file, pairs, META_FIELDS)
-    (axes,) = whole_numbers(file, fields, "NDims", 1)
+    (axes,) = whole_numbers_of(file, fields, "NDims", 1)
     if axes not in (3, 4):
-        raise no_grey_volume(f"{axes} axes")
-    size = three_axes(file, whole_numbers(file, fields, "DimSize", axes))
-    spacing = numbers(file, fields, [next((name for name in SPACING if name in fields), SPACING[0])], axes)
-    origin = numbers(file, fields, ORIGIN, axes)
+        raise not_grey(f"{axes} axes")
+    size = three_axes(file, whole_numbers_of(file, fields, "DimSize", axes))
+    spacing = numbers_of(file, fields, [next((name for name in SPACING if name in fields), SPACING[0])], axes)
+    origin = numbers_of(file, fields, ORIGIN, axes)
     rows = np.eye(axes)  # each the direction of an axis; the format's default
     if any(name in fields for name in DIRECTION):
-        rows = np.reshape(numbers(file, fields, DIRECTION, axes * axes), (axes, axes))
+        rows = np.reshape(numbers_of(file, fields, DIRECTION, axes * axes), (axes, axes))
     if (unit := fields.get("DistanceUnits", "mm")) not in ("mm", "?", ""):
-        raise wrong(file, f"its DistanceUnits are {unit} (expected mm)")
+        raise wrong_field(file, f"its DistanceUnits are {unit} (expected mm)")
     if spacing.min() <= 0:
-        raise wrong(file, f"its spacing is {spacing} (expected above 0)")
+        raise wrong_field(file, f"its spacing is {spacing} (expected above 0)")
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() > UNIT_TOLERANCE:
-        raise wrong(file, f"its axes are {rows.tolist()} (expected unit vectors)")
-    packing = "zlib" if _yes(file, fields, ["CompressedData"], False) else ""
+        raise wrong_field(file, f"its axes are {rows.tolist()} (expected unit vectors)")
+    packing = "zlib" if _is_true(file, fields, ["CompressedData"], False) else ""
     start = _meta_start(file, fields, packing, end if data == file else 0)
     assumed = [" or ".join(names) for names in (DIRECTION, BYTE_ORDER) if not any(name in fields for name in names)]
-    place = affine_of(rows[:3, :3].T * spacing[:3], origin[:3])
+    affine = affine_of(rows[:3, :3].T * spacing[:3], origin[:3])
     pixel = _meta_pixel(file, fields)
-    return VolumeHeader(place, size, pixel, data, start, packing, notices=defaults_notice(assumed))
+    return VolumeHeader(affine, size, pixel, data, start, packing, notices=defaults_notice(assumed))
 
 
 def _meta_pixel(file: Path, fields: Fields) -> np.dtype:
     """Type and byte order of a voxel; little endian where the header does not say."""
-    name = stated(file, fields, ["ElementType"])
+    name = required_field(file, fields, ["ElementType"])
     channels = fields.get("ElementNumberOfChannels", "1")
     if name not in META_PIXELS or channels != "1":
-        raise no_grey_volume(f"ElementType {name}, {channels} component(s)")
+        raise not_grey(f"ElementType {name}, {channels} component(s)")
     for field, neutral in (("ElementToIntensityFunctionSlope", 1), ("ElementToIntensityFunctionOffset", 0)):
-        if field in fields and numbers(file, fields, [field], 1)[0] != neutral:
-            raise wrong(file, f"{field} is {fields[field]} (expected {neutral}: readers disagree on any other)")
-    if not _yes(file, fields, ["BinaryData"], True) or fields.get("ObjectType", "Image") != "Image":
-        raise wrong(file, "its pixels are written as text, or it is no image (expected BinaryData = True)")
-    return np.dtype(META_PIXELS[name]).newbyteorder(">" if _yes(file, fields, BYTE_ORDER, False) else "<")
+        if field in fields and numbers_of(file, fields, [field], 1)[0] != neutral:
+            raise wrong_field(file, f"{field} is {fields[field]} (expected {neutral}: readers disagree on any other)")
+    if not _is_true(file, fields, ["BinaryData"], True) or fields.get("ObjectType", "Image") != "Image":
+        raise wrong_field(file, "its pixels are written as text, or it is no image (expected BinaryData = True)")
+    return np.dtype(META_PIXELS[name]).newbyteorder(">" if _is_true(file, fields, BYTE_ORDER, False) else "<")
 
 
 def _meta_start(file: Path, fields: Fields, packing: str, end: int) -> int:
     """First byte of the pixels: after HeaderSize bytes of a separate file; -1 for pixels at the end of the file."""
-    skip = whole_numbers(file, fields, "HeaderSize", 1)[0] if "HeaderSize" in fields else 0
+    skip = whole_numbers_of(file, fields, "HeaderSize", 1)[0] if "HeaderSize" in fields else 0
     if skip < -1 or (skip == -1 and packing) or (skip > 0 and end):
-        raise wrong(file, f"HeaderSize is {skip} (expected 0)")
+        raise wrong_field(file, f"HeaderSize is {skip} (expected 0)")
     return -1 if skip == -1 else max(skip, end)
 
 
-def _yes(file: Path, fields: Fields, names: list[str], default: bool) -> bool:
+def _is_true(file: Path, fields: Fields, names: list[str], default: bool) -> bool:
     """Whether a field says True, 1 or T; ``default`` where it is absent."""
     if not any(name in fields for name in names):
         return default
-    word = stated(file, fields, names).lower()
+    word = required_field(file, fields, names).lower()
     if word not in ("true", "t", "1", "false", "f", "0"):
-        raise wrong(file, f"{' or '.join(names)} is {word} (expected True or False)")
+        raise wrong_field(file, f"{' or '.join(names)} is {word} (expected True or False)")
     return word in ("true", "t", "1")
 
 
@@ -136,42 +136,42 @@ def read_nrrd(file: Path) -> VolumeHeader:
     data = data_file(file, data_of[-1] if data_of else "LOCAL")
     pairs = [(name.lower().replace(" ", ""), value.strip()) for name, mark, value in split if mark]
     fields = fields_of(file, pairs, NRRD_FIELDS)
-    space = stated(file, fields, ["space"]).lower()
+    space = required_field(file, fields, ["space"]).lower()
     to_lps = SPACES.get(SHORT.get(space, space))
     if to_lps is None:
-        raise wrong(file, f"its space is {space} (expected {' or '.join(SPACES)})")
+        raise wrong_field(file, f"its space is {space} (expected {' or '.join(SPACES)})")
     if set(fields.get("spaceunits", "mm").replace('"', " ").split()) != {"mm"}:
-        raise wrong(file, f"its space units are {fields['spaceunits']} (expected mm)")
-    columns = vectors(file, stated(file, fields, ["spacedirections"]), 3)
-    (origin,) = vectors(file, stated(file, fields, ["spaceorigin"]), 1)
-    (axes,) = whole_numbers(file, fields, "dimension", 1)
-    size = three_axes(file, whole_numbers(file, fields, "sizes", axes))
+        raise wrong_field(file, f"its space units are {fields['spaceunits']} (expected mm)")
+    columns = vectors_of(file, required_field(file, fields, ["spacedirections"]), 3)
+    (origin,) = vectors_of(file, required_field(file, fields, ["spaceorigin"]), 1)
+    (axes,) = whole_numbers_of(file, fields, "dimension", 1)
+    size = three_axes(file, whole_numbers_of(file, fields, "sizes", axes))
     packing, start = _nrrd_packing(file, fields, end if data == file else 0)
     return VolumeHeader(to_lps @ affine_of(columns.T, origin), size, _nrrd_pixel(file, fields), data, start, packing)
 
 
 def _nrrd_pixel(file: Path, fields: Fields) -> np.dtype:
     """Type and byte order of a voxel."""
-    name = " ".join(stated(file, fields, ["type"]).lower().split())
+    name = " ".join(required_field(file, fields, ["type"]).lower().split())
     if name not in NRRD_PIXELS:
-        raise no_grey_volume(f"type {name}")
+        raise not_grey(f"type {name}")
     pixel = np.dtype(NRRD_PIXELS[name])
     if pixel.itemsize == 1:
         return pixel
-    order = stated(file, fields, ["endian"]).lower()
+    order = required_field(file, fields, ["endian"]).lower()
     if order not in ("little", "big"):
-        raise wrong(file, f"endian is {order} (expected little or big)")
+        raise wrong_field(file, f"endian is {order} (expected little or big)")
     return pixel.newbyteorder("<" if order == "little" else ">")
 
 
 def _nrrd_packing(file: Path, fields: Fields, end: int) -> tuple[str, int]:
     """Compression and first byte of the pixels; -1, from a byte skip of -1, for pixels at the end of the file."""
-    encoding = stated(file, fields, ["encoding"]).lower()
+    encoding = required_field(file, fields, ["encoding"]).lower()
     packings = {"raw": "", "gz": "gzip", "gzip": "gzip"}
     if encoding not in packings:
-        raise wrong(file, f"its encoding is {encoding} (expected raw or gzip)")
-    skips = [whole_numbers(file, fields, name, 1)[0] for name in ("lineskip", "byteskip") if name in fields]
+        raise wrong_field(file, f"its encoding is {encoding} (expected raw or gzip)")
+    skips = [whole_numbers_of(file, fields, name, 1)[0] for name in ("lineskip", "byteskip") if name in fields]
     at_end = fields.get("byteskip") == "-1" and not packings[encoding] and skips in ([-1], [0, -1])
     if any(skips) and not at_end:
-        raise wrong(file, f"it skips {skips} lines or bytes (expected 0)")
+        raise wrong_field(file, f"it skips {skips} lines or bytes (expected 0)")
     return packings[encoding], -1 if at_end else end

@@ -47,7 +47,7 @@ def read_volume_header(file: Path, suffix: str) -> VolumeHeader:
         OSError, EOFError, zlib.error: the file cannot be read.
     """
     header = READERS[suffix](file)
-    check_axes(file_label(file.name), header.place)
+    check_axes(file_label(file.name), header.affine)
     return header
 
 
@@ -157,7 +157,7 @@ class BegunFile:
             _check_row_length(hu)
         name = self.path.name[: len(self.path.name) - len(volume_suffix(self.path))]
         notices, published = (*self.header.notices, *left_over), self.series_uid or published_name(name)
-        volume = judged_volume(hu, self.header.place, self.options, self.series_uid or name, notices, published)
+        volume = judged_volume(hu, self.header.affine, self.options, self.series_uid or name, notices, published)
         volume.origin = Origin(self.path, self.chosen)
         return volume
 
@@ -175,7 +175,7 @@ def begin_volume_file(
     path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
 ) -> BegunFile:
     """Check the header of a volume file; arguments and errors as for :func:`read_volume_file`."""
-    options, file = Leniency.of(leniency), Path(path)
+    options, file = Leniency.from_options(leniency), Path(path)
     if not (os.path.isfile(file) and os.access(file, os.R_OK)):
         text = f"No such file, or no permission: {file_label(file.name)}."
         raise InputError("E-NO-DICOM", text, "Check the path.")

@@ -58,7 +58,7 @@ def read_voxels(
         waiting, done = waiting[count * itemsize :], done + count
     if done < header.voxels:
         raise EOFError(f"{held} bytes (expected {header.lead + header.pixel_bytes})")
-    return hu.reshape(header.size, order="F"), _rest(header, held - header.lead - header.pixel_bytes)
+    return hu.reshape(header.size, order="F"), _trailing_notices(header, held - header.lead - header.pixel_bytes)
 
 
 def check_size(header: VolumeHeader, options: Leniency) -> None:
@@ -127,12 +127,12 @@ def _rescaled(values: np.ndarray, header: VolumeHeader) -> np.ndarray:
         return (values.astype(np.float64) * header.slope + header.intercept).astype(np.float32)
 
 
-def _rest(header: VolumeHeader, rest: int) -> tuple[Notice, ...]:
-    """Notice W-HEADER on ``rest`` bytes behind the pixels; raises E-CORRUPT for a slice or more: the size is wrong."""
-    if header.start < 0 or rest == 0:
+def _trailing_notices(header: VolumeHeader, count: int) -> tuple[Notice, ...]:
+    """Notice W-HEADER on ``count`` bytes behind the pixels; raises E-CORRUPT for a slice or more: the size is wrong."""
+    if header.start < 0 or count == 0:
         return ()
     x, y, z = header.size
-    if rest >= min(x * y, y * z, x * z) * header.pixel.itemsize:
-        text = f"The file holds {rest} bytes more than the {' x '.join(map(str, header.size))} voxels of its header."
+    if count >= min(x * y, y * z, x * z) * header.pixel.itemsize:
+        text = f"The file holds {count} bytes more than the {' x '.join(map(str, header.size))} voxels of its header."
         raise InputError("E-CORRUPT", text, "Repair the header's size or pixel type, or copy the file again.")
-    return (Notice("W-HEADER", f"{rest} bytes behind the pixels were not read."),)
+    return (Notice("W-HEADER", f"{count} bytes behind the pixels were not read."),)

@@ -59,12 +59,12 @@ def blanked_grid(scan: Scan, spacing_mm: Sequence[float], margin_mm: float) -> G
         grid = None  # freed before the next one is made
         grid = scan.resampled((x, y, z))
         far = torch.from_numpy(far_from_lungs(grid.lungs.numpy(), (x, y, z), margin_mm))
-        grid.hu.masked_fill_(far.logical_or_(~_inside(grid, scan.volume)), BLANK_HU)
+        grid.hu.masked_fill_(far.logical_or_(~_inside_volume(grid, scan.volume)), BLANK_HU)
     _BLANKED[scan] = (x, y, z, margin_mm), grid
     return grid
 
 
-def _inside(grid: Grid, volume: Volume) -> torch.Tensor:
+def _inside_volume(grid: Grid, volume: Volume) -> torch.Tensor:
     """Mask (X, Y, Z) of grid voxels with centres inside the volume, whose axes are the grid's but for their order."""
     step = np.linalg.inv(volume.affine) @ grid.affine
     ranges = []

@@ -29,12 +29,12 @@ def include_dense(aerated: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import binary_fill_holes
 
-    box = _box(aerated, np.ceil(WALL_CLOSING_MM / spacing).astype(int) + 2)
+    box = _bounding_box(aerated, np.ceil(WALL_CLOSING_MM / spacing).astype(int) + 2)
     lung = aerated[box]
     step = np.maximum(np.rint(COARSE_MM / spacing), 1).astype(int)
-    wall = _repeat(_close_towards_wall(_majority(lung, step), spacing * step), step, lung.shape)
+    wall = _upsampled(_close_towards_wall(_downsampled(lung, step), spacing * step), step, lung.shape)
     lung = binary_fill_holes(_close(lung, spacing, CLOSING_MM) | wall)
-    lung &= _repeat(_below_trachea(_majority(lung, step), spacing * step), step, lung.shape)
+    lung &= _upsampled(_below_trachea(_downsampled(lung, step), spacing * step), step, lung.shape)
     mask = np.zeros_like(aerated)
     mask[box] = lung
     return mask
@@ -84,7 +84,7 @@ def _below_trachea(lung: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _majority(mask: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _downsampled(mask: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Down-sample a mask by majority over blocks of ``step`` voxels; beyond the array there is no mask."""
     votes = mask.astype(np.float32)
     for axis in range(3):
@@ -93,14 +93,14 @@ def _majority(mask: np.ndarray, step: np.ndarray) -> np.ndarray:
     return votes >= np.prod(step) / 2
 
 
-def _repeat(mask: np.ndarray, step: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Up-sample a mask of blocks to ``shape``, the inverse of :func:`_majority`."""
+def _upsampled(mask: np.ndarray, step: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Up-sample a mask of blocks to ``shape``, the inverse of :func:`_downsampled`."""
     for axis in range(3):
         mask = np.repeat(mask, step[axis], axis)
     return mask[: shape[0], : shape[1], : shape[2]]
 
 
-def _box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, slice, slice]:
+def _bounding_box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, slice, slice]:
     """Bounding box of a mask with a margin in voxels, clipped to the array."""
     ends = [np.flatnonzero(mask.any(others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
     x, y, z = (slice(max(0, low - m), high + 1 + m) for (low, high), m in zip(ends, margin, strict=True))

@@ -76,7 +76,7 @@ def block_means(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _pooled(hu: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Means (A, B, C) float32 of whole blocks of voxels; those at the far ends are of what is left of a block.
+    """Means (A, B, C) float32 of whole blocks of voxels; at the far ends, of what is left of a block.
 
     Sums go voxel by voxel, so that no copy of the volume is made.
     """
@@ -87,7 +87,9 @@ def _pooled(hu: np.ndarray, block: np.ndarray) -> np.ndarray:
         for row, column in np.ndindex(*block[1:]):
             part = layer[row :: block[1], column :: block[2]]
             sums[: part.shape[0], : part.shape[1]] += part
-    counts = [np.minimum(n, size - n * np.arange(many)) for size, n, many in zip(hu.shape, block, shape, strict=True)]
+    counts = [
+        np.minimum(n, size - n * np.arange(blocks)) for size, n, blocks in zip(hu.shape, block, shape, strict=True)
+    ]
     total /= (counts[0][:, None, None] * counts[1][:, None] * counts[2]).astype(np.float32)
     return total
 

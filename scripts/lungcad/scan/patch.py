@@ -16,7 +16,7 @@ def cut_patch(volume: np.ndarray, center: np.ndarray, size: tuple[int, int, int]
     Returns:
         Copy of shape ``size``; its middle lies at ``patch_center(center, size)`` in the volume.
     """
-    first = _first(center, size)
+    first = _first_index(center, size)
     patch = np.full(size, fill, volume.dtype)
     low = np.maximum(first, 0)
     high = np.minimum(first + size, volume.shape)
@@ -28,9 +28,9 @@ def cut_patch(volume: np.ndarray, center: np.ndarray, size: tuple[int, int, int]
 
 def patch_center(center: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     """Middle of the patch that :func:`cut_patch` cuts, (3,) continuous index in the volume."""
-    return _first(center, size) + (np.array(size) - 1) / 2
+    return _first_index(center, size) + (np.array(size) - 1) / 2
 
 
-def _first(center: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+def _first_index(center: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     """Index (3,) of the patch's first voxel in the volume."""
     return np.floor(np.asarray(center) - (np.array(size) - 1) / 2 + 0.5).astype(int)
