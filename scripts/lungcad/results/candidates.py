@@ -23,7 +23,7 @@ def read_findings(path: str | Path, *series_uids: str) -> list[Finding]:
     Args:
         path: path of nodules.json (or of a JSON list of findings), or of a CSV with ``coordX, coordY, coordZ`` (LPS mm)
             and any of our other columns. In a foreign CSV ``probability`` becomes the detection score.
-        *series_uids: names of the only series to keep, since a CSV may hold many; None keeps all.
+        *series_uids: names of the only series to keep, since a CSV may hold many; without any, all are kept.
 
     Returns:
         Findings in the file's order; an empty list if the file says that there are none.
@@ -41,8 +41,8 @@ def read_findings(path: str | Path, *series_uids: str) -> list[Finding]:
     except (ValueError, RecursionError, csv.Error) as error:  # also numbers and brackets without end
         raise _refusal(path, f"not readable: {printable(error, 120)}") from error
     findings = [(_finding(path, number, entry), entry.get("seriesuid")) for number, entry in enumerate(entries, 1)]
-    wanted = {None, "", *series_uids, *map(text_cell, series_uids)}
-    kept = [finding for finding, uid in findings if not series_uids or uid in wanted]
+    accepted = {None, "", *series_uids, *map(text_cell, series_uids)}
+    kept = [finding for finding, uid in findings if not series_uids or uid in accepted]
     if findings and not kept:
         raise _refusal(path, f"{len(findings)} findings, all of other series (expected series {series_uids[-1]})")
     return kept
@@ -96,9 +96,7 @@ def _finding(path: Path, number: int, entry: dict[str, Any]) -> Finding:
     center = entry.get("center_lps_mm")
     if not isinstance(center, list | tuple) or len(center) != 3:
         raise _refusal(path, f"finding {number}: center_lps_mm is {_shown(center)} (expected three numbers)")
-    values: dict[str, Any] = {
-        name: None if entry.get(name) is None else finite(name, entry[name]) for name in _NUMBERS
-    }
+    values: dict[str, Any] = {name: None if entry.get(name) is None else finite(name, entry[name]) for name in _NUMBERS}
     if values["diameter_mm"] is not None and values["diameter_mm"] <= 0:
         raise _refusal(path, f"finding {number}: diameter_mm is {values['diameter_mm']:g} (expected more than 0)")
     attributes = entry.get("attributes")

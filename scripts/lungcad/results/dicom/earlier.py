@@ -26,9 +26,9 @@ def earlier_reports(paths: Iterable[Path], instance: Dataset, chain: str) -> lis
     for path in paths:
         try:
             report = dcmread(path, force=False)
-            ours = (report.SOPClassUID in REPORT_CLASSES and report.Manufacturer == MANUFACTURER
+            is_ours = (report.SOPClassUID in REPORT_CLASSES and report.Manufacturer == MANUFACTURER
                     and report.ManufacturerModelName == chain)  # fmt: skip
-            if ours and report.StudyInstanceUID == instance.StudyInstanceUID and _is_about(report, instance):
+            if is_ours and report.StudyInstanceUID == instance.StudyInstanceUID and _is_about(report, instance):
                 found.setdefault(str(report.SOPInstanceUID), report)
         except Exception:  # no DICOM, damaged, or without these attributes; pydicom raises many kinds
             continue
@@ -49,9 +49,12 @@ def predecessors(reports: Sequence[Dataset], uid_of: Callable[[Sequence[Dataset]
     for uid, before in replaced.items():
         if uid_of(before) == uid:
             return before
-    older = {str(one.SOPInstanceUID) for before in replaced.values() for one in before}
+    older = {str(replaced_uids.SOPInstanceUID) for before in replaced.values() for replaced_uids in before}
     latest = [_uids(report, report.StudyInstanceUID, report.SeriesInstanceUID) for report in reports]
-    return sorted((one for one in latest if one.SOPInstanceUID not in older), key=lambda one: str(one.SOPInstanceUID))
+    return sorted(
+        (replaced_uids for replaced_uids in latest if replaced_uids.SOPInstanceUID not in older),
+        key=lambda replaced_uids: str(replaced_uids.SOPInstanceUID),
+    )
 
 
 def _is_about(report: Dataset, instance: Dataset) -> bool:
@@ -72,7 +75,7 @@ def _replaced_by(report: Dataset) -> list[Dataset]:
                 uids = _uids(report, study.StudyInstanceUID, series.SeriesInstanceUID)
                 uids.SOPClassUID, uids.SOPInstanceUID = item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID
                 found.append(uids)
-    return sorted(found, key=lambda one: str(one.SOPInstanceUID))
+    return sorted(found, key=lambda uids: str(uids.SOPInstanceUID))
 
 
 def _uids(report: Dataset, study_uid: str, series_uid: str) -> Dataset:

@@ -33,8 +33,8 @@ class Algorithm:
     weights: str = ""
 
     @classmethod
-    def of(cls, document: Mapping[str, Any], weights_sha256: Mapping[str, str] | None = None) -> "Algorithm":
-        """Read the chain from nodules.json; other weights make it another algorithm."""
+    def from_document(cls, document: Mapping[str, Any], weights_sha256: Mapping[str, str] | None = None) -> "Algorithm":
+        """Algorithm of a document of nodules.json; other weights make it another algorithm."""
         (name, version), *stages = document["software"]["bundles"].items()
         point = document["operating_point"]
         reported = f"reported from {document['thresholds'][point]:g} ({point})"

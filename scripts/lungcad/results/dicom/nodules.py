@@ -68,24 +68,26 @@ def reported_nodules(result: Result, source: Source, algorithm: Algorithm) -> li
         nodules.append(Nodule(
             entry, f"nodule {entry['id']}", derived_uid("finding", result.volume.series_uid, repr(algorithm), key),
             side_of_body(result.volume, entry["center_lps_mm"]), mask, None if mask is None else segments, axes_mm, key,
-            *_category(document["assessment"], entry["id"], result.indication),
+            *_category_items(document["assessment"], entry["id"], result.indication),
         ))  # fmt: skip
     return nodules
 
 
-def _category(
+def _category_items(
     assessment: Mapping[str, Any] | None, number: int, indication: str | None
 ) -> tuple[tuple[tuple[Code, Code], ...], tuple[str, ...]]:
     """Evaluation and comment on a finding's Lung-RADS category; empty where it has none.
 
     A code has no "if": it is written only where the user said that the scan is a screening CT, the words always.
     """
-    found = next((one for one in assessment["findings"] if one["id"] == number), None) if assessment else None
-    if assessment is None or found is None or (category := found["category"]) is None:
+    assessed = (
+        next((finding for finding in assessment["findings"] if finding["id"] == number), None) if assessment else None
+    )
+    if assessment is None or assessed is None or (category := assessed["category"]) is None:
         return (), ()
-    asked = f" Open: {open_questions(found['not_computed'])}." if found["not_computed"] else ""
+    asked = f" Open: {open_questions(assessed['not_computed'])}." if assessed["not_computed"] else ""
     words = (
-        f"{condition(assessment)}: proposed Lung-RADS {category} ({found['reason']}). "
+        f"{condition(assessment)}: proposed Lung-RADS {category} ({assessed['reason']}). "
         f"Taken for granted: {'; '.join(assessment['assumptions'])}.{asked}"
     )
     coded = ((LUNG_RADS, LUNG_RADS_CATEGORIES[category]),) if indication == "screening" else ()

@@ -76,7 +76,7 @@ def write_dicom_results(folder: Path, result: Result, comprehensive: bool = Fals
     if volume.sop_instance_uids and tuple(volume.sop_instance_uids) != instance_uids:
         return ["no report and no segmentation: the series is no longer the one that was analysed"]
     document, segmentation = nodules_document(result), None
-    algorithm = Algorithm.of(document, result.weights_sha256)
+    algorithm = Algorithm.from_document(document, result.weights_sha256)
     nodules = reported_nodules(result, source, algorithm)
     said = [" ".join((nodule.key, *nodule.comments)) for nodule in nodules]
     key = object_key(source.instances, algorithm, said)
