@@ -75,7 +75,7 @@ def test_a_committed_study_is_taken_at_once(tmp_path: Path, answers: tuple[int, 
         assert kind == 2 and len(missing.ReferencedSOPSequence) == 5
         (failed,) = missing.FailedSOPSequence
         assert failed.ReferencedSOPInstanceUID == study[-1].SOPInstanceUID and failed.FailureReason == 0x0112
-        assert node.spool.due(3600) == []
+        assert node.spool.due_studies(3600) == []
         send(study[-1:], node.receiver.port)
         assert ask(node, study) == (0, [])
         wait_for(lambda: found and archive.taken)

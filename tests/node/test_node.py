@@ -127,9 +127,9 @@ def test_a_study_that_always_kills_the_node_is_given_up(tmp_path: Path, archive:
         image.save_as(tmp_path / "receiving" / "one", enforce_file_format=True)
         node.spool.file_image(tmp_path / "receiving" / "one", image.StudyInstanceUID, image.SOPInstanceUID)
         for _ in range(3):
-            node.spool.begin(node.spool.due(0)[0])
-        node.work(node.spool.due(0)[0])
-        assert node.counts["failed"] == 1 and node.spool.due(0) == []
+            node.spool.note_begin(node.spool.due_studies(0)[0])
+        node.work(node.spool.due_studies(0)[0])
+        assert node.counts["failed"] == 1 and node.spool.due_studies(0) == []
         assert len(list((tmp_path / "failed").glob("*/images/*.dcm"))) == 1
 
 
@@ -175,13 +175,13 @@ def test_late_images_are_analysed_together_with_the_first(tmp_path: Path) -> Non
         for number, image in enumerate(study):
             image.save_as(tmp_path / "receiving" / "one", enforce_file_format=True)
             if number == 2:
-                (taken,) = spool.due(0)
+                (taken,) = spool.due_studies(0)
             spool.file_image(tmp_path / "receiving" / "one", image.StudyInstanceUID, image.SOPInstanceUID)
         assert spool.remove(taken) is False
-        (again,) = spool.due(0)
+        (again,) = spool.due_studies(0)
         assert again.key != taken.key and len(list(again.images.iterdir())) == 3
         used = spool.used_bytes
-        assert spool.remove(again) and spool.due(0) == [] and spool.used_bytes < used
+        assert spool.remove(again) and spool.due_studies(0) == [] and spool.used_bytes < used
 
 
 def test_one_spool_has_one_node(tmp_path: Path) -> None:

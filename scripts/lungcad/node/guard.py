@@ -39,7 +39,7 @@ class Meter:
     """Bytes of one association, counted before they are read.
 
     Args:
-        association: of pynetdicom; its current message says whether it goes to a file.
+        association: association of pynetdicom; its current message says whether it goes to a file.
         object_bytes: largest object.
         has_room: whether the spool may grow.
     """
@@ -112,7 +112,7 @@ class GuardedServer(ThreadedAssociationServer):
         addresses: IP addresses that may connect.
         object_bytes: largest object.
         has_room: whether the spool may grow.
-        args, kwargs: of pynetdicom's server.
+        args, kwargs: arguments of pynetdicom's server.
     """
 
     daemon_threads = True

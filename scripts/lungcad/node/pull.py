@@ -26,7 +26,7 @@ def fetch_study(client: Any, study_uid: str, folder: Path, series_uid: str | Non
     """Fetch the CT series of a study into a folder.
 
     Args:
-        client: of dicomweb-client.
+        client: client of dicomweb-client.
         study_uid: StudyInstanceUID.
         folder: empty folder for the images.
         series_uid: one series; None for all of modality CT.
@@ -80,10 +80,10 @@ def store_results(destination: WebDestination, folder: Path) -> list[str]:
     for file in files:
         header = dcmread(file, stop_before_pixels=True)
         with web_errors("the results cannot be looked up"):
-            there = destination.client.search_for_instances(
+            stored_before = destination.client.search_for_instances(
                 str(header.StudyInstanceUID), search_filters={"SOPInstanceUID": str(header.SOPInstanceUID)}
             )
-        if there:
+        if stored_before:
             log.info("the archive has %s already", file.name)
             continue
         try:

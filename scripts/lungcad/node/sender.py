@@ -26,7 +26,7 @@ class SendError(Exception):
     """An archive did not take an object.
 
     Args:
-        reason: in words, without anything from the object.
+        reason: reason in words, without anything from the object.
         unreachable: whether the archive itself failed, so that other objects need not be tried now.
     """
 
@@ -39,7 +39,7 @@ class Destination(Protocol):
     """Archive that takes results.
 
     Attributes:
-        name: what it is called in the log, without passwords.
+        name: name in the log, without passwords.
     """
 
     name: str
@@ -55,7 +55,7 @@ class DicomDestination:
     Args:
         title: AE title of the node.
         peer: the archive, with its port.
-        tls: for a connection with TLS; None for a plain one.
+        tls: context of a connection with TLS; None for a plain one.
     """
 
     def __init__(self, title: str, peer: Peer, tls: ssl.SSLContext | None = None) -> None:
@@ -165,26 +165,26 @@ class Outbox:
         """Send what one archive has not taken of one result; return whether it now has all."""
         mark = f".{sha256(destination.name.encode()).hexdigest()[:8]}.sent"
         files = [file for file in result_files(folder) if not file.with_name(file.name + mark).exists()]
-        here, there = (destination.name, folder.name), (destination.name, "")
+        result_key, archive_key = (destination.name, folder.name), (destination.name, "")
         now = self.clock()
-        if not files or any(now < self._failures.get(key, (0, 0.0))[1] for key in (here, there)):
+        if not files or any(now < self._failures.get(key, (0, 0.0))[1] for key in (result_key, archive_key)):
             return not files
         try:
             for file in destination.send(files):
-                _note(file.with_name(file.name + mark))
+                _mark_taken(file.with_name(file.name + mark))
                 self.sent += 1
                 log.info("sent to %s: %s of %s", destination.name, file.name, folder.name)
         except SendError as error:
-            self._fail(there if error.unreachable else here, str(error))
+            self._note_failure(archive_key if error.unreachable else result_key, str(error))
             return False
         except Exception as error:  # a library's own error must not end the sending of everything else
-            self._fail(here, type(error).__name__)
+            self._note_failure(result_key, type(error).__name__)
             return False
-        for key in (here, there):
+        for key in (result_key, archive_key):
             self._failures.pop(key, None)
         return True
 
-    def _fail(self, key: tuple[str, str], reason: str) -> None:
+    def _note_failure(self, key: tuple[str, str], reason: str) -> None:
         count = self._failures.get(key, (0, 0.0))[0] + 1
         wait = min(self.first_wait_seconds * 2 ** (count - 1), LONGEST_WAIT_SECONDS)
         self._failures[key] = count, self.clock() + wait
@@ -192,7 +192,7 @@ class Outbox:
         log.warning("not sent to %s: %s (tried %d times, again in %.0f s)", key[0], reason, count, wait)
 
 
-def _note(marker: Path) -> None:
+def _mark_taken(marker: Path) -> None:
     """Note on the disk that an object was taken."""
     marker.touch()
     sync(marker.parent)

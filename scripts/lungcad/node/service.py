@@ -25,7 +25,7 @@ from lungcad.node.work import Analyse, analyse
 HEALTH_SECONDS = 5.0
 RETRY_SECONDS = 60.0
 """Wait after an analysis that failed for want of disk or memory."""
-PASSING = ("E-OUTPUT",)
+TEMPORARY_CODES = ("E-OUTPUT",)
 """Codes of refusals that are no fault of the study."""
 
 
@@ -34,7 +34,7 @@ class Node:
 
     Args:
         settings: settings.
-        chain: finds the nodules of a volume.
+        chain: function that finds the nodules of a volume.
         destinations: archives that get the results.
         fingerprint: text that stands for the chain, its settings and weights.
     """
@@ -63,7 +63,7 @@ class Node:
             log.info("%s listens on port %d, lungcad %s", self.settings.title, self.receiver.port, __version__)
             try:
                 while not self.stopping:
-                    due = self.spool.due(self.settings.still_seconds)
+                    due = self.spool.due_studies(self.settings.still_seconds)
                     if due:
                         self.work(due[0])
                     else:
@@ -97,19 +97,19 @@ class Node:
             log.error("study %s: given up after %d tries", study.uid, study.tries)
             self._give_up(study, f"its analysis began {study.tries} times and never ended")
             return
-        self.spool.begin(study)
+        self.spool.note_begin(study)
         log.info("study %s: begun", study.uid)
         self._at_work, start = study.uid, time.perf_counter()
         try:
             done = analyse(self.chain, study.images, self.spool.outbox / study.name, self.settings.leniency,
                            self.settings.comprehensive)  # fmt: skip
         except InputError as error:
-            if error.code in PASSING:
-                self._later(study, error.code)
+            if error.code in TEMPORARY_CODES:
+                self._put_off(study, error.code)
             else:
                 self._refuse(study, error)
         except (OSError, MemoryError) as error:
-            self._later(study, type(error).__name__)
+            self._put_off(study, type(error).__name__)
         except Exception as error:  # a bug: its text could quote a header
             where = traceback.extract_tb(error.__traceback__)[-1]
             log.error("study %s: failed (%s at %s:%s)", study.uid, type(error).__name__,
@@ -134,9 +134,9 @@ class Node:
         self.counts["failed"] += 1
         self.spool.keep_failed(study, reason=reason)
 
-    def _later(self, study: Study, reason: str) -> None:
+    def _put_off(self, study: Study, reason: str) -> None:
         log.error("study %s: put off (%s)", study.uid, reason)
-        self.spool.begin(study, time.time() + RETRY_SECONDS)
+        self.spool.note_begin(study, time.time() + RETRY_SECONDS)
 
     def _send_all(self) -> None:
         """Send, write the health file, remove dead objects, until the node has ended; then send once more."""

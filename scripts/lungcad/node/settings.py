@@ -85,7 +85,7 @@ class Settings:
     Attributes:
         title: AE title of the node.
         port: port on which it listens; 0 for any free one.
-        peers: who may send; a peer with a port gets answers to storage commitment there.
+        peers: peers that may send; one with a port gets answers to storage commitment there.
         spool: folder of its state and of everything that it has not finished.
         host: address on which it listens; empty for all.
         still_seconds: seconds without a new image after which a study is complete.

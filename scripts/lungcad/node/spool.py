@@ -163,7 +163,7 @@ class Spool:
                     sync(folder)
         return set(holding)
 
-    def due(self, still_seconds: float) -> list[Study]:
+    def due_studies(self, still_seconds: float) -> list[Study]:
         """Complete studies whose analysis may begin, those with the fewest tries first, then the oldest.
 
         Studies that were finished before the node was killed, or came a second time, are removed here.
@@ -190,7 +190,7 @@ class Spool:
         """Number of studies whose images are there."""
         return sum(1 for folder in self.studies.iterdir() if is_uid(folder.name))
 
-    def begin(self, study: Study, not_before: float = 0.0) -> None:
+    def note_begin(self, study: Study, not_before: float = 0.0) -> None:
         """Note that an analysis begins; or, with a time ``not_before``, when it may begin again after a failure."""
         begun = study.tries + 1
         self._write_json(study.folder / "tries.json", {"begun": begun, "not_before": not_before})

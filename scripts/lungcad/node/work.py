@@ -20,7 +20,7 @@ Analyse = Callable[[Volume], Result]
 
 
 @dataclass(frozen=True)
-class Done:
+class Outcome:
     """Outcome of a study's analysis.
 
     Attributes:
@@ -34,11 +34,11 @@ class Done:
 
 def analyse(
     chain: Analyse, images: Path, target: Path, leniency: Mapping[str, Any] | None = None, comprehensive: bool = False
-) -> Done:
+) -> Outcome:
     """Analyse the best series of a study, and write its report and segmentation into a new folder.
 
     Args:
-        chain: finds the nodules of a volume.
+        chain: function that finds the nodules of a volume.
         images: folder with the images of one study.
         target: folder for the objects; it appears complete or not at all.
         leniency: options of :func:`lungcad.dicom.read_series`.
@@ -57,7 +57,7 @@ def analyse(
             notes = write_dicom_results(folder, result, comprehensive)
         if not (folder / REPORT_FILE).is_file():
             raise InputError("E-NO-REPORT", f"{'; '.join(notes)}.", "Look at the images' identifiers.")
-    return Done(best.uid, result.summary)
+    return Outcome(best.uid, result.summary)
 
 
 def result_files(folder: Path) -> tuple[Path, ...]:
