@@ -4,7 +4,7 @@ import pytest
 
 from lungcad.finding import FindingMask
 from lungcad.geometry import affine_of
-from lungcad.measure.place import locate
+from lungcad.measure.location import locate
 from lungcad.scan.lungs import LungMask
 from lungcad.scan.scan import Scan
 from lungcad.volume import Volume

@@ -30,7 +30,7 @@ def measure_findings(scan: Scan, findings: Sequence[Finding], stage: Stage) -> l
     Raises:
         InputError: E-NO-LUNG.
     """
-    bare = [Finding(one.center_lps_mm, one.diameter_mm, attributes=one.attributes) for one in findings]
+    bare = [Finding(finding.center_lps_mm, finding.diameter_mm, attributes=finding.attributes) for finding in findings]
     measured = stage(scan, bare)
     return [
         replace(old, volume_mm3=new.volume_mm3, measurement=new.measurement, location=new.location, mask=new.mask)

@@ -17,7 +17,7 @@ LOOK_MM = 40.0
 """Width of the surroundings of a nodule in which the pleura is looked for; beyond it the distance is not known."""
 TOUCH_MM = 1.0
 """Distance up to which a nodule touches the pleura: half a voxel of the lung mask."""
-LEAST_AREA = 0.1
+MIN_AREA_SHARE = 0.1
 """Area of a slice of a lung, as a share of its largest, from which the slice counts for the lung's height."""
 
 
@@ -46,9 +46,9 @@ def _zone(lungs: LungMask, center_lps_mm: np.ndarray, side: str | None) -> str:
     x = to_world(lungs.affine, np.argwhere(np.ones((len(lungs.mask), 1, 1))))[:, 0]
     inside = lungs.mask.any(axis=(1, 2))
     middle = (x[inside].min() + x[inside].max()) / 2
-    own = np.ones(len(x), bool) if side is None else (x > middle) == (side == "left")
-    area = lungs.mask[own].sum(axis=(0, 1))
-    used = np.flatnonzero(area >= LEAST_AREA * area.max()) if area.any() else np.arange(len(area))
+    on_side = np.ones(len(x), bool) if side is None else (x > middle) == (side == "left")
+    area = lungs.mask[on_side].sum(axis=(0, 1))
+    used = np.flatnonzero(area >= MIN_AREA_SHARE * area.max()) if area.any() else np.arange(len(area))
     share = (to_index(lungs.affine, center_lps_mm)[2] - used[0]) / max(used[-1] - used[0], 1)
     return ZONES[int(np.clip(share * len(ZONES), 0, len(ZONES) - 1))]
 

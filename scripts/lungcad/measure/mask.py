@@ -71,8 +71,8 @@ def central_mask(probability: np.ndarray, hu: np.ndarray, affine: np.ndarray, th
     box = ndimage.find_objects(part.astype(np.uint8))[0]
     cut = any(side.start == 0 or side.stop == n for side, n in zip(box, part.shape, strict=True))
     wide = tuple(slice(max(side.start - 2, 0), side.stop + 2) for side in box)
-    own = np.where(part[wide] | (labels[wide] == 0), probability[wide], 0)
-    fine = ndimage.binary_fill_holes(_finer(own) > threshold)
+    nodule_only = np.where(part[wide] | (labels[wide] == 0), probability[wide], 0)
+    fine = ndimage.binary_fill_holes(_finer(nodule_only) > threshold)
     parts, count = ndimage.label(fine)
     if not count:
         return None

@@ -10,9 +10,9 @@ import torch
 from monai.transforms import MapTransform
 
 from lungcad.finding import Finding
+from lungcad.measure.location import locate
 from lungcad.measure.mask import central_mask
 from lungcad.measure.nodule import measure_nodule
-from lungcad.measure.place import locate
 from lungcad.papers.transforms import Data
 from lungcad.scan.scan import Scan
 
