@@ -24,7 +24,7 @@ GAIN = 0.85
 
 def tiled_output(
     network: Callable[[Tensor], Tensor], image: Tensor, needed: Tensor, background: Tensor, stride: int, radius: int,
-    most: int,
+    max_voxels: int,
 ) -> Tensor:  # fmt: skip
     """Output of a network where it is needed, tile by tile, and that of background elsewhere.
 
@@ -35,13 +35,13 @@ def tiled_output(
         background: (1, C', n, n, n) output for a block of background, with a middle that its faces do not reach.
         stride: voxels per output cell along an axis.
         radius: greatest distance in voxels from a cell to a voxel that it depends on; a multiple of the stride.
-        most: number of voxels of a tile, apart from what it sees beyond; bounds the memory.
+        max_voxels: number of voxels of a tile, apart from what it sees beyond; bounds the memory.
 
     Returns:
         (1, C', X / stride, Y / stride, Z / stride), channels last.
     """
-    output = spread(background, needed.shape)
-    boxes = boxes_around(needed.cpu().numpy(), radius // stride, most // stride**3)
+    output = background_output(background, needed.shape)
+    boxes = boxes_around(needed.cpu().numpy(), radius // stride, max_voxels // stride**3)
     for box in bar(boxes, "detect", "tile"):
         place: list[Any] = list(box)
         seen: list[Any] = [
@@ -49,15 +49,15 @@ def tiled_output(
             for side, n in zip(box, image.shape[2:], strict=True)
         ]
         part = network(channels_last(image[(..., *seen)]))
-        own: list[Any] = [
+        inner: list[Any] = [
             slice(side.start - wide.start // stride, side.stop - wide.start // stride)
             for side, wide in zip(box, seen, strict=True)
         ]
-        output[(..., *place)] = part[(..., *own)].to(output.dtype)
+        output[(..., *place)] = part[(..., *inner)].to(output.dtype)
     return output
 
 
-def spread(background: Tensor, size: Sequence[int]) -> Tensor:
+def background_output(background: Tensor, size: Sequence[int]) -> Tensor:
     """Output (1, C, X, Y, Z) of a volume of background from that of a small block (1, C, n, n, n), channels last.
 
     The block's outer cells become the volume's, its middle is repeated.
@@ -92,7 +92,7 @@ def any_near(marks: Tensor, size: int, step: int, edge: int) -> Tensor:
     return marks
 
 
-def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
+def boxes_around(cells: np.ndarray, margin: int, max_cells: int) -> list[Box]:
     """Boxes without overlap that together hold all marked cells, chosen for little work.
 
     A box's work is its volume with a margin around it. A box is cut in two where both parts, each as tight as its cells
@@ -101,7 +101,7 @@ def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
     Args:
         cells: (X, Y, Z) bool.
         margin: cells that a box's outputs see beyond it.
-        most: number of cells of a box.
+        max_cells: largest number of cells of a box.
     """
     tight = tight_box(cells)
     if tight is None:
@@ -109,7 +109,7 @@ def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
     inner = cells[tight]
     axis, cut, work = _best_cut(inner, margin)
     if work > GAIN * prod(n + 2 * margin for n in inner.shape):
-        if inner.size <= most or max(inner.shape) < 2:
+        if inner.size <= max_cells or max(inner.shape) < 2:
             return [tight]
         axis = int(np.argmax(inner.shape))
         cut = inner.shape[axis] // 2
@@ -118,7 +118,7 @@ def boxes_around(cells: np.ndarray, margin: int, most: int) -> list[Box]:
     return [
         tuple(slice(a.start + shift, a.stop + shift) for a, shift in zip(box, start, strict=True))
         for part, start in zip((first, second), shifts, strict=True)
-        for box in boxes_around(inner[part], margin, most)
+        for box in boxes_around(inner[part], margin, max_cells)
     ]
 
 

@@ -98,10 +98,10 @@ class CandidateCropsd(MapTransform):
 def prepare_case(batch: Data, device: torch.device, non_blocking: bool, **kwargs: Any) -> tuple[Any, ...]:
     """MONAI's ``prepare_batch`` of a case: the image, no label, and ``lungs`` and ``diameters`` for the inferer."""
 
-    def moved(name: str) -> torch.Tensor:
+    def on_device(name: str) -> torch.Tensor:
         tensor = batch[name]
         tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor  # whose operations are slow
         pinned = device.type == "cuda" and tensor.device.type == "cpu"
         return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=non_blocking)
 
-    return moved("image"), None, (), {name: moved(name) for name in ("lungs", "diameters") if name in batch}
+    return on_device("image"), None, (), {name: on_device(name) for name in ("lungs", "diameters") if name in batch}

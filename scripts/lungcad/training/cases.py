@@ -21,7 +21,7 @@ from lungcad.training.mapped import MappedArray, map_arrays
 LEFT_OUT = "left_out.txt"
 """File with the scans that were refused, one per line; they are in no figure."""
 
-KINDS = ("nodules", "ignored", "controls")
+SPHERE_LISTS = ("nodules", "ignored", "controls")
 """Attributes of a case that are lists of spheres."""
 
 
@@ -105,7 +105,7 @@ def save_case(folder: str | Path, case: Case) -> Path:
     """Write ``<folder>/<name>.npz`` atomically."""
     path = Path(folder) / f"{case.name}.npz"
     tables: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in SPHERE_LISTS:
         spheres: list[Sphere] = getattr(case, kind)
         tables[kind] = np.array([[*s.index, s.diameter_mm] for s in spheres]).reshape(-1, 4)
         tables[f"{kind}_names"] = np.array([s.name for s in spheres], dtype=str)
@@ -131,7 +131,7 @@ def load_case(path: str | Path) -> StoredCase:
         x, y, z = map(float, store["spacing_mm"])
         spheres = {
             kind: [Sphere(row[:3], float(row[3]), str(name)) for row, name in zip(store[kind], names, strict=True)]
-            for kind in KINDS
+            for kind in SPHERE_LISTS
             for names in [store[f"{kind}_names"]]
         }
         for nodule, row in zip(spheres["nodules"], store.get("nodules_malignancy", ()), strict=False):

@@ -54,13 +54,18 @@ def clear_of_lesions(case: Case, index: np.ndarray) -> np.ndarray:
     return np.all(case.distance_mm(index, lesions) > radii + CLEARANCE_MM, axis=1)
 
 
+def uniform_in_ball(rng: np.random.Generator, radius: float) -> np.ndarray:
+    """Random point (3,) in a ball around the origin."""
+    direction = rng.standard_normal(3)
+    point: np.ndarray = direction / np.linalg.norm(direction) * (radius * rng.random() ** (1 / 3))
+    return point
+
+
 def within_radius(
     sphere: Sphere, spacing_mm: Sequence[float], rng: np.random.Generator, share: float = 1.0
 ) -> np.ndarray:
     """Random place (3,) at most ``share`` of the radius away from a sphere's centre, uniform over that ball."""
-    direction = rng.standard_normal(3)
-    distance_mm = share * sphere.diameter_mm / 2 * rng.random() ** (1 / 3)
-    return sphere.index + direction / np.linalg.norm(direction) * distance_mm / np.array(spacing_mm)
+    return sphere.index + uniform_in_ball(rng, share * sphere.diameter_mm / 2) / np.array(spacing_mm)
 
 
 def cells_within(

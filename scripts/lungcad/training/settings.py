@@ -15,9 +15,9 @@ NO_SETTINGS = ("run_dir", "epochs", "num_workers", "device", "precision", "bundl
 def training_settings(config: Mapping[str, Any]) -> dict[str, str]:
     """Plain values that a training's config uses, as text by id (``learning_rate``, ``network_def#magnify``).
 
-    Used is what ``run`` and ``initialize`` refer to, directly or through other keys: of inference.json, over which a
-    train.json lies, not the thresholds, but the grid. Folders of cases are settings: other cases, another training, and
-    other cases of the validation, other weights in the end. Expressions are none.
+    A key is used if ``run`` or ``initialize`` refers to it, directly or through other keys. Of inference.json, which
+    lies under train.json, that is the grid, for example, but not the thresholds. Folders of cases are settings, too:
+    other cases make another training, and other cases of the validation choose other weights. Expressions are left out.
 
     Args:
         config: top level of the config in use, with what the command line changed; empty without one.

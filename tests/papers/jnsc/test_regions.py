@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lungcad.papers.jnsc.network import size_feature
-from lungcad.papers.jnsc.regions import Region, find_regions, stack_regions, trimmed
+from lungcad.papers.jnsc.regions import Region, find_regions, stack_regions, trimmed_region
 
 
 def volume(*parts: tuple[tuple[slice, ...], float]) -> np.ndarray:
@@ -56,11 +56,11 @@ def test_a_mask_is_what_comes_near_its_own_peak_once_the_weight_is_undone() -> N
     probability = volume((np.s_[1:11, 1:10, 1:9], 0.5), (np.s_[2:6, 2:6, 2:6], 0.9), (np.s_[3:5, 3:5, 3:5], 0.98))
     probability[3, 3, 3], probability[9, 9, 8] = 0.995, 0.994
     (region,) = find_regions(probability, 0.4)
-    mask = trimmed(region, probability, 0.99, 0.4)  # the threshold is 0.267
+    mask = trimmed_region(region, probability, 0.99, 0.4)  # the threshold is 0.267
     assert (mask.first.tolist(), mask.mask.shape, mask.voxels, mask.score) == ([3, 3, 3], (2, 2, 2), 8, region.score)
-    assert trimmed(region, probability, 0.99, 0.6).voxels == 1  # 0.401: the second highest lies apart
-    assert trimmed(region, probability, 0.99, 0.1).voxels == 64
-    whole = trimmed(region, probability, 0.5, 0.0)
+    assert trimmed_region(region, probability, 0.99, 0.6).voxels == 1  # 0.401: the second highest lies apart
+    assert trimmed_region(region, probability, 0.99, 0.1).voxels == 64
+    whole = trimmed_region(region, probability, 0.5, 0.0)
     assert (whole.box.tolist(), whole.voxels) == (region.box.tolist(), region.voxels)
 
 

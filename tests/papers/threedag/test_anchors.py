@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, assign_anchors, decode, rpn_target
+from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, assign_anchors, decode_offsets, rpn_target
 
 PAPER = ((4, 6), (8, 12), (16, 24))
 NONE = torch.zeros(0, 4)
@@ -76,7 +76,7 @@ def test_every_nodule_of_a_cube_has_an_anchor_that_decodes_to_it() -> None:
     nodules = torch.cat([torch.rand(12, 3) * 40 + 4, torch.rand(12, 1) * 37 + 3], dim=1)
     target = rpn_target(anchors, nodules, NONE)
     found = target[:, 0] == 1
-    decoded = decode(target[found, 1:], anchors[found])
+    decoded = decode_offsets(target[found, 1:], anchors[found])
     distance = (decoded[:, None] - nodules).abs().amax(dim=-1)
     assert (distance.amin(dim=0) < 1e-4).all()  # every nodule
     assert (distance.amin(dim=1) < 1e-4).all()  # and nothing else

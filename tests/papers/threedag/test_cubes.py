@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lungcad.papers.threedag.anchors import MAX_LOG_SCALE, cube_iou, decode, encode
+from lungcad.papers.threedag.anchors import MAX_LOG_SCALE, cube_iou, decode_offsets, encode_offsets
 
 
 def random_cubes(count: int) -> Tensor:
@@ -42,16 +42,16 @@ def test_overlap_of_all_with_all_is_symmetric_and_moves_along() -> None:
 
 def test_coding_by_hand() -> None:
     cube, anchor = torch.tensor([13.0, 8.0, 20.0, 8 * e]), torch.tensor([9.0, 12.0, 20.0, 8.0])
-    torch.testing.assert_close(encode(cube, anchor), torch.tensor([0.5, -0.5, 0.0, 1.0]))
+    torch.testing.assert_close(encode_offsets(cube, anchor), torch.tensor([0.5, -0.5, 0.0, 1.0]))
 
 
 def test_decoding_undoes_coding() -> None:
     cubes, anchors = random_cubes(200), random_cubes(200)
-    torch.testing.assert_close(decode(encode(cubes, anchors), anchors), cubes, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decode_offsets(encode_offsets(cubes, anchors), anchors), cubes, atol=1e-5, rtol=1e-5)
     offsets = torch.randn(3, 200, 4)
-    torch.testing.assert_close(encode(decode(offsets, anchors), anchors), offsets, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(encode_offsets(decode_offsets(offsets, anchors), anchors), offsets, atol=1e-5, rtol=1e-5)
 
 
 def test_no_offset_makes_an_infinite_cube() -> None:
-    cube = decode(torch.tensor([0.0, 0.0, 0.0, 500.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    cube = decode_offsets(torch.tensor([0.0, 0.0, 0.0, 500.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
     torch.testing.assert_close(cube, torch.tensor([1.0, 2.0, 3.0, 4 * exp(MAX_LOG_SCALE)]))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.threedag.anchors import anchor_cubes, cube_iou, encode, shared_part
+from lungcad.papers.threedag.anchors import anchor_cubes, cube_iou, encode_offsets, shared_part
 from lungcad.papers.threedag.proposals import decode_proposals, merge_models, suppress
 
 PAPER = ((4, 6), (8, 12), (16, 24))
@@ -21,7 +21,7 @@ def output_with(nodules: Tensor, logits: list[float]) -> tuple[Tensor, Tensor, T
     output[:, 0] = -8.0
     best = cube_iou(anchors, nodules).argmax(dim=0)
     output[best, 0] = torch.tensor(logits)
-    output[best, 1:] = encode(nodules, anchors[best])
+    output[best, 1:] = encode_offsets(nodules, anchors[best])
     return output, anchors, level
 
 

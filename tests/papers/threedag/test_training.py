@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lungcad.finding import Finding
-from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, decode
+from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, decode_offsets
 from lungcad.papers.threedag.loss import BranchLoss, RPNLoss
 from lungcad.papers.threedag.network import AggregatedFasterRCNN
 from lungcad.papers.threedag.training import (
@@ -72,7 +72,8 @@ def test_targets_of_the_anchors_decode_to_the_nodule(case: Case) -> None:
         found = item["label"][:, 0] == 1
         assert found.any()
         nodule = item["lesions"][item["lesions"][:, 4] == 1][:, :4]
-        torch.testing.assert_close(decode(item["label"][found, 1:], anchors[found]), nodule.expand(int(found.sum()), 4),
+        decoded = decode_offsets(item["label"][found, 1:], anchors[found])
+        torch.testing.assert_close(decoded, nodule.expand(int(found.sum()), 4),
                                    atol=1e-3, rtol=1e-4)  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 
 :class:`LungFCNInferer` and :class:`ScoreVolumeToFindingsd` serve the candidate network, :class:`LikelyCandidatesd` and
 :class:`DecodeHybridd` the residual network that reduces false positives. The latter's regression outputs are place and
-size of a nodule relative to a patch (:func:`encode`, :func:`decode`).
+size of a nodule relative to a patch (:func:`encode_targets`, :func:`decode_targets`).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -176,12 +176,12 @@ class DecodeHybridd(MapTransform):
             output = d[key].float().cpu().reshape(-1, 6)
             before = [finding.score for finding in d["findings"]]
             probability = with_prior(output[:, :2].softmax(dim=1)[:, 1].numpy(), before, self.prior_weight)
-            center, diameter = decode(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
+            center, diameter = decode_targets(output[:, 2:].numpy(), d["proposals"] * self.spacing_mm, self.patch_mm)
             lps = to_world(d["grid_affine"], center / self.spacing_mm)
             if not self.refine:
-                own = [n for n, finding in enumerate(d["findings"]) if finding.diameter_mm is not None]
-                lps[own] = centers_of(d["findings"])[own]
-                diameter[own] = [d["findings"][n].diameter_mm for n in own]
+                sized = [n for n, finding in enumerate(d["findings"]) if finding.diameter_mm is not None]
+                lps[sized] = centers_of(d["findings"])[sized]
+                diameter[sized] = [d["findings"][n].diameter_mm for n in sized]
             merged = [
                 Finding(as_place(lps[n]), float(diameter[n]), d["findings"][n].detection_score, float(probability[n]))
                 for n in merge_spheres(lps, diameter, probability)
@@ -191,7 +191,9 @@ class DecodeHybridd(MapTransform):
         return d
 
 
-def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> np.ndarray:
+def encode_targets(
+    center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray
+) -> np.ndarray:
     """Regression targets (..., 4) of nodules relative to patches (equation 2).
 
     T_x = 2 (G_x - P_x) / S_x, and in the same way y and z; T_d = log(G_d / sqrt(S_x^2 + S_y^2 + S_z^2)). All lengths
@@ -208,8 +210,8 @@ def encode(center_mm: np.ndarray, diameter_mm: np.ndarray, proposal_mm: np.ndarr
     return np.concatenate([shift, size[..., None]], axis=-1)
 
 
-def decode(target: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (..., 3) and diameters (...) in mm of regression outputs (..., 4): the inverse of :func:`encode`."""
+def decode_targets(target: np.ndarray, proposal_mm: np.ndarray, patch_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (..., 3) and diameters (...) in mm from regression outputs (..., 4); inverts :func:`encode_targets`."""
     center = proposal_mm + np.asarray(target)[..., :3] * patch_mm / 2
     return center, np.exp(target[..., 3]) * np.linalg.norm(patch_mm)
 

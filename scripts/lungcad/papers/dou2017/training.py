@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lungcad.papers.dou2017.inference import encode
+from lungcad.papers.dou2017.inference import encode_targets
 from lungcad.papers.peaks import IndexMap, searched_outputs
 from lungcad.training.cases import Case
 from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled, within_radius
@@ -80,7 +80,7 @@ class NodulePatches(RandomSamples):
             return {"image": image, "label": torch.tensor(int(positive))}
         spacing = np.array(case.spacing_mm)
         shift, diameter = (seen.steps([nodule])[0], seen.diameters_mm([nodule])[0]) if positive else (np.zeros(3), 1.0)
-        target = encode(turn.step(shift) * spacing, np.array(diameter), np.zeros(3), spacing * self.patch_size)
+        target = encode_targets(turn.step(shift) * spacing, np.array(diameter), np.zeros(3), spacing * self.patch_size)
         return {"image": image, "label": torch.tensor([float(positive), *target], dtype=torch.float32)}
 
 

@@ -18,7 +18,7 @@ from lungcad.errors import InputError
 from lungcad.fast_network import make_fast
 from lungcad.papers.inferers import lung_box
 from lungcad.papers.jnsc.network import JNSCNet
-from lungcad.papers.jnsc.regions import Region, find_regions, trimmed
+from lungcad.papers.jnsc.regions import Region, find_regions, trimmed_region
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class LungJNSCInferer(Inferer):
         classify: True to run the classification path.
         batch_size: number of windows at a time.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
-        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed`; regions are
-            classified as they are.
+        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed_region`; regions
+            are classified as they are.
     """
 
     def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core_threshold: float = 1.0,
@@ -88,7 +88,7 @@ class LungJNSCInferer(Inferer):
             for region in find_regions(probability, self.threshold, self.core_threshold, self.least_diameter)
             if region.diameter >= self.least_diameter and inside[region.slices][region.mask].any()
         ][: self.max_regions]
-        masks = [trimmed(region, probability, self.mask_weight, self.peak_share) for region in regions]
+        masks = [trimmed_region(region, probability, self.mask_weight, self.peak_share) for region in regions]
         return ClassifiedRegions(list(masks), self.classes(inputs, network, regions))
 
     @torch.inference_mode()
@@ -101,7 +101,7 @@ class LungJNSCInferer(Inferer):
         starts = [range(0, side - self.window + 1, self.stride) for side in sides]
         windows = [tuple(slice(a, a + self.window) for a in corner) for corner in product(*starts)]
         windows = [window for window in windows if lungs_in_box[self._middle(window, sides)].any()]
-        windows = self._chosen(windows, lungs_in_box)
+        windows = self._windows_with_lung(windows, lungs_in_box)
         total, count = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
         encode, decode = (make_fast(network, image.device, self.precision, part) for part in ("features", "segment"))
         for first in bar(range(0, len(windows), self.batch_size), "detect", "batch"):
@@ -116,7 +116,7 @@ class LungJNSCInferer(Inferer):
         target.copy_(mean[tuple(slice(n) for n in target.shape)])
         return volume
 
-    def _chosen(self, windows: Sequence[tuple[slice, ...]], lungs: Tensor) -> list[tuple[slice, ...]]:
+    def _windows_with_lung(self, windows: Sequence[tuple[slice, ...]], lungs: Tensor) -> list[tuple[slice, ...]]:
         """Windows of the pattern of :attr:`coverage`, and those that hold lung which the pattern leaves out."""
         left_out = lungs.clone()
         chosen = [window for window in windows if self._in_pattern([side.start // self.stride for side in window])]
@@ -176,8 +176,8 @@ class CropJNSCInferer(Inferer):
         max_distance: distance in voxels within which a region must come to a finding of unknown diameter to be its own.
         classify: True to run the classification path.
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
-        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed`; regions are
-            classified as they are.
+        mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed_region`; regions
+            are classified as they are.
     """
 
     def __init__(self, threshold: float = 0.4, core_threshold: float = 1.0, least_core_diameter: float = 3.0,
@@ -211,13 +211,15 @@ class CropJNSCInferer(Inferer):
                 radius = diameter / 2 if np.isfinite(diameter) else self.max_distance
                 in_crop = find_regions(probability, self.threshold, self.core_threshold, self.least_core_diameter)
                 region = nearest_region(in_crop, radius, probability.shape)
-                box, voxels = (region.box, region.voxels) if region is not None else _cube(diameter, probability.shape)
+                box, voxels = (
+                    (region.box, region.voxels) if region is not None else _central_box(diameter, probability.shape)
+                )
                 if box is not None and self.classify:
                     boxes = torch.from_numpy(box.astype(np.int64)).to(inputs.device)[None]
                     counts = torch.tensor([voxels], device=inputs.device)
                     image = torch.zeros(1, dtype=torch.long, device=inputs.device)
                     classes[number] = network.classify(maps, image, boxes, counts)[0].float().softmax(dim=0).cpu()
-            mask = None if region is None else trimmed(region, probability, self.mask_weight, self.peak_share)
+            mask = None if region is None else trimmed_region(region, probability, self.mask_weight, self.peak_share)
             regions.append(mask)
         return ClassifiedRegions(regions, classes)
 
@@ -240,7 +242,7 @@ def nearest_region(regions: Sequence[Region], radius: float, size: Sequence[int]
     return regions[best] if least_distance <= max(radius, 1.0) else None
 
 
-def _cube(diameter: float, size: Sequence[int]) -> tuple[np.ndarray | None, float]:
+def _central_box(diameter: float, size: Sequence[int]) -> tuple[np.ndarray | None, float]:
     """Box (6,) in the middle of a volume, as wide as a diameter, and the volume in voxels of a sphere in it.
 
     Box None and volume 0 for a diameter that is not finite.

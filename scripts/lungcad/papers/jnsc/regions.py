@@ -89,7 +89,7 @@ def find_regions(
     return regions[:max_regions]
 
 
-def trimmed(region: Region, probability: np.ndarray, nodule_weight: float, peak_share: float) -> Region:
+def trimmed_region(region: Region, probability: np.ndarray, nodule_weight: float, peak_share: float) -> Region:
     """Region's mask: the part around its most probable voxel with at least a share of that voxel's probability.
 
     A loss in which a nodule voxel weighs w and any other 1 - w makes odds w / (1 - w) times as high; here they are

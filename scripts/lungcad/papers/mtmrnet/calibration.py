@@ -78,13 +78,13 @@ def read_logits(paths: Sequence[str | Path]) -> SliceLogits:
 def fit_calibration(nodules: SliceLogits) -> Calibration:
     """Calibration within :data:`BOUNDS` and :data:`SHIFTS` that gives the labels the highest likelihood."""
 
-    def of(parameters: np.ndarray) -> Calibration:
+    def calibration_of(parameters: np.ndarray) -> Calibration:
         return Calibration(float(np.exp(parameters[0])), float(parameters[1]))
 
     def loss(parameters: np.ndarray) -> float:
-        return log_loss(nodules.label, nodules.probability(of(parameters)))
+        return log_loss(nodules.label, nodules.probability(calibration_of(parameters)))
 
-    return of(minimize(loss, (0.0, 0.0), bounds=[np.log(BOUNDS), SHIFTS], method="Nelder-Mead").x)
+    return calibration_of(minimize(loss, (0.0, 0.0), bounds=[np.log(BOUNDS), SHIFTS], method="Nelder-Mead").x)
 
 
 def cross_fit(folds: Sequence[SliceLogits]) -> Iterator[tuple[Calibration, np.ndarray]]:

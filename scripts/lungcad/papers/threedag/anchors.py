@@ -70,7 +70,7 @@ def anchor_cubes(
     return torch.cat(cubes), torch.cat(levels)
 
 
-def corners(cubes: Tensor) -> Tensor:
+def corner_boxes(cubes: Tensor) -> Tensor:
     """Cubes (N, 4) as boxes (N, 6) of least and greatest x, y, z: MONAI's StandardMode for 3D boxes."""
     return torch.cat([cubes[:, :3] - cubes[:, 3:] / 2, cubes[:, :3] + cubes[:, 3:] / 2], dim=1)
 
@@ -85,7 +85,7 @@ def cube_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         IoUs (N, M), in [0, 1].
     """
-    return box_iou(corners(first), corners(second))
+    return box_iou(corner_boxes(first), corner_boxes(second))
 
 
 def shared_part(first: Tensor, second: Tensor) -> Tensor:
@@ -98,12 +98,12 @@ def shared_part(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Shares (N, M), in [0, 1].
     """
-    (low, high), (other_low, other_high) = (corners(cubes).split(3, dim=1) for cubes in (first, second))
+    (low, high), (other_low, other_high) = (corner_boxes(cubes).split(3, dim=1) for cubes in (first, second))
     sides = torch.minimum(high[:, None], other_high) - torch.maximum(low[:, None], other_low)
     return (sides.clamp(min=0).prod(dim=2) / torch.minimum(first[:, None, 3], second[:, 3]) ** 3).clamp(max=1)
 
 
-def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
+def encode_offsets(cubes: Tensor, anchors: Tensor) -> Tensor:
     """Offsets (..., 4) of cubes from anchors, both (..., 4): (x - x_a) / d_a, the same for y and z, and log(d / d_a).
 
     The paper does not print its coding; this is that of Faster R-CNN, its reference 12, for boxes with one side.
@@ -112,8 +112,8 @@ def encode(cubes: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([shift, (cubes[..., 3:] / anchors[..., 3:]).log()], dim=-1)
 
 
-def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """Cubes (..., 4) at offsets (..., 4) from anchors: the inverse of :func:`encode` up to :data:`MAX_LOG_SCALE`."""
+def decode_offsets(offsets: Tensor, anchors: Tensor) -> Tensor:
+    """Cubes (..., 4) at offsets (..., 4) from anchors; inverts :func:`encode_offsets` up to :data:`MAX_LOG_SCALE`."""
     center = anchors[..., :3] + offsets[..., :3] * anchors[..., 3:]
     return torch.cat([center, offsets[..., 3:].clamp(max=MAX_LOG_SCALE).exp() * anchors[..., 3:]], dim=-1)
 
@@ -171,5 +171,5 @@ def rpn_target(
     label, nodule = assign_anchors(anchors, nodules, ignored, positive, negative)
     target = torch.nn.functional.pad(label[:, None].to(anchors), (0, 4))
     found = label == 1
-    target[found, 1:] = encode(nodules[nodule[found]], anchors[found])
+    target[found, 1:] = encode_offsets(nodules[nodule[found]], anchors[found])
     return target

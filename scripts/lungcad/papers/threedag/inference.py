@@ -97,12 +97,15 @@ class LungProposalInferer(Inferer):
         blank = box.flatten()[0]  # a corner's value: exact for any, little work where the box is blank beyond the lungs
         filled = any_near(box[0, 0] != blank, 2, 2, 0)  # (X / 2, Y / 2, Z / 2)
         radius, beyond = PREBLOCK_RECEPTIVE_RADIUS, FRONT_RECEPTIVE_RADIUS // 2  # of 2 voxels and of 6
-        here = any_near(filled, 1 + radius, 1, radius // 2)
-        near = any_near(filled, 2 + 2 * beyond, 2, beyond)  # (X / 4, Y / 4, Z / 4)
+        preblock_cells = any_near(filled, 1 + radius, 1, radius // 2)
+        front_cells = any_near(filled, 2 + 2 * beyond, 2, beyond)  # (X / 4, Y / 4, Z / 4)
         if min(box.shape[2:]) < _BLANK:
-            here, near = torch.ones_like(here), torch.ones_like(near)
+            preblock_cells, front_cells = torch.ones_like(preblock_cells), torch.ones_like(front_cells)
         x, background = box, blank.expand(1, 1, _BLANK, _BLANK, _BLANK)
-        for method, needed, voxels in (("preblock", here, self.tile), ("first_dense_block", near, self.tile // 8)):
+        for method, needed, voxels in (
+            ("preblock", preblock_cells, self.tile),
+            ("first_dense_block", front_cells, self.tile // 8),
+        ):
             layers = make_fast(network.backbone, box.device, self.precision, method)
             background = layers(background)
             x = tiled_output(layers, x, needed, background, 2, radius, voxels)

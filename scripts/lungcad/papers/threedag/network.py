@@ -107,8 +107,8 @@ class AggregatedFasterRCNN(nn.Module):
     """Network of both branches: proposals of all scales in one tensor, and a classifier of chosen proposals.
 
     A proposal is the log odds of nodule, then the offsets x, y, z, diameter from its anchor
-    (:func:`lungcad.papers.threedag.anchors.decode`). The paper's order is z, y, x, diameter; here it is that of the
-    arrays. Proposals come in the order of :func:`lungcad.papers.threedag.anchors.anchor_cubes`.
+    (:func:`lungcad.papers.threedag.anchors.decode_offsets`). The paper's order is z, y, x, diameter; here it is that of
+    the arrays. Proposals come in the order of :func:`lungcad.papers.threedag.anchors.anchor_cubes`.
 
     Args:
         anchors_mm: anchor diameters per level; a level without anchors proposes nothing (table II's single scale).

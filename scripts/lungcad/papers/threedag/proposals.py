@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lungcad.errors import InputError
-from lungcad.papers.threedag.anchors import cube_iou, decode
+from lungcad.papers.threedag.anchors import cube_iou, decode_offsets
 
 MERGES = ("union", "intersection")
 """Ways to merge the detections of two models; see :func:`merge_models`."""
@@ -34,7 +34,7 @@ def decode_proposals(
     logit = output[:, 0]
     likely = (logit >= torch.tensor(threshold, dtype=torch.float64).logit()).nonzero().flatten()
     best = likely[logit[likely].argsort(descending=True, stable=True)[:max_proposals]]
-    return decode(output[best, 1:], anchors[best]), logit[best], level[best]
+    return decode_offsets(output[best, 1:], anchors[best]), logit[best], level[best]
 
 
 def suppress(

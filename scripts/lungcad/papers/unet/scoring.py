@@ -106,9 +106,9 @@ def dice_on(true: np.ndarray, affine: np.ndarray, mask: FindingMask) -> float:
     high = np.minimum(np.ceil(corners.max(axis=0) + 2).astype(int), true.shape)
     index = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1)
     at = np.moveaxis(to_index(mask.affine, to_world(affine, index)), -1, 0)
-    ours = ndimage.map_coordinates(np.pad(mask.mask, 1).astype(np.float32), at + 1, order=1) > 0.5
+    resampled = ndimage.map_coordinates(np.pad(mask.mask, 1).astype(np.float32), at + 1, order=1) > 0.5
     box = true[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    return float(2 * (box & ours).sum() / max(true.sum() + ours.sum(), 1))
+    return float(2 * (box & resampled).sum() / max(true.sum() + resampled.sum(), 1))
 
 
 def measurement_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -120,8 +120,8 @@ def measurement_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         figures[truth] = {"all": size_figures(rows, truth)}
         for low, high in CLASSES_MM:
             name = f"{low:g} to {high:g} mm" if np.isfinite(high) else f"{low:g} mm or more"
-            some = [row for row in rows if low <= row["luna16_mm"] < high]
-            figures[truth][name] = size_figures(some, truth)
+            of_size = [row for row in rows if low <= row["luna16_mm"] < high]
+            figures[truth][name] = size_figures(of_size, truth)
     found = [row for row in rows if row["volume_mm3"] is not None]
     off = np.array([sphere_diameter(row["volume_mm3"]) - row["luna16_mm"] for row in found])
     if len(found):

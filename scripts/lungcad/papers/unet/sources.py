@@ -55,10 +55,10 @@ def _crop(
     after = np.ceil(reach - (np.array(ended.hu.shape) - 1 - ended.center)).clip(0).astype(int)
     width = list(zip(before.tolist(), after.tolist(), strict=True))
     shape = np.array(ended.hu.shape) + before + after
-    own = tuple(slice(a, a + n) for a, n in zip(before.tolist(), ended.hu.shape, strict=True))
+    nodule_box = tuple(slice(a, a + n) for a, n in zip(before.tolist(), ended.hu.shape, strict=True))
     chosen = [around[int(n)] for n in rng.integers(len(around), size=versions)]
     hu = np.stack([_lung(lungs, shape, ended.spacing_mm, rng) for lungs in chosen])
-    hu[(slice(None), *own)] = ended.hu
+    hu[(slice(None), *nodule_box)] = ended.hu
     inside = without_outline(ended.mask)
     label = OUTLINED * ended.mask + INSIDE * inside + NODULE * nodule_voxels(ended.hu, ended.mask)
     first = before + np.array([0, 0, 1])  # with_ends added a slice at both ends

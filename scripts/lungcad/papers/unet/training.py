@@ -14,7 +14,7 @@ from lungcad.finding import Finding
 from lungcad.geometry import affine_of
 from lungcad.papers.unet.crops import NODULE, OutlinedCrop
 from lungcad.papers.unet.inference import cube_spacing_mm
-from lungcad.training.sampling import RandomSamples, scaled
+from lungcad.training.sampling import RandomSamples, scaled, uniform_in_ball
 from lungcad.training.views import other_scanner
 
 
@@ -59,13 +59,6 @@ class NoduleCubes(RandomSamples):
         image = scaled(hu.transpose(order), self.window_hu)
         return {"image": torch.from_numpy(np.ascontiguousarray(image))[None],
                 "label": torch.from_numpy(np.ascontiguousarray(share.transpose(order)))[None]}  # fmt: skip
-
-
-def uniform_in_ball(rng: np.random.Generator, radius: float) -> np.ndarray:
-    """Random point (3,) in a ball around the origin."""
-    direction = rng.standard_normal(3)
-    point: np.ndarray = direction / np.linalg.norm(direction) * radius * rng.random() ** (1 / 3)
-    return point
 
 
 def sample_cube(
