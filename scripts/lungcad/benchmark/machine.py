@@ -38,8 +38,8 @@ def ceiling(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> f
     a, b = (torch.rand(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
-        _, one = timed(lambda: a @ b, device)
-        best = min(best, one)
+        _, duration = timed(lambda: a @ b, device)
+        best = min(best, duration)
     return 2 * _SIDE**3 / best / 1e9
 
 
@@ -100,4 +100,6 @@ def _processor() -> str:
 def _features() -> str:
     """Instruction sets that count for networks, as PyTorch sees them."""
     known = {"AMX": torch.cpu._is_amx_tile_supported(), "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported()}
-    return ", ".join([torch.backends.cpu.get_cpu_capability(), *(name for name, there in known.items() if there)])
+    return ", ".join(
+        [torch.backends.cpu.get_cpu_capability(), *(name for name, available in known.items() if available)]
+    )

@@ -66,8 +66,8 @@ def check_manifest(root: Path) -> None:
     """
     if not (root / MANIFEST).is_file():
         return
-    listed = _read(root / MANIFEST)
-    for name in sorted(listed.keys() | _present(root)):
+    listed = _read_manifest(root / MANIFEST)
+    for name in sorted(listed.keys() | _files_present(root)):
         path = root / name
         if name not in listed:
             what = "was added to the packed bundle"
@@ -80,7 +80,7 @@ def check_manifest(root: Path) -> None:
         raise InputError("E-WEIGHTS" if path.suffix == ".pt" else "E-CONFIG", f"{name} {what}.", _ADVICE)
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read_manifest(path: Path) -> dict[str, str]:
     """SHA-256 by file name, from a manifest."""
     text = path.read_text(encoding="utf-8", errors="replace")  # a byte that is no UTF-8 makes a name that is missing
     lines = [line.split("  ", 1) for line in text.splitlines()]
@@ -94,7 +94,7 @@ def _is_inside(name: str) -> bool:
     return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
-def _present(root: Path) -> set[str]:
+def _files_present(root: Path) -> set[str]:
     """Names of the files in sealed folders, and of importable files beside them.
 
     MONAI puts ``root`` on Python's path before the installed packages: a module in it would be taken for one of theirs.

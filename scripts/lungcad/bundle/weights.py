@@ -12,8 +12,8 @@ from torch import nn
 from lungcad.bundle.manifest import sha256_of
 from lungcad.errors import InputError
 
-MOST_PER_BYTE = 4
-"""Bytes of values for each byte of the file, above which it is no honest one; tensors may share their values."""
+MAX_EXPANSION = 4
+"""Largest number of bytes of values for each byte of an honest file; tensors may share their values."""
 _ADVICE = "Get the bundle's models/model.pt again."
 
 
@@ -42,7 +42,7 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, torch.T
         raise InputError("E-WEIGHTS", what, _ADVICE) from error
     if not plain:
         raise InputError("E-WEIGHTS", f"{path.name} holds more than tensors.", _ADVICE)
-    if values > MOST_PER_BYTE * path.stat().st_size:
+    if values > MAX_EXPANSION * path.stat().st_size:
         what = f"{path.name} holds {values} bytes of values in {path.stat().st_size} bytes."
         raise InputError("E-WEIGHTS", what, "Do not use this file: it is made to exhaust memory.")
     broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
@@ -55,7 +55,7 @@ def _refuse_packed(path: Path) -> None:
     """Refuse an archive that unpacks to more than it is: PyTorch stores weights as they are."""
     if zipfile.is_zipfile(path):
         with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MOST_PER_BYTE * path.stat().st_size:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_EXPANSION * path.stat().st_size:
                 what = f"{path.name} unpacks to far more than its {path.stat().st_size} bytes."
                 raise InputError("E-WEIGHTS", what, "Do not use this file: it is made to exhaust memory.")
 
@@ -72,11 +72,11 @@ def with_weights(network: nn.Module, path: str, device: torch.device, sha256: st
     Raises:
         InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network.
     """
-    _fill(network, load_state(path, sha256))
+    _load_checked(network, load_state(path, sha256))
     return network.to(device).eval()
 
 
-def _fill(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+def _load_checked(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Load a state dict; raises InputError E-WEIGHTS where names or shapes are not those of the network."""
     try:
         network.load_state_dict(state)
@@ -108,5 +108,5 @@ def initialised(
             state = {name: value for name, value in state.items() if not name.startswith(reset_prefix)}
         reset = [name for name in initial if reset_prefix is not None and name.startswith(reset_prefix)]
         kept = {name: value for name, value in initial.items() if partial or name in reset}
-        _fill(network, kept | state)
+        _load_checked(network, kept | state)
     return network.to(device)

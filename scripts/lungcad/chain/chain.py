@@ -32,7 +32,7 @@ from lungcad.volume import Volume
 ORDER = tuple(STAGE_KEYS)
 """Names of the stages, in the order in which they work."""
 
-OF_PROBABLE = ("characterise", "measure")
+PROBABLE_ONLY = ("characterise", "measure")
 """Stages that look at the findings at or above the threshold "sensitive" alone."""
 
 
@@ -55,9 +55,9 @@ class Chain:
             detector.
         stage_overrides: values for keys of a stage's inference.json, by stage (:data:`ORDER`); they take precedence
             over those of the pair.
-        thresholds_of: such thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in
-            the chain's bundle.
-        overrides_of: such overrides likewise.
+        thresholds_of: thresholds by the names of a detector and a reducer, ``"3dag dou2017"``; None for those in the
+            chain's bundle.
+        overrides_of: stage overrides by the names of a detector and a reducer; None for those in the chain's bundle.
         root: folder of the chain's bundle; None for ``lung_nodule_cad``.
         bundles_dir: folder that holds the stages' bundles; None for the one around ``root``.
         load_stage: function that loads a stage, given folder, device, overrides and name of the stage; for several
@@ -109,7 +109,7 @@ class Chain:
         for name, root in self.bundles.items():
             given = options_by_name(f"stage_overrides of {name}", self._overrides.get(name))
             overrides = self._overrides_of_pair(name) | dict(given)
-            if name in OF_PROBABLE and "sensitive" in (thresholds := self._thresholds_of(stages)):
+            if name in PROBABLE_ONLY and "sensitive" in (thresholds := self._thresholds_of(stages)):
                 overrides = {"least_probability": thresholds["sensitive"]} | overrides
             stages[name] = self._load_stage(root, self.device, overrides, name)
         return stages

@@ -98,12 +98,12 @@ class Chains:
             stages = tuple(self.chains[chain].stages.values())
             for length, stage in enumerate(stages, start=1):
                 if stages[:length] not in done:
-                    done[stages[:length]] = _run(stage, scan, done[stages[: length - 1]])
+                    done[stages[:length]] = _run_stage(stage, scan, done[stages[: length - 1]])
             results[chain] = done[stages]
         return results
 
 
-def _run(stage: BundleStage, scan: Scan, before: CaseFindings) -> CaseFindings:
+def _run_stage(stage: BundleStage, scan: Scan, before: CaseFindings) -> CaseFindings:
     """Findings of one stage after those of the stages before it."""
     start = time.perf_counter()
     findings = stage(scan, before.findings)

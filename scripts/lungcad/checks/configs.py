@@ -18,7 +18,7 @@ def check_properties(bundle: Bundle) -> str:
         str(bundle.config("inference")), meta_file=str(bundle.config("metadata")), logging_file=False,
         workflow_type="inference", bundle_root=str(bundle.root), initialize=[],
     )  # fmt: skip
-    workflow.initialize()  # of nothing, but MONAI asks for it
+    workflow.initialize()  # runs nothing, but MONAI requires the call
     missing = workflow.check_properties()
     assert not missing, f"missing: {missing}"
     return "inference workflow"

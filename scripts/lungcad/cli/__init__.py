@@ -142,9 +142,9 @@ def _run_script(component: Callable | Mapping[str, Callable], arguments: list[st
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments without ``--debug``, alone or with a value, and the value, empty where it is not given."""
     rest = list(arguments)
-    for place, word in enumerate(rest):
+    for index, word in enumerate(rest):
         option, given, value = word.partition("=")
         if option == "--debug":
-            after = [] if given else [text for text in rest[place + 1 : place + 2] if text.lower() in ("true", "false")]
-            return rest[:place] + rest[place + 1 + len(after) :], value or "".join(after) or "true"
+            after = [] if given else [text for text in rest[index + 1 : index + 2] if text.lower() in ("true", "false")]
+            return rest[:index] + rest[index + 1 + len(after) :], value or "".join(after) or "true"
     return rest, ""

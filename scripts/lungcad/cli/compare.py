@@ -69,7 +69,7 @@ def compare(
     for notice in comparison.notices:
         print(f"{'warning':<14}{notice}", file=sys.stderr)
     folder = write_comparison(comparison, output_dir)
-    rows = [(str(number), one.status, one.reason) for number, one in enumerate(comparison.lesions, start=1)]
+    rows = [(str(number), lesion.status, lesion.reason) for number, lesion in enumerate(comparison.lesions, start=1)]
     print(text_table(("nodule", "status", "why"), rows) if rows else "no nodule in either scan")
     print(f"comparison: {folder / 'comparison.html'}")
 
@@ -108,11 +108,11 @@ def _results(volume: Any, path: str, given: str | None, output_dir: str, lenienc
         if not (Path(given) / "nodules.json").is_file():
             raise InputError("E-PAIR-RESULTS", "the folder of results holds no nodules.json.", "Give out/<series>.")
         return Path(given)
-    here = result_folder(output_dir, volume)
-    found = find_results(volume, *([Path(path)] if Path(path).is_dir() else []), here)
+    own_folder = result_folder(output_dir, volume)
+    found = find_results(volume, *([Path(path)] if Path(path).is_dir() else []), own_folder)
     if found is None:
         _run(volume, path, output_dir, leniency)
-    return found or here
+    return found or own_folder
 
 
 def _run(volume: Any, path: str, output_dir: str, leniency: Any) -> None:

@@ -74,18 +74,18 @@ def inspect(folder: str, json: bool = False, leniency: Any = None, debug: bool =
         from lungcad.dicom import list_series
     series = list_series(folder, **options_by_name("leniency", leniency))
     if true_or_false("json", json):
-        print_json([dataclasses.asdict(one) for one in series])
+        print_json([dataclasses.asdict(summary) for summary in series])
         return
     rows = [
         (
-            one.uid or "-", one.modality or "-", one.description or "-", str(one.slices),
-            spacing_text(one.spacing_mm),
-            "usable" if one.usable else f"no: {one.code} {one.reason}",
+            summary.uid or "-", summary.modality or "-", summary.description or "-", str(summary.slices),
+            spacing_text(summary.spacing_mm),
+            "usable" if summary.usable else f"no: {summary.code} {summary.reason}",
         )
-        for one in series
+        for summary in series
     ]  # fmt: skip
     print(text_table(("series", "modality", "description", "slices", "spacing_mm", "usable"), rows))
-    for line in dict.fromkeys(line for one in series for line in series_remarks(one)):
+    for line in dict.fromkeys(line for summary in series for line in series_remarks(summary)):
         print(line)
 
 
@@ -102,7 +102,9 @@ def list_bundles(json: bool = False, debug: bool = False) -> None:
     if true_or_false("json", json):
         print_json(bundles)
         return
-    rows = [(one["name"], one["version"] or "-", _WEIGHTS[one["weights"]], one["task"] or "-") for one in bundles]
+    rows = [
+        (entry["name"], entry["version"] or "-", _WEIGHTS[entry["weights"]], entry["task"] or "-") for entry in bundles
+    ]
     print(text_table(("bundle", "version", "weights", "task"), rows) if rows else "no bundle found")
 
 
@@ -120,13 +122,15 @@ def describe(bundle: str, json: bool = False, debug: bool = False) -> None:
     if true_or_false("json", json):
         print_json(metadata)
         return
-    wanted = (
+    shown = (
         "task", "description", "intended_use", "data_source", "data_type", "image_classes", "label_classes",
         "pred_classes", "eval_metrics", "references", "copyright",
     )  # fmt: skip
     print(f"{metadata['name']} {metadata.get('version', '')}")
-    for key in wanted:
+    for key in shown:
         if metadata.get(key):
             print(f"\n{key.replace('_', ' ')}\n{indented(metadata[key])}")
     for side, entries in metadata.get("network_data_format", {}).items():
-        print(f"\nnetwork {side}\n{indented({name: format_text(one) for name, one in entries.items()})}")
+        print(
+            f"\nnetwork {side}\n{indented({name: format_text(data_format) for name, data_format in entries.items()})}"
+        )
