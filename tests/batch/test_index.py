@@ -77,7 +77,7 @@ def test_a_series_in_two_folders_is_one_row(archive: Path, monkeypatch: pytest.M
         save(part, archive / "study2" / name)
     found = rows(archive)["4"]
     assert (found.folder, found.slices, found.code) == (archive / "study2", 12, "")
-    monkeypatch.setattr("lungcad.batch.study.MOST_FOLDERS", 1)
+    monkeypatch.setattr("lungcad.batch.study.MAX_FOLDERS", 1)
     assert rows(archive)["4"].code == "E-SPLIT"
 
 

@@ -9,7 +9,7 @@ from lungcad.guidelines.lung_rads_result import CATEGORIES
 from lungcad.results.ris_text import place_text, reservations
 from lungcad.results.words import shown_mean_mm
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Largest number of nodules that the text describes; it counts the others."""
 SAID = frozenset({"W-PAIR-PATIENT", "W-PAIR-REGISTRATION", "W-PAIR-PROTOCOL", "W-COVERAGE"})
 """Codes of warnings that the text repeats; the page has all."""
@@ -30,9 +30,9 @@ def comparison_text(document: Mapping[str, Any]) -> str:
         f"device) with the CT{before}: {document['summary']}."
     ]
     if lesions:
-        more = f"; and {len(lesions) - MOST_NAMED} more in the comparison" if len(lesions) > MOST_NAMED else ""
-        named = "; ".join(_lesion_text(one) for one in _deciding_first(lesions)[:MOST_NAMED])
-        sentences.append(f"{named}{more}.")
+        unnamed = f"; and {len(lesions) - MAX_NAMED} more in the comparison" if len(lesions) > MAX_NAMED else ""
+        named = "; ".join(_lesion_text(one) for one in _deciding_first(lesions)[:MAX_NAMED])
+        sentences.append(f"{named}{unnamed}.")
     refused = document["growth_refused"]
     limits = [f"growth was not computed: {', '.join(refused)}"] if refused else []
     limits += [_clause(one["text"]) for one in document["warnings"] if one["code"] in SAID]
@@ -59,8 +59,8 @@ def _category_text(category: Mapping[str, Any]) -> str:
 
 def _deciding_first(lesions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Nodules in the order of the text: the one of the highest category, then as in the document."""
-    each = [(one["lung_rads"] or {}).get("category") for one in lesions]
-    ranks = [-1 if category is None else CATEGORIES.index(category) for category in each]
+    categories = [(lesion["lung_rads"] or {}).get("category") for lesion in lesions]
+    ranks = [-1 if category is None else CATEGORIES.index(category) for category in categories]
     first = ranks.index(max(ranks))
     return [lesions[first], *lesions[:first], *lesions[first + 1 :]]
 
@@ -79,8 +79,8 @@ def _lesion_text(lesion: Mapping[str, Any]) -> str:
 
 def _why(lesion: Mapping[str, Any]) -> str:
     """Reason why a nodule is not comparable, unless it holds for all and is said for all."""
-    own = lesion["status"] == "not comparable" and not lesion["reason"].startswith(NOT_COMPUTED)
-    return f"because {lesion['reason']}" if own else ""
+    has_own_reason = lesion["status"] == "not comparable" and not lesion["reason"].startswith(NOT_COMPUTED)
+    return f"because {lesion['reason']}" if has_own_reason else ""
 
 
 def _measured(lesion: Mapping[str, Any]) -> list[Mapping[str, Any]]:

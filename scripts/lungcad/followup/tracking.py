@@ -65,6 +65,8 @@ def _in_comparison(path: Path, series_uid: str) -> dict[int, str]:
         if document["current"]["series_uid"] != series_uid:
             return {}
         lesions = document["lesions"]
-        return {one["current"]["number"]: one["tracking_uid"] for one in lesions if one["current"]["number"]}
+        return {
+            lesion["current"]["number"]: lesion["tracking_uid"] for lesion in lesions if lesion["current"]["number"]
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return {}

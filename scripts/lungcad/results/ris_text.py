@@ -9,7 +9,7 @@ from lungcad.results.proposals.plain_words import open_questions
 from lungcad.results.proposals.proposal import IN_THE_CONDITION
 from lungcad.results.words import shown_mean_mm
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Largest number of findings that the text describes; it counts the others."""
 
 
@@ -29,12 +29,12 @@ def ris_text(document: Mapping[str, Any], reported: Sequence[Mapping[str, Any]])
     ]
     if reported:
         marks = "1 mark" if len(reported) == 1 else f"{len(reported)} marks"
-        first = _deciding_first(reported, document["assessment"])[:MOST_NAMED]
+        first = _deciding_first(reported, document["assessment"])[:MAX_NAMED]
         named = "; ".join(finding_text(entry) for entry in first)
         unknown = ", or an unknown one" if any(reported_score(entry) is None for entry in reported) else ""
-        more = f"; and {len(reported) - MOST_NAMED} more in the report" if len(reported) > MOST_NAMED else ""
+        unnamed = f"; and {len(reported) - MAX_NAMED} more in the report" if len(reported) > MAX_NAMED else ""
         sentences += [
-            f"{marks} with a nodule probability of {threshold:g} or more{unknown}: {named}{more}.",
+            f"{marks} with a nodule probability of {threshold:g} or more{unknown}: {named}{unnamed}.",
             *assessment_sentences(document["assessment"]),
             "Marks can be vessels or scars, and nodules can be missed: the images decide.",
         ]
@@ -116,8 +116,8 @@ def reservations(not_computed: Sequence[str], assumptions: Sequence[str]) -> str
 
 def finding_categories(assessment: Mapping[str, Any] | None) -> dict[int, str]:
     """Lung-RADS categories by the findings' ids; only of findings that have one."""
-    each = assessment["findings"] if assessment else ()
-    return {one["id"]: one["category"] for one in each if one["category"] is not None}
+    findings = assessment["findings"] if assessment else ()
+    return {finding["id"]: finding["category"] for finding in findings if finding["category"] is not None}
 
 
 def condition(assessment: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ def write_run_json(folder: Path, result: Result) -> None:
 def run_document(result: Result) -> dict[str, Any]:
     """Document of run.json.
 
-    Of the input's path only the kind of file is kept, since folders are often named after patients.
+    Only the kind of file is kept of the input's path, since folders are often named after patients.
 
     Returns:
         ``inputs``, ``versions``, ``bundles``, ``device``, ``seconds`` by stage, ``weights_sha256`` by bundle; of a

@@ -43,7 +43,7 @@ MARK = "nodules.json"
 """File that marks a folder as an earlier result."""
 
 RESULT_FILES = frozenset({MARK, "nodules.csv", "report.html", "run.json", "nodules.sr.dcm", "nodules.seg.dcm"})
-"""Names of all files of a result; what else lies in its folder is not mark."""
+"""Names of all files of a result; other files in its folder are not part of it."""
 
 COMPREHENSIVE = "comprehensive"
 """Value of the key ``dicom_results`` for archives that take no Comprehensive 3D SR."""

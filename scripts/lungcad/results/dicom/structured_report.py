@@ -69,7 +69,7 @@ def make_report(
     kind = ComprehensiveSR if comprehensive else Comprehensive3DSR
 
     def header(replaced: Sequence[Dataset]) -> dict[str, Any]:
-        versions = "".join(f" {one.SOPInstanceUID}" for one in replaced)
+        versions = "".join(f" {report.SOPInstanceUID}" for report in replaced)
         return object_header(algorithm, f"{key} {kind.__name__}{versions}", SERIES_NUMBER, "Lung nodules")
 
     replaced = predecessors(earlier, lambda reports: header(reports)["sop_instance_uid"])
