@@ -70,9 +70,10 @@ def benchmark(
 def print_stages(stages: dict[str, dict[str, float]], slices: int) -> None:
     """Print a line per stage."""
     print(f"stages, {slices} slices, network already loaded")
-    for name, one in stages.items():
-        print(f"  {name:<14}{one['seconds']:8.2f} s (first {one['first_seconds']:.2f}) {one['peak_memory_mb']:8.0f} MB"
-              f"{one['gflop']:9.0f} GFLOP  {one['share']:.0%} of the ceiling")  # fmt: skip
+    for name, figures in stages.items():
+        print(f"  {name:<14}{figures['seconds']:8.2f} s (first {figures['first_seconds']:.2f}) "
+              f"{figures['peak_memory_mb']:8.0f} MB"
+              f"{figures['gflop']:9.0f} GFLOP  {figures['share']:.0%} of the ceiling")  # fmt: skip
 
 
 def run_versions(scan: str, against: str | None, repeats: int, device: str | None) -> dict[str, Any]:
@@ -101,13 +102,13 @@ def against_stock(name: str, volume: Any, device: torch.device, windows: int, re
     config = json_format.loads((root / "configs" / "inference.json").read_text())
     once: dict[str, Any] = {"mirror_axes": []} if "mirror_axes" in config else {}  # as the stock inferer does
     stage = BundleStage(root, device, {"precision": "float32", **once}, "detect")
-    ours = time_detection(stage, volume, repeats)
+    detector = time_detection(stage, volume, repeats)
     stock = time_stock_inferer(name, stage, config, volume, windows)
-    ratio = stock["seconds"] / ours["detect"]
+    ratio = stock["seconds"] / detector["detect"]
     windows_text = f"{stock['windows_measured']} of {stock['windows']} windows of {stock['roi']} measured"
-    print(f"{name}: {ours['detect']:.1f} s in float32, stock SlidingWindowInferer {stock['seconds']:.1f} s "
+    print(f"{name}: {detector['detect']:.1f} s in float32, stock SlidingWindowInferer {stock['seconds']:.1f} s "
           f"({windows_text}): {ratio:.1f} x")  # fmt: skip
-    return {"ours": ours, "stock": stock, "ratio": ratio}
+    return {"ours": detector, "stock": stock, "ratio": ratio}
 
 
 if __name__ == "__main__":

@@ -62,8 +62,8 @@ def compare_chains(
 def _memory(chain: Names, scans: Sequence[str]) -> float | None:
     """Peak memory in GB of runs of a chain on the scans; None without scans."""
     keys: dict[str, Any] = dict(zip(("detector", "reducer", "characteriser"), chain, strict=True))
-    here = [(bundle_root(CHAIN), SCRIPTS)]
-    return max((paired(here, scan, 1, **keys)[0]["peak_memory_mb"] / 1024 for scan in scans), default=None)
+    roots = [(bundle_root(CHAIN), SCRIPTS)]
+    return max((paired(roots, scan, 1, **keys)[0]["peak_memory_mb"] / 1024 for scan in scans), default=None)
 
 
 def _row(chain: Names, figures: Mapping[str, Any], memory: float | None) -> str:

@@ -66,9 +66,9 @@ def evaluate(data_dir: str, output: str, lungs: Any, folds: Any = 4, seed: int =
     """
     root, rows = Path(data_dir), []
     nodules = [
-        one
-        for one in load_nodules(root / "nodules3d", [int(fold) for fold in listed(folds)])
-        if SIZES_MM[0] <= one.diameter_mm <= SIZES_MM[1]
+        nodule
+        for nodule in load_nodules(root / "nodules3d", [int(fold) for fold in listed(folds)])
+        if SIZES_MM[0] <= nodule.diameter_mm <= SIZES_MM[1]
     ]
     measurer = _bundle() if one_of("measure", measure, ("bundle", "threshold")) == "bundle" else half_contrast
     for number, name in enumerate(listed(lungs)):
@@ -107,30 +107,30 @@ def make_pair(
         if place is None:
             continue
         taken.append(Sphere(place, nodule.diameter_mm + 16))
-        there = new_half + BREATH * tilt @ (place - half)
+        current_place = new_half + BREATH * tilt @ (place - half)
         scale = float(np.cbrt(1 + growth)) if isinstance(growth, float) else 1.0
         if growth != "new":
             paste(hu, _on_cubes(nodule, 1.0, None), place, wide=False)
         if growth is not None:
-            paste(later, _on_cubes(nodule, scale, tilt), there, wide=False)
+            paste(later, _on_cubes(nodule, scale, tilt), current_place, wide=False)
         diameters = (None if growth == "new" else nodule.diameter_mm,
                      None if growth is None else nodule.diameter_mm * scale)  # fmt: skip
-        truths.append(Truth(place, there, diameters, growth))
+        truths.append(Truth(place, current_place, diameters, growth))
     for _ in range(VESSELS):
         place = places.find(6.0, taken, rng)
         vessel = places._beside_vessel(0.0, rng) if place is not None else None
-        if vessel is not None and not _near(vessel, taken):
-            there = new_half + BREATH * tilt @ (vessel - half)
-            truths.append(Truth(vessel, there, (None, 6.0), "vessel"))
+        if vessel is not None and not _is_near(vessel, taken):
+            current_place = new_half + BREATH * tilt @ (vessel - half)
+            truths.append(Truth(vessel, current_place, (None, 6.0), "vessel"))
     volumes = []
-    for one, uid in ((hu, "1.2.826.0.1.1"), (later, "1.2.826.0.1.2")):
-        noisy = one + NOISE_HU * rng.standard_normal(one.shape, dtype=np.float32)
+    for hu_of_scan, uid in ((hu, "1.2.826.0.1.1"), (later, "1.2.826.0.1.2")):
+        noisy = hu_of_scan + NOISE_HU * rng.standard_normal(hu_of_scan.shape, dtype=np.float32)
         volumes.append(Volume(np.clip(noisy, -1024, 3000).round(), np.eye(4), uid))
     return volumes[0], volumes[1], truths
 
 
-def _near(place: np.ndarray, taken: Sequence[Sphere]) -> bool:
-    return any(np.linalg.norm(place - one.index) < one.diameter_mm / 2 + 8 for one in taken)
+def _is_near(place: np.ndarray, taken: Sequence[Sphere]) -> bool:
+    return any(np.linalg.norm(place - sphere.index) < sphere.diameter_mm / 2 + 8 for sphere in taken)
 
 
 def _on_cubes(nodule: Tissue, scale: float, tilt: np.ndarray | None) -> Tissue:
@@ -147,9 +147,9 @@ def _on_cubes(nodule: Tissue, scale: float, tilt: np.ndarray | None) -> Tissue:
 def _exam(volume: Volume, side: int, truths: Sequence[Truth], rng: np.random.Generator) -> Exam:
     findings = [
         Finding(tuple((place + rng.normal(0, 1, 3)).tolist()), diameter * rng.uniform(0.85, 1.15), 0.9, 0.9)
-        for one in truths
-        for place in [(one.prior, one.current)[side]]
-        if (diameter := one.diameters[side]) is not None
+        for truth in truths
+        for place in [(truth.prior, truth.current)[side]]
+        if (diameter := truth.diameters[side]) is not None
     ]  # fmt: skip
     return Exam(Scan(volume), Result(volume, findings, {"balanced": 0.5}, "balanced"))
 
@@ -165,8 +165,8 @@ def score(comparison: Comparison, truths: Sequence[Truth]) -> list[dict[str, Any
         rows.append({
             "growth": truth.growth, "diameter_mm": truth.diameters[side], "status": lesion.status,
             "reason": lesion.reason, "mass": lesion.change.mass_percent if lesion.change else None,
-            "kind": next((one.finding.measurement.kind for one in (lesion.current, lesion.prior)
-                          if one.finding and one.finding.measurement), None),
+            "kind": next((seen.finding.measurement.kind for seen in (lesion.current, lesion.prior)
+                          if seen.finding and seen.finding.measurement), None),
             "matched": not other.looked_for, "error_mm": error, "likeness": other.likeness, "density": other.density,
             "change": lesion.change.volume_percent if lesion.change else None,
         })  # fmt: skip
@@ -174,8 +174,8 @@ def score(comparison: Comparison, truths: Sequence[Truth]) -> list[dict[str, Any
 
 
 def _nearest(comparison: Comparison, place: np.ndarray, side: int) -> Lesion:
-    sides = [(one.prior, one.current)[side] for one in comparison.lesions]
-    far = [np.inf if one.looked_for else float(np.linalg.norm(np.array(one.place) - place)) for one in sides]
+    sides = [(item.prior, item.current)[side] for item in comparison.lesions]
+    far = [np.inf if item.looked_for else float(np.linalg.norm(np.array(item.place) - place)) for item in sides]
     return comparison.lesions[int(np.argmin(far))]
 
 
@@ -194,7 +194,7 @@ def totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def half_contrast(scan: Scan, findings: Sequence[Finding]) -> list[Finding]:
     """Measure by the voxels above half of the contrast with the lung, connected, within 0.75 diameters and 2 mm."""
-    return [replace(one, measurement=_half_contrast(scan, one)) for one in findings]
+    return [replace(finding, measurement=_half_contrast(scan, finding)) for finding in findings]
 
 
 def _half_contrast(scan: Scan, finding: Finding) -> Measurement | None:

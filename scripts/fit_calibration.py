@@ -48,7 +48,7 @@ def _report_all(paths: list[Path]) -> None:
         fitted, probabilities = zip(*cross_fit(folds), strict=True)
         label = join_folds(folds).label
         figures["cross-fitted"] = calibration_figures(label, np.concatenate(probabilities))
-        print("\n".join(f"without {path}: {one}" for path, one in zip(paths, fitted, strict=True)))
+        print("\n".join(f"without {path}: {calibration}" for path, calibration in zip(paths, fitted, strict=True)))
     print(f"fitted on all files: {fit_calibration(pooled)} ({len(pooled.label)} nodules)\n")
     print(_table(figures))
 
@@ -61,8 +61,8 @@ def _report_held_out(others: list[Path], path: Path) -> None:
     calibration, held_out = fit_calibration(read_logits(others)), read_logits([path])
     print(f"fitted on the others: {calibration}; figures of the {len(held_out.label)} nodules it is applied to\n")
     by_name = {"as they are": NONE, "calibrated": calibration}
-    print(_table({name: calibration_figures(held_out.label, held_out.probability(one))
-                  for name, one in by_name.items()}))  # fmt: skip
+    print(_table({name: calibration_figures(held_out.label, held_out.probability(calibration))
+                  for name, calibration in by_name.items()}))  # fmt: skip
 
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> str:

@@ -67,7 +67,7 @@ def balls(
             for changing in (False, True):
                 ball = [Part(diameter, NODULE_HU)]
                 found = [_measured(stage, ball, slice_mm, changing, rng) for _ in range(repeats)]
-                volume = np.array([0.0 if one is None else one.volume_mm3 for one in found])
+                volume = np.array([0.0 if measured is None else measured.volume_mm3 for measured in found])
                 bias = 100 * (volume.mean() / (np.pi / 6 * diameter**3) - 1)
                 cells += [f"{bias:+.0f} %", f"{100 * volume.std(ddof=1) / volume.mean():.1f} %"]
             print(markdown_row(f"{slice_mm:g} mm", f"{diameter:g} mm", *cells), end="", flush=True)
@@ -101,14 +101,17 @@ def cores(
                 _measured(stage, _glass(size, width_mm, vessel, rng), slice_mm, True, rng)
                 for size in glass_mm for _ in range(repeats)
             ]  # fmt: skip
-            of = {kind: [one for one in found if one is not None and one.kind == kind] for kind in KINDS}
-            sizes = [one.solid_mm for one in of["part-solid"] if one.solid_mm is not None]
+            by_kind = {
+                kind: [measured for measured in found if measured is not None and measured.kind == kind]
+                for kind in KINDS
+            }
+            sizes = [measured.solid_mm for measured in by_kind["part-solid"] if measured.solid_mm is not None]
             counts = [
                 number for kind in ("solid", "non-solid")
-                for number in (len(of[kind]), sum(bool(one.doubts) for one in of[kind]))
+                for number in (len(by_kind[kind]), sum(bool(measured.doubts) for measured in by_kind[kind]))
             ]  # fmt: skip
             part = f"{np.mean(sizes):.1f} mm" if sizes else ""
-            row = (f"{slice_mm:g} mm", name, len(found), len(of["part-solid"]), part, *counts)
+            row = (f"{slice_mm:g} mm", name, len(found), len(by_kind["part-solid"]), part, *counts)
             print(markdown_row(*map(str, row)), end="", flush=True)
 
 
