@@ -10,3 +10,8 @@ class DicomSeriesError(InputError):
 
 AGAIN = "Export or copy the series again from the archive."
 """Advice for data that are damaged or incomplete."""
+
+
+def implausible(text: str) -> DicomSeriesError:
+    """Refusal E-HU-RANGE of values that cannot be CT, or of a damaged slice, to be raised."""
+    return DicomSeriesError("E-HU-RANGE", f"Not plausible for CT: {text}.", AGAIN)

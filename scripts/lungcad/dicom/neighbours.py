@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungcad.dicom.errors import AGAIN, DicomSeriesError
+from lungcad.dicom.errors import AGAIN, DicomSeriesError, implausible
 from lungcad.dicom.frames import Slice
 from lungcad.volume import AIR_BELOW_HU, METAL_HU, Notice
 
@@ -103,9 +103,9 @@ def compare_neighbours(hu: np.ndarray, pieces: Sequence[Slice]) -> list[Notice]:
     for index, measures in enumerate(measured):
         if measures.run:
             text = f"one value fills {measures.run:.0%} of the slice at {_z_mm(pieces[index])} without a break"
-            raise _damaged(f"{text}, unlike its neighbours, as after an interrupted copy")
+            raise implausible(f"{text}, unlike its neighbours, as after an interrupted copy")
         if not measures.blank and measures.rough > NOISE_RATIO * (_median_around(measured, index, "rough") + 2):
-            raise _damaged(f"the slice at {_z_mm(pieces[index])} is noise, unlike its neighbours")
+            raise implausible(f"the slice at {_z_mm(pieces[index])} is noise, unlike its neighbours")
     odd = _find_odd(measured)
     notices = [_slice_notice(pieces, odd)] if odd else []
     steps, second_steps = np.median([(measures.step, measures.second) for measures in measured[:-2]], axis=0)
@@ -196,7 +196,7 @@ def _is_rough(measured: Sequence[Measures], index: int) -> bool:
 def _find_odd(measured: Sequence[Measures]) -> dict[int, str]:
     """Reason in words by index of each slice that differs from its neighbours."""
     odd = {index: "blank" for index, measures in enumerate(measured) if measures.blank}
-    beside = {index + way for index in odd for way in (-1, 0, 1)}
+    beside = {index + step for index in odd for step in (-1, 0, 1)}
     pairs = (index for index in range(len(measured) - 1) if not {index, index + 1} & set(odd))
     edges = {index for index in pairs if _is_jump(measured, index)}
     single = {index for index in edges if index - 1 in edges and measured[index].jump * measured[index - 1].jump < 0}
@@ -263,11 +263,6 @@ def row_length(pixels: np.ndarray) -> int:
 def _row_step(flat: np.ndarray, length: int) -> float:
     """Mean absolute difference between pixels one row of ``length`` apart."""
     return float(np.abs(flat[length:] - flat[:-length]).mean())
-
-
-def _damaged(text: str) -> DicomSeriesError:
-    """Refusal E-HU-RANGE of a damaged slice."""
-    return DicomSeriesError("E-HU-RANGE", f"Not plausible for CT: {text}.", AGAIN)
 
 
 def _z_mm(piece: Slice) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from lungcad.dicom.errors import AGAIN, DicomSeriesError
+from lungcad.dicom.errors import implausible
 from lungcad.dicom.frames import Slice
 from lungcad.dicom.neighbours import compare_neighbours
 from lungcad.dicom.pixels import SliceStatistics
@@ -40,11 +40,11 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
     for index, (slice_, group) in enumerate(zip(statistics, groups, strict=True)):
         z = group[0].position_mm[2]
         if slice_.maximum_hu > MAX_HU:
-            raise _implausible(f"{slice_.maximum_hu:.0f} HU at z={z:.1f} mm (expected at most {MAX_HU:.0f})")
+            raise implausible(f"{slice_.maximum_hu:.0f} HU at z={z:.1f} mm (expected at most {MAX_HU:.0f})")
         if slice_.maximum_hu > METAL_HU:
             fraction = float(np.mean(hu[index] > METAL_HU))
             if fraction > MAX_METAL_FRACTION:
-                raise _implausible(f"{fraction:.0%} of the slice at z={z:.1f} mm is denser than metal implants")
+                raise implausible(f"{fraction:.0%} of the slice at z={z:.1f} mm is denser than metal implants")
     _check_blank(statistics, groups)
     notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale_notices(groups)
     notices += _identical_slices(statistics, groups)
@@ -60,15 +60,10 @@ def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -
     """Refuse a volume with nothing but blank slices, or with one between others, as cut copies leave (E-HU-RANGE)."""
     full = [index for index, slice_ in enumerate(statistics) if slice_.maximum_hu > slice_.minimum_hu]
     if not full:
-        raise _implausible("every slice is blank")
+        raise implausible("every slice is blank")
     for index in range(full[0], full[-1]):
         if statistics[index].maximum_hu == statistics[index].minimum_hu:
-            raise _implausible(f"the slice at z={groups[index][0].position_mm[2]:.1f} mm is blank")
-
-
-def _implausible(text: str) -> DicomSeriesError:
-    """Refusal E-HU-RANGE of values that cannot be CT."""
-    return DicomSeriesError("E-HU-RANGE", f"Not plausible for CT: {text}.", AGAIN)
+            raise implausible(f"the slice at z={groups[index][0].position_mm[2]:.1f} mm is blank")
 
 
 def _identical_slices(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
@@ -132,7 +127,7 @@ def _check_calibration(hu: np.ndarray, highest: float, groups: list[list[Slice]]
     """Refuse values that are not calibrated (E-HU-RANGE); returns W-HU for another scale or RescaleType."""
     thinned = hu[:, ::4, ::4]  # enough to judge the histogram
     if reason := why_no_hu(thinned, highest):
-        raise _implausible(reason)
+        raise implausible(reason)
     types = {group[0].rescale_type for group in groups} - HU_TYPES
     shown = sorted({kind if kind in RESCALE_TYPES else "another text" for kind in types})
     foreign = [Notice("W-HU", f"RescaleType is {', '.join(shown)} (expected HU).")] if types else []

@@ -96,19 +96,21 @@ def _sort_out(
 ) -> list[Failure]:
     """Leave the strays out of the slices in ``result``; returns the failures that could belong to the stack."""
     unread = [*(header for _, header in failures), *doubtful]
-    rest = [piece.position_mm for piece in scouts] + [place for header in unread if (place := _position(header))]
-    _leave_out_other_planes(result, min_slices, rest)
+    other_places = [piece.position_mm for piece in scouts] + [
+        place for header in unread if (place := _position(header))
+    ]
+    _leave_out_other_planes(result, min_slices, other_places)
     main = _main_format(result.slices)
     if len(main) <= len(result.slices) / 2 or len(main) < min_slices:
         return failures
     others = [piece for piece in result.slices if _format(piece) != _format(main[0])]
-    grid = Grid(main, rest + [piece.position_mm for piece in others])
+    grid = Grid(main, other_places + [piece.position_mm for piece in others])
     if others and not any(grid.has_room_at(piece.position_mm) for piece in others):
         result.slices = main
         result.reasons["another matrix or pixel size"] += len(others)
     few = sum(_position(header) is None for _, header in failures) <= max(2, FEW * len(result.slices))
     failures = [pair for pair in failures if not _is_stray(pair, main[0], grid, few, result.reasons)]
-    _leave_out_derived_copies(result, min_slices, rest)
+    _leave_out_derived_copies(result, min_slices, other_places)
     return failures + _find_disguised(doubtful, scouts, main[0], grid)
 
 
@@ -170,7 +172,7 @@ def _find_disguised(doubtful: Sequence[Header], scouts: Sequence[Slice], main: S
     return found
 
 
-def _leave_out_other_planes(result: Sorting, min_slices: int, rest: Sequence[Sequence[float]]) -> None:
+def _leave_out_other_planes(result: Sorting, min_slices: int, other_places: Sequence[Sequence[float]]) -> None:
     """Leave out images of other planes; the stack is the axial plane, or else the most frequent one."""
     planes: list[tuple[np.ndarray, list[Slice]]] = []
     for piece in result.slices:
@@ -188,7 +190,7 @@ def _leave_out_other_planes(result: Sorting, min_slices: int, rest: Sequence[Seq
         return
     kept = {id(piece) for piece in main}
     others = [piece.position_mm for piece in result.slices if id(piece) not in kept]
-    grid = Grid(main, [*rest, *others])
+    grid = Grid(main, [*other_places, *others])
     if any(grid.has_room_at(place) and grid.off_axis_mm(place) < ON_AXIS_MM for place in others):
         return  # a slice with a wrong orientation: its first pixel lies where that of the next slice would
     if extra := len(others):
@@ -208,13 +210,13 @@ def _main_format(slices: Sequence[Slice]) -> list[Slice]:
     return [piece for piece in slices if _format(piece) == common]
 
 
-def _leave_out_derived_copies(result: Sorting, min_slices: int, rest: Sequence[Sequence[float]]) -> None:
+def _leave_out_derived_copies(result: Sorting, min_slices: int, other_places: Sequence[Sequence[float]]) -> None:
     """Leave out derived images where every place also has an original image."""
     originals = [piece for piece in result.slices if kind_of(piece.header) == "image"]
     copies = [piece for piece in result.slices if kind_of(piece.header) != "image"]
     if not copies or len(originals) < max(min_slices, 2):
         return
-    grid = Grid(originals, [*rest, *(piece.position_mm for piece in copies)])
+    grid = Grid(originals, [*other_places, *(piece.position_mm for piece in copies)])
     is_gapless = np.ptp(np.diff(grid.places)) < SAME_PLACE * grid.step
     if is_gapless and not any(grid.has_room_at(piece.position_mm) for piece in copies):
         result.slices = originals

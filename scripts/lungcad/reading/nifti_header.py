@@ -126,7 +126,9 @@ def _quaternion_form(header: np.void) -> np.ndarray:
     if not np.isfinite(header["quatern"]).all():
         return np.full((4, 4), np.nan)
     imaginary = header["quatern"].astype(float)
-    rest = 1.0 - imaginary @ imaginary
-    turn = Rotation.from_quat([*imaginary, np.sqrt(rest) if rest > 1e-7 else 0.0]).as_matrix()  # as niftilib has it
+    real_squared = 1.0 - imaginary @ imaginary
+    turn = Rotation.from_quat(
+        [*imaginary, np.sqrt(real_squared) if real_squared > 1e-7 else 0.0]
+    ).as_matrix()  # as niftilib has it
     factor = np.array([1, 1, -1 if header["pixdim"][0] < 0 else 1])
     return affine_of(turn * header["pixdim"][1:] * factor, header["qoffset"])

@@ -104,25 +104,6 @@ def published_name(name: str) -> str:
     return f"volume-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
-def read_volume_file(path: str | os.PathLike[str], series_uid: str | None = None, **leniency: Any) -> Volume:
-    """Read a volume file in HU: check its header, then read the voxels that it describes.
-
-    Args:
-        path: a file with one of SUFFIXES.
-        series_uid: name of the results; None for the file's name, which only the results' folder shows.
-        **leniency: options ``max_spacing_mm``, ``min_slices`` and ``memory_limit_bytes``; the others have no effect.
-
-    Returns:
-        ``hu`` (X, Y, Z) float32 with Z nearest to the patient's long axis, ``affine`` index to LPS mm.
-
-    Raises:
-        InputError: E-NO-DICOM (no such file, no permission), E-CORRUPT, E-NOT-CT (not one grey 3D image), E-SIZE,
-            E-TAG-MISSING and E-TAG-VALUE (its place and pixels), E-GEOM-TILT (axes not at right angles), E-FEW-SLICES,
-            E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the header points to several files or another folder).
-    """
-    return begin_volume_file(path, series_uid, **leniency).decode()
-
-
 @dataclass(frozen=True)
 class BegunFile:
     """Volume file whose header was checked; no voxel has been read yet.
@@ -147,10 +128,13 @@ class BegunFile:
         return self.header.voxels
 
     def decode(self, out: np.ndarray | None = None) -> Volume:
-        """Read the voxels, and check that they can be HU; raises InputError as :func:`read_volume_file`.
+        """Read the voxels, and check that they can be HU; raises InputError as :func:`begin_volume_file`.
 
         Args:
             out: (voxels,) float32 to read into; None for a new array.
+
+        Returns:
+            ``hu`` (X, Y, Z) float32 with Z nearest to the patient's long axis, ``affine`` index to LPS mm.
         """
         with _refusals(self.path):
             hu, left_over = read_voxels(self.header, self.options, out)
@@ -174,7 +158,20 @@ def _check_row_length(hu: np.ndarray) -> None:
 def begin_volume_file(
     path: str | os.PathLike[str], series_uid: str | None = None, acquisition: str | None = None, **leniency: Any
 ) -> BegunFile:
-    """Check the header of a volume file; arguments and errors as for :func:`read_volume_file`."""
+    """Check the header of a volume file; :meth:`BegunFile.decode` then reads the voxels that it describes.
+
+    Args:
+        path: a file with one of SUFFIXES.
+        series_uid: name of the results; None for the file's name, which only the results' folder shows.
+        acquisition: kept among the options; a volume file has no acquisitions.
+        **leniency: options ``max_spacing_mm``, ``min_slices`` and ``memory_limit_bytes``; the others have no effect.
+
+    Raises:
+        InputError: E-NO-DICOM (no such file, no permission), E-CORRUPT, E-NOT-CT (not one grey 3D image), E-SIZE,
+            E-TAG-MISSING and E-TAG-VALUE (its place and pixels), E-GEOM-TILT (axes not at right angles), E-FEW-SLICES,
+            E-SPACING-THICK, E-HU-RANGE, E-ARCHIVE (the header points to several files or another folder); some of them
+            only when it is decoded.
+    """
     options, file = Leniency.from_options(leniency), Path(path)
     if not (os.path.isfile(file) and os.access(file, os.R_OK)):
         text = f"No such file, or no permission: {file_label(file.name)}."
