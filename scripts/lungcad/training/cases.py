@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.atomic import whole_file
 from lungcad.errors import InputError
-from lungcad.training.mapped import MappedArray, map_arrays
+from lungcad.training.mapped import MappedArray, map_arrays, save_arrays
 
 LEFT_OUT = "left_out.txt"
 """File with the scans that were refused, one per line; they are in no figure."""
@@ -102,9 +101,8 @@ class StoredCase(Case):
 
 
 def save_case(folder: str | Path, case: Case) -> Path:
-    """Write ``<folder>/<name>.npz`` atomically."""
-    path = Path(folder) / f"{case.name}.npz"
-    tables: dict[str, Any] = {}
+    """Write a case to ``<folder>/<name>.npz``, completely or not at all, and return that path."""
+    tables: dict[str, Any] = {"hu": case.hu, "lungs": np.packbits(case.lungs), "spacing_mm": case.spacing_mm}
     for kind in SPHERE_LISTS:
         spheres: list[Sphere] = getattr(case, kind)
         tables[kind] = np.array([[*s.index, s.diameter_mm] for s in spheres]).reshape(-1, 4)
@@ -118,9 +116,7 @@ def save_case(folder: str | Path, case: Case) -> Path:
     if case.masks is not None:  # a few voxels in a thousand
         tables["mask_voxels"] = np.flatnonzero(case.masks)
         tables["mask_labels"] = case.masks.ravel()[tables["mask_voxels"]]
-    with whole_file(path) as part, part.open("wb") as stream:
-        np.savez(stream, hu=case.hu, lungs=np.packbits(case.lungs), spacing_mm=case.spacing_mm, **tables)
-    return path
+    return save_arrays(Path(folder) / f"{case.name}.npz", tables)
 
 
 def load_case(path: str | Path) -> StoredCase:

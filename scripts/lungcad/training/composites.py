@@ -165,8 +165,8 @@ def implanted_case(
             set_in[kind].append(Sphere(place, tissue.diameter_mm, tissue.name, tissue.malignancy))
             if kind == "nodule":
                 masks[box][inside] = len(set_in[kind])
-    hu = _other_scanner(_thicker(hu, slices_per_voxel), float(slices_per_voxel), rng)
-    lungs = _thicker(mask.astype(np.float32), slices_per_voxel) >= 0.5
+    hu = _other_scanner(_slabs(hu, slices_per_voxel).mean(axis=3), float(slices_per_voxel), rng)
+    lungs = _slabs(mask.astype(np.float32), slices_per_voxel).mean(axis=3) >= 0.5
     spacing = (1.0, 1.0, float(slices_per_voxel))
     hu[far_from_lungs(lungs, spacing, margin_mm)] = BLANK_HU
     for sphere in [*ignored, *set_in["nodule"], *set_in["control"]]:
@@ -174,21 +174,16 @@ def implanted_case(
     affine = np.diag([*spacing, 1.0])
     affine[2, 3] = (slices_per_voxel - 1) / 2  # a place has the same millimetres whatever the voxels' height
     if slices_per_voxel > 1:  # nodules are too far apart to share a voxel
-        masks = np.where(_thicker(masks > 0, slices_per_voxel) >= 0.5, _deepest(masks, slices_per_voxel), 0)
+        slabs = _slabs(masks, slices_per_voxel)
+        masks = np.where((slabs > 0).mean(axis=3) >= 0.5, slabs.max(axis=3), 0)
     return Case(name, hu.round().astype(np.int16), lungs, spacing, set_in["nodule"], ignored, set_in["control"], affine,
                 masks.astype(np.uint8))  # fmt: skip
 
 
-def _deepest(volume: np.ndarray, slices: int) -> np.ndarray:
-    """Greatest value over every ``slices`` slices."""
+def _slabs(volume: np.ndarray, slices: int) -> np.ndarray:
+    """Volume (X, Y, Z) as slabs, (X, Y, Z // slices, slices); slices that fill no slab are cut off."""
     depth = volume.shape[2] // slices * slices
-    return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).max(axis=3)
-
-
-def _thicker(volume: np.ndarray, slices: int) -> np.ndarray:
-    """Mean over every ``slices`` slices."""
-    depth = volume.shape[2] // slices * slices
-    return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices).mean(axis=3)
+    return volume[:, :, :depth].reshape(*volume.shape[:2], -1, slices)
 
 
 def _other_scanner(hu: np.ndarray, slice_mm: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays of an uncompressed .npz file, mapped instead of read: all processes share them in the system's page cache.
+"""Arrays in .npz files: written whole, and mapped instead of read: all processes share them in the page cache.
 
 ``numpy.load`` maps .npy files only; an uncompressed .npz holds .npy files one after the other.
 """
 
 import struct
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 
 LOCAL_HEADER = 30
@@ -48,9 +51,18 @@ class MappedArray:
             raise InputError("E-CONFIG", text, "Make cases in another folder, and start again.")
         if 0 in self.shape:
             return np.zeros(self.shape, self.dtype)
-        return np.asarray(
-            np.memmap(self.path, self.dtype, "c", self.offset, self.shape, "F" if self.fortran else "C")
-        )
+        return np.asarray(np.memmap(self.path, self.dtype, "c", self.offset, self.shape, "F" if self.fortran else "C"))
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any], compressed: bool = False) -> Path:
+    """Write arrays by name to an .npz file, completely or not at all, and return its path.
+
+    :func:`map_arrays` maps the arrays of a file that is not compressed.
+    """
+    save: Callable[..., None] = np.savez_compressed if compressed else np.savez
+    with whole_file(path) as part, part.open("wb") as stream:
+        save(stream, **arrays)
+    return path
 
 
 def map_arrays(path: Path) -> dict[str, MappedArray]:

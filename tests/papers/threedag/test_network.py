@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of Zhang et al. 2020: proposals of three scales, and the classifier branch."""
 
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,10 +9,12 @@ from lungcad.errors import InputError
 from lungcad.papers.threedag.anchors import STRIDES, anchor_cubes
 from lungcad.papers.threedag.classifier import AggregatedClassifier, LocalMagnification
 from lungcad.papers.threedag.layers import DenseBlock
-from lungcad.papers.threedag.network import RECEPTIVE_RADIUS, AggregatedFasterRCNN
+from lungcad.papers.threedag.network import AggregatedFasterRCNN
 
 ANCHORS = ((4, 6), (8, 12), (16, 24))
 NARROW = {"stem": 2, "growth": 2, "channels": 4}
+RECEPTIVE_RADIUS = 80
+"""Greatest distance, in voxels, from a cell of the pyramid to a voxel that its proposal depends on."""
 
 
 def ready(network: nn.Module) -> nn.Module:

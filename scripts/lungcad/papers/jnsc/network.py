@@ -22,9 +22,6 @@ CLASSES = ("benign", "malignant", "non-nodule")
 POOLED = (2, 2, 1, 1, 1)
 """Cells along a side of a region after adaptive max-pooling, by scale (section IV.C)."""
 
-UNIT = 16
-"""Number that the sides of an input are multiples of, in voxels: 2 to the four down-samplings."""
-
 
 class JNSCNet(nn.Module):
     """V-Net with an encoder that also feeds the classification of regions (figure 3).
@@ -41,7 +38,7 @@ class JNSCNet(nn.Module):
         prior: probability of nodule that the segmentation starts from; not stated in the paper.
 
     Shape:
-        - x: (B, 1, X, Y, Z) float, 1 mm voxels, sides that are multiples of :data:`UNIT`, 64 in training, 32 at least
+        - x: (B, 1, X, Y, Z) float, 1 mm voxels, sides that are multiples of 16, 64 in training, 32 at least
         - out: (B, 1, X, Y, Z), log odds of nodule
 
     Raises:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lungcad.atomic import whole_file
 from lungcad.errors import InputError
 from lungcad.finding import ATTRIBUTES
 from lungcad.lidc.labels import INDETERMINATE
 from lungcad.lidc.scale import SCALE_ENDS
+from lungcad.training.mapped import save_arrays
 
 SCORES = ("malignancy", *ATTRIBUTES)
 """Scores that each reader gave, in the order of :attr:`RatedNodule.readings`."""
@@ -71,12 +71,9 @@ def to_unit(scores: np.ndarray) -> np.ndarray:
 
 
 def save_nodule(folder: str | Path, nodule: RatedNodule) -> Path:
-    """Write ``<folder>/<name>.npz``."""
-    path = Path(folder) / f"{nodule.name}.npz"
+    """Write a nodule with its readings to ``<folder>/<name>.npz``, and return that path."""
     fields = {key: getattr(nodule, key) for key in RatedNodule.__dataclass_fields__ if key != "name"}
-    with whole_file(path) as part, part.open("wb") as stream:
-        np.savez_compressed(stream, **fields)
-    return path
+    return save_arrays(Path(folder) / f"{nodule.name}.npz", fields, compressed=True)
 
 
 def load_nodule(path: str | Path) -> RatedNodule:

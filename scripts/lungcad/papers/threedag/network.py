@@ -14,16 +14,13 @@ from lungcad.papers.threedag.anchors import STRIDES, check_anchors
 from lungcad.papers.threedag.classifier import AggregatedClassifier
 from lungcad.papers.threedag.layers import DenseBlock, bottleneck, pointwise
 
-RECEPTIVE_RADIUS = 80
-"""Greatest distance, in voxels, from a cell of the pyramid to an input voxel that its feature or proposal depends on; a
-multiple of 16."""
-
 FRONT_RECEPTIVE_RADIUS = 6
 """Greatest distance, in voxels, from an output cell of :attr:`DensePyramid.front` to an input voxel that it depends
 on."""
 
 PREBLOCK_RECEPTIVE_RADIUS = 2
-"""The same of :meth:`DensePyramid.preblock`; and, in its cells, of :meth:`DensePyramid.first_dense_block`."""
+"""Greatest such distance from an output cell of :meth:`DensePyramid.preblock`, in voxels; and from one of
+:meth:`DensePyramid.first_dense_block`, in the cells that it takes."""
 
 
 class DensePyramid(nn.Module):

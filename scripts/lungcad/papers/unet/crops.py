@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lungcad.atomic import whole_file
 from lungcad.errors import InputError
+from lungcad.training.mapped import save_arrays
 
 OUTLINED, INSIDE, NODULE = 1, 2, 4
 """Bits of a voxel's label: within the readers' outlines, pixels of the outline itself included; within them without
@@ -59,11 +59,8 @@ class OutlinedCrop:
 
 def save_crop(folder: str | Path, crop: OutlinedCrop) -> Path:
     """Write a crop with its labels and readings to ``<folder>/<name>.npz``, and return that path."""
-    path = Path(folder) / f"{crop.name}.npz"
     fields = {key: getattr(crop, key) for key in OutlinedCrop.__dataclass_fields__ if key != "name"}
-    with whole_file(path) as part, part.open("wb") as stream:
-        np.savez_compressed(stream, **fields)
-    return path
+    return save_arrays(Path(folder) / f"{crop.name}.npz", fields, compressed=True)
 
 
 def load_crop(path: str | Path) -> OutlinedCrop:

@@ -50,9 +50,9 @@ def _crop(
 ) -> OutlinedCrop:
     """Crop of one nodule."""
     ended = tissue.with_ends()
-    reach = max(REACH_MM, REACH_DIAMETERS * tissue.diameter_mm) / ended.spacing_mm
-    before = np.ceil(reach - ended.center).clip(0).astype(int)
-    after = np.ceil(reach - (np.array(ended.hu.shape) - 1 - ended.center)).clip(0).astype(int)
+    half_side = max(REACH_MM, REACH_DIAMETERS * tissue.diameter_mm) / ended.spacing_mm
+    before = np.ceil(half_side - ended.center).clip(0).astype(int)
+    after = np.ceil(half_side - (np.array(ended.hu.shape) - 1 - ended.center)).clip(0).astype(int)
     width = list(zip(before.tolist(), after.tolist(), strict=True))
     shape = np.array(ended.hu.shape) + before + after
     nodule_box = tuple(slice(a, a + n) for a, n in zip(before.tolist(), ended.hu.shape, strict=True))
