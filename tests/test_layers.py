@@ -67,7 +67,7 @@ def test_rooms_of_one_row_import_nothing_of_each_other() -> None:
     assert sideways == []
 
 
-def test_no_circle() -> None:
+def test_modules_import_each_other_in_no_circle() -> None:
     tuple(TopologicalSorter({name: found - {name} for name, found in GRAPH.items()}).static_order())
 
 

@@ -46,11 +46,11 @@ def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     refused("no weights", str(tmp_path / "model.pt"))
 
 
-def test_altered(weights: Path) -> None:
+def test_an_altered_file_is_refused(weights: Path) -> None:
     before = sha256_of(weights)
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -78,7 +78,7 @@ def test_malicious_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_not_finite(weights: Path, value: float) -> None:
+def test_values_that_are_not_finite_are_refused(weights: Path, value: float) -> None:
     state = torch.load(weights, weights_only=True)
     state["0.weight"][0, 0, 1, 1, 1] = value
     torch.save(state, weights)
@@ -86,18 +86,18 @@ def test_not_finite(weights: Path, value: float) -> None:
 
 
 @pytest.mark.parametrize("content", [{"weight": torch.zeros(1), "epoch": 3}, {"network": {"weight": torch.zeros(1)}}])
-def test_more_than_tensors(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_a_file_with_more_than_tensors_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     torch.save(content, tmp_path / "model.pt")
     refused("more than tensors", str(tmp_path / "model.pt"))
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], torch.zeros(1), None])
-def test_no_dictionary(tmp_path: Path, content: Any) -> None:
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "model.pt")
     refused("no plain state dict", str(tmp_path / "model.pt"))
 
 
-def test_no_torch_file_at_all(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_text("version https://git-lfs.github.com/spec/v1")
     refused("no plain state dict", str(tmp_path / "model.pt"))
 

@@ -103,7 +103,7 @@ def true_hu(folder: Path, volume: Volume) -> np.ndarray:
 @pytest.mark.shared_data
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.acquisition or case.code}")
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_case(folders: Path, case: Case) -> None:
+def test_a_case_has_the_verdict_that_the_table_of_cases_gives(folders: Path, case: Case) -> None:
     folder = folders / case.name
     list_series(folder)
     try:

@@ -66,9 +66,9 @@ def free_memory_gb(environment: Mapping[str, str] = os.environ) -> float:
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        most, now = _read(limit).strip(), _read(used).strip()
-        if most.isdigit() and now.isdigit():
-            limits.append(float(int(most) - int(now)))
+        limit_text, used_text = _read(limit).strip(), _read(used).strip()
+        if limit_text.isdigit() and used_text.isdigit():
+            limits.append(float(int(limit_text) - int(used_text)))
     slurm_mb = int(environment.get("SLURM_MEM_PER_NODE") or 0)
     slurm_mb = slurm_mb or int(environment.get("SLURM_MEM_PER_CPU") or 0) * count_cores()
     limits += [slurm_mb * 2.0**20] if slurm_mb else []

@@ -69,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _dispatch(arguments: list[str]) -> None:
-    verb, *rest = arguments
+    verb, *options = arguments
     path = _find(verb, VERBS)
-    help_asked = bool({"-h", "--help"} & set(rest))
+    help_asked = bool({"-h", "--help"} & set(options))
     if verb == "run" and help_asked:
         from lungcad.bundle.run_help import run_help
 
@@ -82,7 +82,7 @@ def _dispatch(arguments: list[str]) -> None:
     if help_asked:
         arguments = [verb, "--", "--help"]  # the form that fire answers with exit code 0
     else:
-        _check_flags(function, rest)
+        _check_flags(function, options)
         function = _with_texts(function)
     fire.Fire({verb: function}, command=arguments, name="lungcad")
 
@@ -96,12 +96,12 @@ def _find(command: str, table: Mapping[str, T]) -> T:
     return table[command]
 
 
-def _check_flags(function: Callable, rest: Sequence[str]) -> None:
+def _check_flags(function: Callable, options: Sequence[str]) -> None:
     """Refuse an option that a command does not have, before its work; fire would do so after it (E-USAGE)."""
     parameters = inspect.signature(function).parameters
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
-    for flag in parse_flags(rest):
+    for flag in parse_flags(options):
         if len(flag) > 1 and flag not in parameters and flag.removeprefix("no") not in parameters:
             near = difflib.get_close_matches(flag, parameters, n=1)
             advice = f"Did you mean --{near[0]}?" if near else f"Use --{', --'.join(parameters)}."
@@ -141,10 +141,12 @@ def _run_script(component: Callable | Mapping[str, Callable], arguments: list[st
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments without ``--debug``, alone or with a value, and the value, empty where it is not given."""
-    rest = list(arguments)
-    for index, word in enumerate(rest):
+    words = list(arguments)
+    for index, word in enumerate(words):
         option, given, value = word.partition("=")
         if option == "--debug":
-            after = [] if given else [text for text in rest[index + 1 : index + 2] if text.lower() in ("true", "false")]
-            return rest[:index] + rest[index + 1 + len(after) :], value or "".join(after) or "true"
-    return rest, ""
+            after = (
+                [] if given else [text for text in words[index + 1 : index + 2] if text.lower() in ("true", "false")]
+            )
+            return words[:index] + words[index + 1 + len(after) :], value or "".join(after) or "true"
+    return words, ""

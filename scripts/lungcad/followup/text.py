@@ -31,11 +31,11 @@ def comparison_text(document: Mapping[str, Any]) -> str:
     ]
     if lesions:
         unnamed = f"; and {len(lesions) - MAX_NAMED} more in the comparison" if len(lesions) > MAX_NAMED else ""
-        named = "; ".join(_lesion_text(one) for one in _deciding_first(lesions)[:MAX_NAMED])
+        named = "; ".join(_lesion_text(item) for item in _deciding_first(lesions)[:MAX_NAMED])
         sentences.append(f"{named}{unnamed}.")
     refused = document["growth_refused"]
     limits = [f"growth was not computed: {', '.join(refused)}"] if refused else []
-    limits += [_clause(one["text"]) for one in document["warnings"] if one["code"] in SAID]
+    limits += [_clause(item["text"]) for item in document["warnings"] if item["code"] in SAID]
     if limits:
         text = "; ".join(limits)
         sentences.append(f"{text[0].upper()}{text[1:]}.")

@@ -57,7 +57,7 @@ def fleischner_leading(nodules: Sequence[tuple[str, float, float | None]]) -> Le
     Raises:
         ValueError: no nodule, or impossible input.
     """
-    if not nodules or any(isinstance(one, str) or len(one) != 3 for one in nodules):
+    if not nodules or any(isinstance(nodule, str) or len(nodule) != 3 for nodule in nodules):
         raise ValueError(f"nodules must be (kind, mean_mm, solid_mm) of at least one nodule, not {nodules!r}")
     subsolid = sum(kind != "solid" for kind, _, _ in nodules)
     keys = [_key(*nodule, subsolid > 1) for nodule in nodules]

@@ -116,16 +116,16 @@ def _luna16_table(report: CountReport) -> str:
         ("mean difference of the plain mean's diameter", f"{match.error_mm:.2f} mm", ""),
     ]
     differing = [
-        f"- series ...{uid[-8:]}: {ours} here, {theirs} there: {_luna16_reason(ours, theirs, touching)}"
-        for uid, ours, theirs, touching in match.different
+        f"- series ...{uid[-8:]}: {counted} here, {reference} there: {_luna16_reason(counted, reference, touching)}"
+        for uid, counted, reference, touching in match.different
     ]
     return _markdown(title, head, rows, "\n".join(["Equal totals hide series that differ:", "", *differing])
                      if differing else "")  # fmt: skip
 
 
-def _luna16_reason(ours: int, theirs: int, touching: int) -> str:
+def _luna16_reason(counted: int, reference: int, touching: int) -> str:
     """Reason for different numbers of nodules in a series."""
-    if ours < theirs:
+    if counted < reference:
         return "nodules that touch are one here" if touching else "readings apart here are joined there"
     return "readings joined here are apart there"
 

@@ -58,18 +58,18 @@ def match_luna16(
             by_series[nodule.series_uid].append(nodule)
     different, same, same_plain, errors = [], 0, 0, []
     for uid in series:
-        found, theirs = by_series[uid], reference.get(uid, np.zeros((0, 4)))[:, 2:]
-        if len(found) != len(theirs):
-            different.append((uid, len(found), len(theirs), sum(nodule.touching for nodule in found)))
-        if not found or not len(theirs):
+        found, listed = by_series[uid], reference.get(uid, np.zeros((0, 4)))[:, 2:]
+        if len(found) != len(listed):
+            different.append((uid, len(found), len(listed), sum(nodule.touching for nodule in found)))
+        if not found or not len(listed):
             continue
         chained = np.array([nodule.luna16[2:] for nodule in found])
         plain = np.array([(nodule.centre[2], nodule.diameter_mm) for nodule in found])
-        gap = np.abs(theirs[:, None] - chained[None])  # (N, M, 2)
+        gap = np.abs(listed[:, None] - chained[None])  # (N, M, 2)
         same += int((gap.max(axis=2) < SAME_MM).any(axis=1).sum())
-        same_plain += int((np.abs(theirs[:, None] - plain[None]).max(axis=2) < SAME_MM).any(axis=1).sum())
+        same_plain += int((np.abs(listed[:, None] - plain[None]).max(axis=2) < SAME_MM).any(axis=1).sum())
         first, second = linear_sum_assignment(gap.sum(axis=2))
-        errors += np.abs(theirs[first, 1] - plain[second, 1]).tolist()
+        errors += np.abs(listed[first, 1] - plain[second, 1]).tolist()
     error = float(np.mean(errors)) if errors else float("nan")
     count = sum(len(reference.get(uid, ())) for uid in series)
     return Luna16Match(len(series), count, len(series) - len(different), different, same, same_plain, error)

@@ -118,11 +118,11 @@ def importances(scores: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, list
     left, order, nested, remainder = list(range(scores.shape[1])), [], [], 1.0
     while left:
         weights = np.abs(LogisticRegression().fit(standard[:, left], label).coef_[0])
-        least = int(weights.argmin())
-        share = weights[least] / weights.sum() if weights.any() else 1 / len(left)
+        weakest = int(weights.argmin())
+        share = weights[weakest] / weights.sum() if weights.any() else 1 / len(left)
         nested.append(remainder * share)
         remainder *= 1 - share
-        order.append(left.pop(least))
+        order.append(left.pop(weakest))
     growing = np.maximum.accumulate(nested)
     values = np.empty(len(order))
     values[order] = growing / growing.sum()
