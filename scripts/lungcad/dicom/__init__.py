@@ -11,6 +11,7 @@ Which file judges what, in the order in which a folder passes them (``series`` c
     image_type    kind of each object: image, derived, processed, localizer or other
     plan          every check that needs headers only, in order; size, transfer syntax, spacing, coverage
     strays        single objects in a series that cannot belong to its stack
+    tags          numbers of one tag, and the refusal that names it
     frames        tags of one image: place, pixel size, pixel format, rescale to HU
     enhanced      the same tags of each frame of a multi-frame object
     identity      one patient, one study, one frame of reference
@@ -25,15 +26,17 @@ Which file judges what, in the order in which a folder passes them (``series`` c
     regrid        the two changes of grid on request: gantry tilt undone, axes permuted to axial
 
 Shared by all of them: ``leniency`` (what a caller may accept), ``advice`` and ``errors`` (texts of refusals) and
-``quiet`` (pydicom's own messages). ``rank`` judges several usable series: which suits nodule detection best.
+``quiet`` (pydicom's own messages). ``listing`` lists every series under a path with its verdict, ``survey`` those of
+one folder of an archive; ``rank`` judges several usable series: which suits nodule detection best.
 
 Importing this package imports neither torch nor monai.
 """
 
 from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.leniency import Leniency
+from lungcad.dicom.listing import AcquisitionSummary, SeriesSummary, list_series
 from lungcad.dicom.rank import BEST, choose_best, rank_series
-from lungcad.dicom.series import AcquisitionSummary, SeriesSummary, list_series, read_series
+from lungcad.dicom.series import read_series
 
 __all__ = [
     "BEST", "AcquisitionSummary", "DicomSeriesError", "Leniency", "SeriesSummary", "choose_best", "list_series",

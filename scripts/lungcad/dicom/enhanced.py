@@ -8,9 +8,10 @@ from pydicom.dataset import Dataset
 
 from lungcad.dicom.advice import ALLOW_DERIVED
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, make_slice, read_integer, read_pixel_format
+from lungcad.dicom.frames import Slice, make_slice, read_pixel_format
 from lungcad.dicom.header import ENHANCED_CLASSES, Header, text_of, values_of_type
 from lungcad.dicom.image_type import kind_of_type, name_of_quantity, processed_name
+from lungcad.dicom.tags import TagError, read_integer
 
 MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",

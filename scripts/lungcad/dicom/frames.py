@@ -5,36 +5,19 @@ Single-frame objects and the frames of enhanced objects become the same kind of 
 sees both alike.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydicom.dataset import Dataset
 
 from lungcad.dicom.advice import option
 from lungcad.dicom.header import Header, text_of, values_of_type
+from lungcad.dicom.tags import TagError, read_integer, read_numbers, read_positive
 
 MIN_PIXEL_SPACING_MM = 0.05
 """Smallest pixel spacing accepted; ultra-high-resolution CT over a small field of view reaches 0.1 mm."""
 MAX_PIXEL_SPACING_MM = 10.0
 MAX_POSITION_MM = 1e5
-
-
-class TagError(ValueError):
-    """Error of a tag without a usable value.
-
-    Attributes:
-        code: code of the refusal.
-        keyword: DICOM keyword of the tag.
-        advice: what the user can do; empty where nothing special helps.
-    """
-
-    def __init__(self, code: str, keyword: str, text: str, advice: str = "") -> None:
-        super().__init__(text)
-        self.code = code
-        self.keyword = keyword
-        self.advice = advice
 
 
 @dataclass(frozen=True)
@@ -116,53 +99,6 @@ def read_labels(dataset_for: Callable[[str], Dataset]) -> dict[str, str]:
     if not found["AcquisitionDateTime"] and clock:
         found["AcquisitionDateTime"] = date + clock if len(date) == 8 else clock
     return {name: value for name, value in found.items() if value}
-
-
-def read_numbers(dataset: Dataset, keyword: str, count: int, default: float | None = None) -> tuple[float, ...]:
-    """Read exactly ``count`` finite numbers of a tag.
-
-    Raises:
-        TagError: E-TAG-MISSING (absent or empty, and no default), E-TAG-VALUE (anything else).
-    """
-    try:
-        value = dataset.get(keyword)
-        if value is None or value == "" or value == b"":
-            if default is not None:
-                return (default,) * count
-            raise TagError("E-TAG-MISSING", keyword, f"{keyword} is missing")
-        values = tuple(float(part) for part in (value if _is_multi(value) else [value]))
-    except TagError:
-        raise
-    except Exception as error:  # pydicom converts on access and raises many kinds
-        raise TagError("E-TAG-VALUE", keyword, f"{keyword} is not a number") from error
-    if len(values) != count or not all(map(math.isfinite, values)):
-        shown = "\\".join(f"{part:g}" for part in values)
-        raise TagError("E-TAG-VALUE", keyword, f"{keyword} is {shown or 'empty'} (expected {count} finite number(s))")
-    return values
-
-
-def _is_multi(value: Any) -> bool:
-    """Whether a value is a list of values."""
-    return hasattr(value, "__iter__") and not isinstance(value, (str, bytes))
-
-
-def read_integer(dataset: Dataset, keyword: str, low: int, high: int, default: int | None = None) -> int:
-    """Read one whole number within [low, high]; raises TagError."""
-    (value,) = read_numbers(dataset, keyword, 1, default)
-    if value != int(value) or not low <= value <= high:
-        raise TagError("E-TAG-VALUE", keyword, f"{keyword} is {value:g} (expected {low} to {high})")
-    return int(value)
-
-
-def read_positive(
-    dataset: Dataset, keyword: str, count: int, high: float, default: float | None = None
-) -> tuple[float, ...]:
-    """Read ``count`` numbers in (0, high]; raises TagError."""
-    values = read_numbers(dataset, keyword, count, default)
-    if not all(0 < value <= high for value in values):
-        shown = "\\".join(f"{part:g}" for part in values)
-        raise TagError("E-TAG-VALUE", keyword, f"{keyword} is {shown} (expected above 0, at most {high:g})")
-    return values
 
 
 def read_pixel_format(header: Header) -> PixelFormat:

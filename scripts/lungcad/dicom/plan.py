@@ -13,7 +13,7 @@ from lungcad.dicom.advice import choose_acquisition, option
 from lungcad.dicom.codecs import LOSSY, NATIVE, is_supported
 from lungcad.dicom.enhanced import check_concatenations, is_enhanced, multi_frame
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, read_integer, single_frame
+from lungcad.dicom.frames import Slice, single_frame
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, SAG_FROM_MM, TILT_DEGREES, Stack, build_stack
 from lungcad.dicom.header import PIXEL_DATA, Header
 from lungcad.dicom.identity import check_frame_of_reference, check_person
@@ -22,6 +22,7 @@ from lungcad.dicom.leniency import GIB, Leniency
 from lungcad.dicom.select import Series, check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
 from lungcad.dicom.strays import Sorting, read_without_strays
+from lungcad.dicom.tags import TagError, read_integer
 from lungcad.geometry import spacing_of
 from lungcad.printable import file_label
 from lungcad.volume import CHEST_MM, Notice, holds_chest, is_wider

@@ -10,10 +10,10 @@ from pydicom import uid
 from lungcad.dicom.advice import ALLOW_DERIVED, CHOOSE_SERIES
 from lungcad.dicom.discover import Found
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.frames import TagError, read_numbers
 from lungcad.dicom.header import Damaged, Header
 from lungcad.dicom.image_type import could_be_slice, kind_of, name_if_processed
 from lungcad.dicom.leniency import Leniency
+from lungcad.dicom.tags import TagError, read_numbers
 from lungcad.printable import file_label, names_person
 from lungcad.volume import Notice
 

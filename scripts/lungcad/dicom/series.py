@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the intake: a path to one validated CT volume, or to a list of the series under it."""
+"""Entry point of the intake: a path to one validated CT volume."""
 
 import os
 from dataclasses import dataclass
@@ -8,29 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from lungcad.dicom.acquisitions import find_acquisitions
 from lungcad.dicom.discover import Found, checked_path, find_objects
-from lungcad.dicom.errors import DicomSeriesError
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
-from lungcad.dicom.image_type import kind_of
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.lost import State, change_notices, folder_state
-from lungcad.dicom.pixels import check_duplicates, decode_stack
-from lungcad.dicom.plan import Plan, make_plan, read_slices
+from lungcad.dicom.pixels import decode_stack
+from lungcad.dicom.plan import Plan, make_plan
 from lungcad.dicom.plausible import check_hu
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.rank import BEST, choose_best
 from lungcad.dicom.regrid import straighten, to_axial_order
-from lungcad.dicom.select import (
-    Series,
-    check_damaged,
-    choose_series,
-    dropped_notices,
-    group_by_series,
-    printable_description,
-    shown_modality,
-    shown_uid,
-)
+from lungcad.dicom.select import Series, choose_series, dropped_notices, printable_description
 from lungcad.volume import Notice, Origin, Volume
 
 
@@ -102,8 +90,8 @@ def read_series(
         path: folder (searched with its sub-folders), DICOMDIR, or one multi-frame file.
         series_uid: SeriesInstanceUID; needed where the folder holds several CT series. ``best`` takes the most suitable
             one (:func:`lungcad.dicom.choose_best`) and says why in a notice N-CHOSEN.
-        acquisition: label from :func:`list_series`, mostly the AcquisitionNumber; needed where the series holds several
-            acquisitions that overlap.
+        acquisition: label from :func:`lungcad.dicom.list_series`, mostly the AcquisitionNumber; needed where the series
+            holds several acquisitions that overlap.
         **leniency: see :class:`lungcad.dicom.Leniency`: ``allow_derived``, ``assume_hu``, ``correct_tilt``,
             ``allow_non_axial``, ``max_spacing_mm``, ``min_slices``, ``memory_limit_bytes``.
 
@@ -159,102 +147,3 @@ def _make_volume(series: Series, plan: Plan, hu: Any, notices: list[Notice]) -> 
         description=printable_description(header),
         warnings=notices,
     )
-
-
-@dataclass(frozen=True)
-class AcquisitionSummary:
-    """Acquisition of a series: label, number of images, and the heights of its outermost images in mm."""
-
-    label: str
-    slices: int
-    low_mm: float
-    high_mm: float
-
-
-@dataclass(frozen=True)
-class SeriesSummary:
-    """Series of a folder, for a user to choose from; never with a patient's name or id.
-
-    Attributes:
-        uid: SeriesInstanceUID, empty where missing or no UID.
-        description, modality: as in the header, empty where missing or where they could name the patient.
-        slices: number of slices, or of objects where the series is not usable.
-        spacing_mm: between columns, rows, slices; None where the series is no regular stack.
-        matrix: columns, rows; None where unknown.
-        usable: whether the series passes the checks of its headers; pixels are decoded only where images share a place.
-        code, reason: refusal, empty where usable.
-        notices: notices of :func:`read_series` on the headers and the folder.
-        acquisitions: acquisitions of the series, where there are several; for ``acquisition`` of :func:`read_series`.
-    """
-
-    uid: str
-    description: str
-    modality: str
-    slices: int
-    spacing_mm: tuple[float, float, float] | None
-    matrix: tuple[int, int] | None
-    usable: bool
-    code: str = ""
-    reason: str = ""
-    notices: tuple[str, ...] = ()
-    acquisitions: tuple[AcquisitionSummary, ...] = ()
-
-
-def list_series(path: str | os.PathLike[str], **leniency: Any) -> list[SeriesSummary]:
-    """List every series under a path with its verdict; one bad series does not hide the others.
-
-    Args:
-        path: as for :func:`read_series`.
-        **leniency: as for :func:`read_series`.
-
-    Raises:
-        DicomSeriesError: E-NO-DICOM, E-ARCHIVE, E-CORRUPT (no series can be listed).
-    """
-    options = Leniency.from_options(leniency)
-    found = find_objects(path)
-    if not found.headers:
-        check_damaged(found, "")
-    with quiet():
-        return [summarise(series, found, options) for series in group_by_series(found)]
-
-
-def summarise(series: Series, found: Found, options: Leniency) -> SeriesSummary:
-    """Check one series by its headers and summarise it."""
-    header = (series.images or series.all)[0]
-    spacing: tuple[float, float, float] | None = None
-    count, code, reason = len(series.all), "", ""
-    notices = found.notices + dropped_notices(found, series, options)
-    try:
-        check_damaged(found, series.uid)
-        plan = make_plan(series, options)
-        notices += plan.notices
-        x, y, z = (float((column @ column) ** 0.5) for column in plan.stack.affine[:3, :3].T)
-        spacing, count = (x, y, z), len(plan.stack.groups)
-        check_duplicates(plan.stack.groups)
-    except DicomSeriesError as error:
-        code, reason = error.code, f"{error.message} {error.advice}".strip()
-    columns, rows = header.text("Columns"), header.text("Rows")
-    return SeriesSummary(
-        uid=shown_uid(series),
-        description=printable_description(header) or (kind_of(header) if not series.images else ""),
-        modality=shown_modality(header),
-        slices=count,
-        spacing_mm=spacing,
-        matrix=(int(columns), int(rows)) if columns.isdecimal() and rows.isdecimal() else None,
-        usable=not code,
-        code=code,
-        reason=reason,
-        notices=tuple(notices),
-        acquisitions=_summarise_acquisitions(series, options),
-    )
-
-
-def _summarise_acquisitions(series: Series, options: Leniency) -> tuple[AcquisitionSummary, ...]:
-    """Acquisitions of a series; none where there is only one, or no image can be read."""
-    try:
-        slices = read_slices(series, options).slices
-    except DicomSeriesError:
-        return ()
-    found = find_acquisitions(slices) if slices else {}
-    heights = {label: [piece.position_mm[2] for piece in pieces] for label, pieces in found.items()}
-    return tuple(AcquisitionSummary(label, len(z), min(z), max(z)) for label, z in heights.items())

@@ -10,9 +10,10 @@ from pydicom.encaps import generate_frames
 
 from lungcad.dicom.codecs import NATIVE, Decoded, FrameError, decode_frame, native_frame
 from lungcad.dicom.errors import DicomSeriesError
-from lungcad.dicom.frames import PixelFormat, read_integer
+from lungcad.dicom.frames import PixelFormat
 from lungcad.dicom.header import Header
 from lungcad.dicom.inflate import inflate
+from lungcad.dicom.tags import read_integer
 
 EXTRA_BYTES = 1 << 16
 """Largest number of filling bytes, all of one value, behind the pixels in their element: writers fill disk blocks."""

@@ -15,10 +15,11 @@ import numpy as np
 
 from lungcad.dicom.enhanced import frame_count, is_enhanced, multi_frame
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
-from lungcad.dicom.frames import Slice, TagError, instance_number, read_numbers, single_frame
+from lungcad.dicom.frames import Slice, instance_number, single_frame
 from lungcad.dicom.grid import ON_AXIS_MM, SAME_PLACE, Grid, unit_normal
 from lungcad.dicom.header import CT_CLASSES, Header
 from lungcad.dicom.image_type import kind_of, kind_of_type
+from lungcad.dicom.tags import TagError, read_numbers
 from lungcad.printable import file_label
 from lungcad.volume import Notice
 

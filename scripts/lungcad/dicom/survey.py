@@ -7,10 +7,10 @@ from typing import Any
 
 from lungcad.dicom.discover import find_objects
 from lungcad.dicom.leniency import Leniency
+from lungcad.dicom.listing import SeriesSummary, summarise
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.rank import Usable, find_usable
 from lungcad.dicom.select import check_damaged, group_by_series
-from lungcad.dicom.series import SeriesSummary, summarise
 
 
 @dataclass(frozen=True)
