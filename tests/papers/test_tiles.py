@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lungcad.papers.tiles import any_near, boxes_around, spread, tiled_output
+from lungcad.papers.tiles import any_near, background_output, boxes_around, tiled_output
 
 
 def lumps(*sides: int) -> np.ndarray:
@@ -75,4 +75,4 @@ def test_near_is_what_max_pooling_says(size: int, step: int, edge: int) -> None:
 
 def test_background_keeps_its_faces_and_repeats_its_middle() -> None:
     block = torch.arange(6.0).view(1, 1, 6, 1, 1).expand(1, 1, 6, 6, 6)
-    assert spread(block, (9, 6, 7))[0, 0, :, 2, 3].tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5]
+    assert background_output(block, (9, 6, 7))[0, 0, :, 2, 3].tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5]

@@ -14,7 +14,7 @@ from small_cases import NODULE_VOX, small_chest, small_volume, write_image
 from lungcad.errors import InputError
 from lungcad.finding import Finding
 from lungcad.geometry import to_index, to_world
-from lungcad.papers.dou2017.inference import DecodeHybridd, ScoreVolumeToFindingsd, encode, with_prior
+from lungcad.papers.dou2017.inference import DecodeHybridd, ScoreVolumeToFindingsd, encode_targets, with_prior
 from lungcad.papers.transforms import CandidateCropsd, LungGridd, prepare_case
 from lungcad.reading.monai_reader import to_volume
 from lungcad.results.transforms import LoadCandidatesd, WriteFindingsd
@@ -165,7 +165,7 @@ def decode_input(truth: list[tuple[float, float, float, float]], logits: list[fl
     image = torch.zeros(1, 1, 50, 48, 40)
     data = CandidateCropsd("image", PATCH)({"image": image, "grid_affine": affine, "findings": found})
     spacing = np.array(SPACING)
-    target = encode(nodules[:, :3] * spacing, nodules[:, 3], data["proposals"] * spacing, spacing * PATCH)
+    target = encode_targets(nodules[:, :3] * spacing, nodules[:, 3], data["proposals"] * spacing, spacing * PATCH)
     classes = np.stack([np.zeros(len(truth)), np.array(logits)], axis=1).reshape(-1, 2)
     return data | {"pred": torch.from_numpy(np.concatenate([classes, target], axis=1)).float()}
 

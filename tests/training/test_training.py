@@ -14,7 +14,7 @@ from small_cases import dark_case
 from torch import nn
 
 from lungcad.errors import InputError
-from lungcad.papers.dou2017.inference import decode
+from lungcad.papers.dou2017.inference import decode_targets
 from lungcad.papers.dou2017.loss import OnlineSampleFilteringLoss
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.dou2017.training import NodulePatches
@@ -112,7 +112,7 @@ def test_targets_decode_to_the_nodule_and_positives_lie_within_its_radius() -> N
         assert item["label"][0] == 1
         assert len(bright) == 1
         proposal = (np.array(size) - 1) / 2 * spacing
-        center, diameter = decode(item["label"][1:].numpy().astype(float), proposal, spacing * size)
+        center, diameter = decode_targets(item["label"][1:].numpy().astype(float), proposal, spacing * size)
         np.testing.assert_allclose(center, bright[0] * spacing, atol=1e-4)
         assert diameter == pytest.approx(9.0, rel=1e-5)
         distances.append(np.linalg.norm(center - proposal))
@@ -132,7 +132,7 @@ def test_warped_patches_keep_track_of_place_and_size() -> None:
     for item in (data[n] for n in range(20)):
         weight = item["image"].numpy().ravel()
         target = item["label"][1:].numpy().astype(float)
-        center, diameter = decode(target, (np.array(size) - 1) / 2 * spacing, spacing * size)
+        center, diameter = decode_targets(target, (np.array(size) - 1) / 2 * spacing, spacing * size)
         np.testing.assert_allclose(weight @ grid / weight.sum(), center, atol=0.3)
         assert (6 * weight.sum() * spacing.prod() / np.pi) ** (1 / 3) == pytest.approx(diameter, rel=0.05)
         diameters.append(float(diameter))
