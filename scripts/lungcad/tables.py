@@ -116,7 +116,7 @@ def refuse_duplicates(rows: Sequence[Row], column: str) -> None:
 
 
 def _rows(name: str, columns: Sequence[str], lines: Sequence[tuple[int, list[str]]]) -> tuple[Row, ...]:
-    """Rows from numbered lines of cells; raises InputError E-TABLE if their number is not that of the columns."""
+    """Rows from numbered lines of cells; raises InputError E-TABLE for a line with more or fewer cells than columns."""
     rows = []
     for number, cells in lines:
         if len(cells) != len(columns):

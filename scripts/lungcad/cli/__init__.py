@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command ``lungcad``: a table of its verbs. A verb's module, and what it needs, is imported when it is called.
 
-:func:`run_script` gives the scripts of the repository the same manners.
+:func:`run_script` gives the scripts of the repository the same errors, exit codes and ``--debug``.
 """
 
 import difflib

@@ -32,9 +32,9 @@ def compare(
         current_date: date of the current scan.
         same_patient: true if you know that both are of one patient though the headers do not say so.
         prior_results: folder with nodules.json of the prior scan, where it is not in OUT.
-        current_results: likewise of the current scan.
+        current_results: folder with nodules.json of the current scan, where it is not in OUT.
         prior_series_uid: which series, where the prior folder holds several.
-        current_series_uid: likewise of the current folder.
+        current_series_uid: which series, where the current folder holds several.
         leniency: as for run.
         debug: show tracebacks.
     """

@@ -68,10 +68,14 @@ class Slice:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def height(self) -> str:
+        """Height of the image in words, such as ``z=-12.5 mm``."""
+        return f"z={self.position_mm[2]:.1f} mm"
+
+    @property
     def where(self) -> str:
         """Height and number of the image in words."""
-        named = f" (image {self.number})" if self.number is not None else ""
-        return f"z={self.position_mm[2]:.1f} mm{named}"
+        return f"{self.height} (image {self.number})" if self.number is not None else self.height
 
 
 LABELS = {

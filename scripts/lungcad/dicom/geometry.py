@@ -222,4 +222,4 @@ def _at(piece: Slice, with_file: bool = False) -> str:
     """Height and number of a slice in words, with the name of its file where that is asked for."""
     named = [f"image {piece.number}"] if piece.number is not None else []
     named += [file_label(piece.header.path.name)] if with_file else []
-    return f"z={piece.position_mm[2]:.1f} mm" + (f" ({', '.join(named)})" if named else "")
+    return piece.height + (f" ({', '.join(named)})" if named else "")

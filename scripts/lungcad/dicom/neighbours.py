@@ -102,10 +102,10 @@ def compare_neighbours(hu: np.ndarray, pieces: Sequence[Slice]) -> list[Notice]:
         measured = list(pool.map(lambda index: _measure(hu, index), range(len(hu))))
     for index, measures in enumerate(measured):
         if measures.run:
-            text = f"one value fills {measures.run:.0%} of the slice at {_z_mm(pieces[index])} without a break"
+            text = f"one value fills {measures.run:.0%} of the slice at {pieces[index].height} without a break"
             raise implausible(f"{text}, unlike its neighbours, as after an interrupted copy")
         if not measures.blank and measures.rough > NOISE_RATIO * (_median_around(measured, index, "rough") + 2):
-            raise implausible(f"the slice at {_z_mm(pieces[index])} is noise, unlike its neighbours")
+            raise implausible(f"the slice at {pieces[index].height} is noise, unlike its neighbours")
     odd = _find_odd(measured)
     notices = [_slice_notice(pieces, odd)] if odd else []
     steps, second_steps = np.median([(measures.step, measures.second) for measures in measured[:-2]], axis=0)
@@ -242,7 +242,7 @@ def _is_unlike(measured: Sequence[Measures], index: int) -> bool:
 
 def _slice_notice(pieces: Sequence[Slice], odd: dict[int, str]) -> Notice:
     """Notice W-SLICE that names the slices which differ, six at most."""
-    shown = [f"{_z_mm(pieces[index])} ({why})" for index, why in list(odd.items())[:6]]
+    shown = [f"{pieces[index].height} ({why})" for index, why in list(odd.items())[:6]]
     further = f" and {len(odd) - 6} more" if len(odd) > 6 else ""
     text = f"{len(odd)} slice(s) do not match the slices beside them: {', '.join(shown)}{further}."
     return Notice("W-SLICE", f"{text} Breathing, another scan or damaged data: look at them.")
@@ -263,8 +263,3 @@ def row_length(pixels: np.ndarray) -> int:
 def _row_step(flat: np.ndarray, length: int) -> float:
     """Mean absolute difference between pixels one row of ``length`` apart."""
     return float(np.abs(flat[length:] - flat[:-length]).mean())
-
-
-def _z_mm(piece: Slice) -> str:
-    """Height of a slice in words."""
-    return f"z={piece.position_mm[2]:.1f} mm"

@@ -127,7 +127,7 @@ def check_duplicates(groups: list[list[Slice]]) -> None:
 def _duplicate_error(groups: list[list[Slice]]) -> DicomSeriesError:
     """Refusal E-GEOM-DUP of places that hold different images, with the reason and what to choose."""
     shared = [group for group in groups if len(group) > 1]
-    places = ", ".join(f"z={group[0].position_mm[2]:.1f} mm" for group in shared[:3])
+    places = ", ".join(group[0].height for group in shared[:3])
     text = f"{len(shared)} position(s) hold several different images: {places}{' ...' if len(shared) > 3 else ''}"
     labels = readable_acquisitions([piece for group in groups for piece in group], min(MIN_PLACES, len(groups)))
     if labels:

@@ -38,13 +38,12 @@ def check_hu(hu: np.ndarray, statistics: list[SliceStatistics], groups: list[lis
         DicomSeriesError: E-HU-RANGE.
     """
     for index, (slice_, group) in enumerate(zip(statistics, groups, strict=True)):
-        z = group[0].position_mm[2]
         if slice_.maximum_hu > MAX_HU:
-            raise implausible(f"{slice_.maximum_hu:.0f} HU at z={z:.1f} mm (expected at most {MAX_HU:.0f})")
+            raise implausible(f"{slice_.maximum_hu:.0f} HU at {group[0].height} (expected at most {MAX_HU:.0f})")
         if slice_.maximum_hu > METAL_HU:
             fraction = float(np.mean(hu[index] > METAL_HU))
             if fraction > MAX_METAL_FRACTION:
-                raise implausible(f"{fraction:.0%} of the slice at z={z:.1f} mm is denser than metal implants")
+                raise implausible(f"{fraction:.0%} of the slice at {group[0].height} is denser than metal implants")
     _check_blank(statistics, groups)
     notices = compare_neighbours(hu, [group[0] for group in groups]) + _rescale_notices(groups)
     notices += _identical_slices(statistics, groups)
@@ -63,7 +62,7 @@ def _check_blank(statistics: list[SliceStatistics], groups: list[list[Slice]]) -
         raise implausible("every slice is blank")
     for index in range(full[0], full[-1]):
         if statistics[index].maximum_hu == statistics[index].minimum_hu:
-            raise implausible(f"the slice at z={groups[index][0].position_mm[2]:.1f} mm is blank")
+            raise implausible(f"the slice at {groups[index][0].height} is blank")
 
 
 def _identical_slices(statistics: list[SliceStatistics], groups: list[list[Slice]]) -> list[Notice]:
@@ -88,7 +87,7 @@ def _rescale_notices(groups: list[list[Slice]]) -> list[Notice]:
     if not few or few > FEW_SHARE * len(groups) or usual < len(groups) - few:
         return []
     odd = [group[0] for group in groups if pairs[group[0].slope, group[0].intercept] < usual]
-    places = ", ".join(f"z={piece.position_mm[2]:.1f} mm" for piece in odd[:6]) + (", ..." if len(odd) > 6 else "")
+    places = ", ".join(piece.height for piece in odd[:6]) + (", ..." if len(odd) > 6 else "")
     return [Notice("W-RESCALE", f"{few} slice(s) have another rescale slope or intercept than all others: {places}.")]
 
 

@@ -57,7 +57,7 @@ def days_between(
     before: Header, now: Header, days: float | None = None, prior_date: str | None = None,
     current_date: str | None = None, same_patient: bool = False,
 ) -> float | None:  # fmt: skip
-    """Days between two scans: as told, else by the dates told, else by the headers.
+    """Days between two scans: as given, else by the given dates, else by the headers.
 
     Returns:
         Days above 0; None where ``same_patient`` admits scans without order in time.

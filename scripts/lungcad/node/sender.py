@@ -199,7 +199,7 @@ def _mark_taken(marker: Path) -> None:
 
 
 def _meta_of(file: Path) -> tuple[str, str]:
-    """SOP class and transfer syntax of a file of ours."""
+    """SOP class and transfer syntax of a file of the outbox."""
     from pydicom.filereader import read_file_meta_info
 
     meta = read_file_meta_info(file)

@@ -15,7 +15,7 @@ REPORT_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage)
 
 
 def earlier_reports(paths: Iterable[Path], instance: Dataset, chain: str) -> list[Dataset]:
-    """Read the reports of ours, by the same chain on the same series, among files; others are passed over.
+    """Read, among files, our own reports by the same chain on the same series; others are skipped.
 
     Args:
         paths: files that may be reports; each UID counts once.
