@@ -93,7 +93,7 @@ def read_manifest_of(archive: Path) -> list[Item]:
     return index_archive(archive, archive.parent / "manifest.csv")
 
 
-def test_no_archive(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="E-NO-DICOM"):
         index_archive(tmp_path / "none", tmp_path / "manifest.csv")
 

@@ -70,7 +70,7 @@ def test_names_the_nearest_key() -> None:
         ["--device", r"('a', {'b': ['\u0024x']})"],
     ],
 )
-def test_refuses_code(argv: list[str]) -> None:
+def test_a_value_that_carries_code_is_refused(argv: list[str]) -> None:
     with pytest.raises(InputError, match="E-CONFIG"):
         check_override_values(parse_flags(["run", *argv]), KEYS)
 

@@ -43,7 +43,9 @@ def test_a_volume_decides_instead_of_the_diameter_and_says_so(volume_mm3: float,
         (9, "high", True, "CT at 3-6 months, then CT at 18-24 months"),
     ],
 )
-def test_solid(mean_mm: float, risk: str, multiple: bool, recommendation: str) -> None:
+def test_a_solid_nodule_gets_the_row_of_the_table(
+    mean_mm: float, risk: str, multiple: bool, recommendation: str
+) -> None:
     result = fleischner("solid", mean_mm, risk, multiple)
     assert result.recommendation == recommendation
     assert "solid" in result.reason and risk in result.reason and f"{mean_mm} mm" in result.reason
@@ -75,7 +77,7 @@ def test_suspicious_form_of_a_part_solid_nodule_asks_for_more() -> None:
 
 
 @pytest.mark.parametrize("kind", ["part-solid", "non-solid"])
-def test_multiple_subsolid(kind: str) -> None:
+def test_multiple_subsolid_nodules_get_the_row_of_the_table(kind: str) -> None:
     small = fleischner(kind, 5, "low", True).recommendation
     assert small == "CT at 3-6 months; if stable, consider CT at 2 and 4 years"
     assert "most suspicious nodule" in fleischner(kind, 6, "low", True).recommendation

@@ -56,7 +56,7 @@ def test_a_nodule_without_category_keeps_the_exam_open() -> None:
         ("segmental or more proximal", "new", None),
     ],
 )  # fmt: skip
-def test_airway_nodules(location: str, status: str, category: str | None) -> None:
+def test_an_airway_nodule_gets_the_category_of_the_notes(location: str, status: str, category: str | None) -> None:
     assert lung_rads_airway(location, status).category == category
 
 
@@ -87,7 +87,7 @@ def test_secretions_and_infections_of_the_airways() -> None:
         ({"wall": "thin", "status": "stable", "denser": True}, None),
     ],
 )  # fmt: skip
-def test_cysts(arguments: dict, category: str | None) -> None:
+def test_a_cyst_gets_the_category_of_the_notes(arguments: dict, category: str | None) -> None:
     assert lung_rads_cyst(**{"multilocular": False, **arguments}).category == category
 
 

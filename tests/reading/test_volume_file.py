@@ -53,9 +53,7 @@ def test_formats_are_exact(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (1, -1, -1)])
-def test_any_storage_order_is_exact_with_z_up(
-    tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]
-) -> None:
+def test_any_storage_order_is_exact_with_z_up(tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]) -> None:
     direction = np.eye(3)[:, order] * signs
     if np.linalg.det(direction) < 0:
         direction[:, 0] *= -1
@@ -72,7 +70,7 @@ def test_padding_is_clipped(tmp_path: Path) -> None:
     assert read_volume(tmp_path / "a.mha").hu[0, 0, 0] == -1024
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_a_faulty_file_is_refused_with_its_code(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mhd")
     assert refused_as(tmp_path / "missing.nii") == "E-NO-DICOM"
     assert refused_as(path, memory_limit_bytes=1000) == "E-SIZE"

@@ -176,7 +176,7 @@ def test_nothing_to_score_is_an_error() -> None:
             Froc(scans).sensitivity_at()
 
 
-def test_by_diameter() -> None:
+def test_sensitivity_is_counted_by_range_of_diameters() -> None:
     assert sensitivity_by_diameter(two_scans()) == {"3-5 mm": [1, 1], "5-10 mm": [1, 1], ">10 mm": [0, 1]}
     assert sensitivity_by_diameter(two_scans(), threshold=0.8)["5-10 mm"] == [0, 1]
     tiny = ScoredScan(np.array([0.5]), np.array([2.9]), np.zeros(0))  # counted apart, so that the parts add up
