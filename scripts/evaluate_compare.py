@@ -103,7 +103,7 @@ def make_pair(
         taken.append(Sphere(sphere.index + PADDING, sphere.diameter_mm))
     for growth, number in zip(GROWN, rng.permutation(len(nodules)), strict=False):
         nodule = nodules[number]
-        place = places.find(nodule.diameter_mm * 1.2, taken, rng)
+        place = places.find_place(nodule.diameter_mm * 1.2, taken, rng)
         if place is None:
             continue
         taken.append(Sphere(place, nodule.diameter_mm + 16))
@@ -117,7 +117,7 @@ def make_pair(
                      None if growth is None else nodule.diameter_mm * scale)  # fmt: skip
         truths.append(Truth(place, current_place, diameters, growth))
     for _ in range(VESSELS):
-        place = places.find(6.0, taken, rng)
+        place = places.find_place(6.0, taken, rng)
         vessel = places._beside_vessel(0.0, rng) if place is not None else None
         if vessel is not None and not _is_near(vessel, taken):
             current_place = new_half + BREATH * tilt @ (vessel - half)

@@ -164,7 +164,7 @@ def test_places_lie_in_lung_apart_from_what_is_taken() -> None:
     lung[30:50, 10:50, 10:50] = -100.0  # consolidated: no room
     taken: list[Sphere] = []
     places = Places(lung, mask, Placement(clearance_mm=12.0))
-    while (place := places.find(6.0, taken, rng)) is not None:
+    while (place := places.find_place(6.0, taken, rng)) is not None:
         assert mask[tuple(np.rint(place).astype(int))]
         assert place[0] < 31
         assert all(np.linalg.norm(place - t.index) - 6.0 > 11 for t in taken)  # 12 mm, less the shift within a voxel
@@ -190,7 +190,7 @@ def test_places_are_of_the_kind_that_was_asked_for(kind: str) -> None:
     vessel = ndimage.distance_transform_edt(~((hu > -200) & mask))
     wall = ndimage.distance_transform_edt(mask)
     for _ in range(30):
-        place = places.find(8.0, [], rng)
+        place = places.find_place(8.0, [], rng)
         assert place is not None
         here = tuple(np.rint(place).astype(int))
         assert kind != "vessel" or vessel[here] < 4 + 3.5  # radius, 1.5 mm, rounding and the shift within a voxel
@@ -201,7 +201,7 @@ def test_places_are_of_the_kind_that_was_asked_for(kind: str) -> None:
 def test_a_lung_without_vessels_still_has_room() -> None:
     mask = np.ones((40, 40, 40), dtype=bool)
     places = Places(np.full(mask.shape, -860.0), mask, Placement(vessel_share=1.0, wall_share=0.0))
-    assert places.find(6.0, [], np.random.default_rng(0)) is not None
+    assert places.find_place(6.0, [], np.random.default_rng(0)) is not None
 
 
 def test_kinds_of_places_have_their_shares() -> None:

@@ -155,7 +155,7 @@ def implanted_case(
     for donor, kind in donors:
         tissue = donor.turned(rng, rng.uniform(0.9, 1.1))
         taken = ignored + set_in["nodule"] + set_in["control"]
-        place = room.find(tissue.diameter_mm, taken, rng)
+        place = room.find_place(tissue.diameter_mm, taken, rng)
         if place is None:
             continue
         if kind == "untouched":

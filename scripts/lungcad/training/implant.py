@@ -206,7 +206,7 @@ def control_tissue(places: Places, avoid: list[Sphere], like: Tissue, rng: np.ra
     shape, spacing = like.hu.shape, like.spacing_mm
     nx, ny, nz = (int(np.ceil(n * s)) | 1 for n, s in zip(shape, spacing, strict=True))
     for _ in range(20):
-        place = places.find(like.diameter_mm, avoid, rng)
+        place = places.find_place(like.diameter_mm, avoid, rng)
         if place is None:
             return None
         hu = cut_patch(places.hu, place, (nx, ny, nz), 0).astype(np.float32)

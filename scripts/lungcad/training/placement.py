@@ -63,7 +63,7 @@ class Places:
         """Flat indices (N,) of voxels in the lungs that may belong to a vessel."""
         return np.flatnonzero((self.hu > VESSEL_HU) & self.mask)
 
-    def find(self, diameter_mm: float, taken: Sequence[Sphere], rng: np.random.Generator) -> np.ndarray | None:
+    def find_place(self, diameter_mm: float, taken: Sequence[Sphere], rng: np.random.Generator) -> np.ndarray | None:
         """Find a random place for a nodule.
 
         If :data:`TRIES` found none against a vessel or at the pleura, it is in clear lung.
@@ -77,10 +77,10 @@ class Places:
             Place (3,) as continuous index, or None if there is no room.
         """
         kind = self.placement.kind(rng)
-        place = self._of_kind(kind, diameter_mm, taken, rng)
-        return self._of_kind("clear", diameter_mm, taken, rng) if place is None and kind != "clear" else place
+        place = self._find_of_kind(kind, diameter_mm, taken, rng)
+        return self._find_of_kind("clear", diameter_mm, taken, rng) if place is None and kind != "clear" else place
 
-    def _of_kind(
+    def _find_of_kind(
         self, kind: str, diameter_mm: float, taken: Sequence[Sphere], rng: np.random.Generator
     ) -> np.ndarray | None:
         """Find a random place of one kind, or None after :data:`TRIES`."""
