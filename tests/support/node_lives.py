@@ -64,13 +64,13 @@ def after(owner: Any, name: str, times: int = 1) -> Callable[[], None]:
 POINTS: dict[str, Callable[[], None]] = {
     "an image is on the disk, and its sender not told": after(Spool, "file_image", 3),
     "an image is received, and not in its study": before(Spool, "file_image", 2),
-    "a study is complete": before(Spool, "begin"),
+    "a study is complete": before(Spool, "note_begin"),
     "the analysis begins": before(lungcad.node.service, "analyse"),
     "in the chain": before(lungcad.node.work, "read_volume"),
     "results are half written": after(lungcad.node.work, "write_dicom_results"),
     "results are in the outbox, the images still there": before(Spool, "add_results"),
     "the images are gone, nothing sent": before(DicomDestination, "send"),
-    "the archive has the report, and the node has not noted it": before(lungcad.node.sender, "_note"),
+    "the archive has the report, and the node has not noted it": before(lungcad.node.sender, "_mark_taken"),
     "the study is recorded, its results not removed": after(Spool, "record"),
 }
 
