@@ -35,8 +35,8 @@ def split(
         restarts: number of times that a training that was killed starts again from its last epoch.
         overrides: options of every training, e.g. --epochs 2.
     """
-    root = Path(cases_dir)
-    cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
+    root = _existing(cases_dir)
+    cases = {folder.name: [folder] for folder in _folders_of_cases(root)}
     _refuse_shared_cases(cases)
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
@@ -61,7 +61,7 @@ def cross_validate(
         restarts: number of times that a training that was killed starts again from its last epoch.
         overrides: options of every training, e.g. --epochs 2.
     """
-    folders = [folder for folder in sorted(Path(cases_dir).glob("subset*")) if folder.is_dir()]
+    folders = [folder for folder in _folders_of_cases(_existing(cases_dir)) if folder.name.startswith("subset")]
     subsets = [folder for folder in folders if folder.name[6:].isdigit()]
     if len(subsets) < 2:
         text = "fewer than two folders subset<k> of cases."
@@ -77,6 +77,19 @@ def cross_validate(
     tests = [step.name for step in steps if step.cases == "test"]
     _write_results({name: [Path(runs_dir) / subset.name / name for subset in subsets] for name in tests},
                    _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
+
+
+def _existing(cases_dir: str) -> Path:
+    """Folder of cases; raises InputError E-CONFIG where there is none."""
+    if not Path(cases_dir).is_dir():
+        text = f"no such folder of cases: {Path(cases_dir).name}."
+        raise InputError("E-CONFIG", text, "Make it with scripts/make_cases.py or scripts/make_nodules.py.")
+    return Path(cases_dir)
+
+
+def _folders_of_cases(root: Path) -> list[Path]:
+    """Folders in ``root`` with a case or a nodule in them, by name."""
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and any(folder.rglob("*.npz")))
 
 
 def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:

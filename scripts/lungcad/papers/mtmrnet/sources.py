@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,6 +24,7 @@ from lungcad.lidc.sources import read_scans
 from lungcad.papers.mtmrnet.nodules import SCORES, RatedNodule
 from lungcad.reading.volume_file import read_volume
 from lungcad.tables import Row, read_table
+from lungcad.training.composites import read_image
 from lungcad.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -108,13 +110,18 @@ def single_slice(folder: str | Path) -> Iterator[RatedNodule]:
         folder: folder with slices.csv and slices.npz.
 
     Raises:
-        InputError: E-TABLE, slices.csv cannot be read.
+        InputError: E-TABLE and E-IMAGES, slices.csv or slices.npz cannot be read.
     """
     root = Path(folder)
-    with np.load(root / "slices.npz") as store:
-        images = store["image"]
+    rows = list(_usable(root / "slices.csv"))
+    try:
+        with np.load(root / "slices.npz") as store:
+            images = store["image"]
+    except (OSError, LookupError, ValueError, BadZipFile) as error:
+        text = "slices.npz beside slices.csv is missing or damaged."
+        raise InputError("E-IMAGES", text, "training.md, section DATA, lists the files.") from error
     middle = (images.shape[1] - 1) / 2
-    for row in _usable(root / "slices.csv"):
+    for row in rows:
         pixel = row.number("pixel_spacing_mm")
         diameter = max(row.number("equiv_diameter_mm") - OUTLINE_MM, SMALLEST_MM)
         image = images[int(row.number("index"))][None]
@@ -134,14 +141,14 @@ def multi_slice(folder: str | Path, least_diameters: float = 2.0) -> Iterator[Ra
         least_diameters: least width of a crop in diameters, half of it to each side of the centre.
 
     Raises:
-        InputError: E-TABLE, nodules.csv cannot be read.
+        InputError: E-TABLE and E-IMAGES, nodules.csv or a crop cannot be read.
     """
     root = Path(folder)
     for row in _usable(root / "nodules.csv"):
         name, diameter = row.text("nodule_id"), row.number("diameter_mm")
         column, line, number = (row.number(f"centre_{axis}") for axis in "ijk")
         width, height, depth = (row.number(f"spacing_{axis}") for axis in "xyz")
-        slices = sitk.GetArrayFromImage(sitk.ReadImage(str(root / f"{name}.nii.gz")))  # (k, j, i)
+        slices = sitk.GetArrayFromImage(read_image(root / f"{name}.nii.gz"))  # (k, j, i)
         inside = enclosing_slices(number, diameter / 2 / depth, len(slices), len(slices))
         nodule = RatedNodule(name, row.text("patient_id"), slices[inside].astype(np.int16), (line, column),
                              (height, width), diameter, _readings(row))  # fmt: skip
