@@ -104,7 +104,16 @@ def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:
 
 
 def _recipe(bundle: str, name: str) -> list[Step]:
-    return load_recipe(bundle_root(bundle) / "configs" / f"{name}.json")
+    """Recipe of a bundle; raises InputError E-CONFIG, with the recipes that there are, for an unknown one."""
+    path = bundle_root(bundle) / "configs" / f"{name}.json"
+    if not path.is_file():
+        known = sorted(recipe.stem for recipe in path.parent.glob("recipe*.json"))
+        recipes = sorted(path.parents[2].glob("*/configs/recipe.json"))
+        others = [recipe.parents[1].name for recipe in recipes if f'"{bundle}"' in recipe.read_text()]
+        advice = f"It has {', '.join(known)}. " if known else ""
+        advice += "" if bundle in others else f"It is trained along with {', '.join(others)}." if others else ""
+        raise InputError("E-CONFIG", f"{bundle} has no {name}.", advice.strip())
+    return load_recipe(path)
 
 
 def _table(runs_dir: str, recipe: str) -> Path:

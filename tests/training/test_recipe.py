@@ -160,6 +160,9 @@ def test_a_folder_without_cases_is_refused_before_any_training(tmp_path: Path) -
     (tmp_path / "cases" / "subset1").mkdir()
     with pytest.raises(InputError, match="fewer than two folders"):
         train.cross_validate(REDUCTION, str(tmp_path / "cases"), str(tmp_path / "runs"))
+    for recipe, advice in (("recipe", f"trained along with {REDUCTION}"), ("recipe_x", "")):
+        with pytest.raises(InputError, match=rf"E-CONFIG.*{DETECTION} has no .*{advice}"):
+            train.split(DETECTION, str(tmp_path / "cases"), str(tmp_path / "runs"), recipe=recipe)
     assert not (tmp_path / "runs").exists()
 
 
