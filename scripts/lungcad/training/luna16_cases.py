@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
+from lungcad.lidc.images import image_files
 from lungcad.lidc.readings import LidcScan
 from lungcad.lidc.sources import read_scans
 from lungcad.reading.volume_file import read_volume
@@ -165,7 +166,7 @@ def table_notices(luna16_dir: str | Path, datasets: Sequence[Luna16Cases]) -> li
     if not any(dataset.nodules for dataset in datasets):
         text = f"no nodule of annotations.csv is in one of the {sum(len(data.paths) for data in datasets)} scans."
         raise InputError("E-ANNOTATION", text, "A scan's file must be named after its series, as in LUNA16.")
-    on_disk = {path.stem for number in subset_numbers(root) for path in _image_files(root / f"subset{number}")}
+    on_disk = {path.stem for number in subset_numbers(root) for path in image_files(root / f"subset{number}")}
     _, elsewhere = read_spheres(root / "annotations.csv", sorted(on_disk))
     if elsewhere:
         lines.append(f"{elsewhere} nodules of annotations.csv are of scans that are in no subset here: not used")
@@ -174,15 +175,9 @@ def table_notices(luna16_dir: str | Path, datasets: Sequence[Luna16Cases]) -> li
     return lines
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """Image files of a subset by name; hidden files, such as the copies that macOS makes, are none."""
-    files = folder.glob("[!.]*")
-    return sorted(path for path in files if path.suffix.lower() in (".mhd", ".mha") and path.is_file())
-
-
 def _scans(folder: Path) -> list[Path]:
     """Scans of a subset; refuses a folder without any."""
-    paths = _image_files(folder)
+    paths = image_files(folder)
     if not paths:
         text = f"no scan in {folder.name} of the LUNA16 folder (expected *.mhd)."
         raise InputError("E-CONFIG", text, "Unpack the subset there, or leave its number out.")

@@ -6,7 +6,7 @@ folders ``nodules2d`` and ``nodules3d``, each with its table.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -45,11 +45,26 @@ READERS = 4
 
 
 def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[RatedNodule]:
-    """Cut all nodules out of the scans present, with the slices that enclose them.
+    """Cut all nodules out of the scans present, see :func:`lidc_scans`; a scan that is refused is logged."""
+    for uid, nodules in lidc_scans(readings, images_dir):
+        if isinstance(nodules, InputError):
+            logger.warning("left out: series %s: %s", uid, nodules)
+        else:
+            yield from nodules
+
+
+def lidc_scans(
+    readings: str | Path, images_dir: str | Path, done: Collection[str] = ()
+) -> Iterator[tuple[str, list[RatedNodule] | InputError]]:
+    """Cut the nodules out of each scan that has some and is present, with the slices that enclose them.
 
     Args:
         readings: file or folder of readings, see :func:`lungcad.lidc.sources.read_scans`.
-        images_dir: folder with the CT series; a series that the reader refuses is logged and left out.
+        images_dir: folder with the CT series.
+        done: series that need not be read.
+
+    Returns:
+        Series and its nodules, or the reader's refusal of the series.
 
     Raises:
         InputError: E-IMAGES, there is no series; E-LIDC-DB, there are no readings; E-IMAGES, neither source names the
@@ -57,7 +72,7 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
     """
     images = find_images(images_dir)
     for scan in read_scans(readings, images):
-        if scan.series_uid not in images or not scan.readings:
+        if scan.series_uid not in images or not scan.readings or scan.series_uid in done:
             continue
         if not scan.patient_id:
             text = f"series {scan.series_uid}: no patient, by which the folds are made."
@@ -65,10 +80,10 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
         try:
             volume = read_volume(images[scan.series_uid].path, series_uid=scan.series_uid)
         except InputError as refusal:
-            logger.warning("left out: series %s: %s", scan.series_uid, refusal)
+            yield scan.series_uid, refusal
             continue
-        for number, group in enumerate(cluster_readings(scan), start=1):
-            yield _nodule(volume, scan, group, consensus(scan, number, group))
+        groups = enumerate(cluster_readings(scan), start=1)
+        yield scan.series_uid, [_nodule(volume, scan, group, consensus(scan, n, group)) for n, group in groups]
 
 
 def _nodule(volume: Volume, scan: LidcScan, group: list[Reading], nodule: LidcNodule) -> RatedNodule:
