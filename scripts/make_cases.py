@@ -43,10 +43,12 @@ def implanted(
         data_dir: folder with nodules3d and lungs.
         output_dir: folder for one folder per split; a split made with other settings is refused.
         splits: names of splits, comma-separated; ``healthy`` are scans of the test's lungs without nodules, for the
-            share of patients that are correctly cleared.
+            share of patients that are correctly cleared. ``final`` has more lungs and folds than ``train``, for a last
+            training; ``final_test`` and ``final_healthy`` are scored then.
         slice_mm: height of the voxels in mm, 2 for Dou 2017's bundles, 1 for the others; a case has the same nodules
             at the same places either way, but other noise.
-        train_scans: number of composites to train on; from 64 on, every nodule of the training folds is in one.
+        train_scans: number of composites of ``train`` and of ``final``; from 64 and 84 on, every nodule of their folds
+            is in one.
         vessel_share: share of nodules and controls that touch a vessel.
         wall_share: share of nodules and controls at the pleura.
         clearance_mm: least distance in mm between the surfaces of two of them.

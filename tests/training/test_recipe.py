@@ -51,6 +51,18 @@ def test_a_recipe_that_cannot_work_is_refused_before_hours_of_training(
         load_recipe(write_recipe(tmp_path / "recipe.json", *steps))
 
 
+@pytest.mark.parametrize(
+    ("trained", "scored"),
+    [("train", "test"), ("train", "healthy"), ("validation", "test"), ("final", "final_test"),
+     ("final", "final_healthy")],
+)
+def test_scored_composites_share_no_lung_patient_or_draw_with_the_trained_ones(trained: str, scored: str) -> None:
+    one, other = make_cases.SPLITS[trained], make_cases.SPLITS[scored]
+    assert not set(one["backgrounds"]) & set(other["backgrounds"])
+    assert not set(one["folds"]) & set(other["folds"])
+    assert one["seed"] != other["seed"]
+
+
 def test_shipped_recipes_hold_together() -> None:
     recipes = list(ROOT.glob("bundles/*/configs/recipe*.json"))
     assert recipes
