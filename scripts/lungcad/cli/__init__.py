@@ -8,6 +8,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,7 @@ from lungcad.bundle.launch import parse_flags
 from lungcad.bundle.registry import CHAIN
 from lungcad.errors import InputError
 from lungcad.exits import guarded
+from lungcad.options import true_or_false
 
 T = TypeVar("T")
 
@@ -109,10 +111,19 @@ def _check_flags(function: Callable, options: Sequence[str]) -> None:
 
 
 def _with_texts(function: Callable) -> Callable:
-    """The function, with its parameters of type str taken as they are: fire reads a folder called 2020 as a number."""
+    """The function, with its parameters read by their type.
+
+    Text is taken as it is (fire reads a folder called 2020 as a number), and ``true`` and ``false`` in any case (fire
+    takes ``false`` for a text, which is true).
+    """
     parameters = inspect.signature(function).parameters
-    texts = [name for name, parameter in parameters.items() if parameter.annotation in (str, str | None)]
-    return SetParseFns(**dict.fromkeys(texts, str))(function)
+    reads: dict[str, Callable] = {}
+    for name, parameter in parameters.items():
+        if parameter.annotation in (str, str | None):
+            reads[name] = str
+        elif parameter.annotation is bool:
+            reads[name] = partial(true_or_false, name)
+    return SetParseFns(**reads)(function)
 
 
 def run_script(component: Callable | Mapping[str, Callable]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lungcad.datalists.files import Item, sphere_boxes
 from lungcad.errors import InputError
+from lungcad.lidc.images import image_files
 from lungcad.scores.luna16 import ANNOTATION_COLUMNS, read_series, read_spheres
 from lungcad.tables import read_table
 
@@ -50,10 +51,10 @@ def _scans(root: Path, subsets: Sequence[int]) -> dict[str, tuple[int, Path]]:
     """Subset and path of each series that has an image."""
     found: dict[str, tuple[int, Path]] = {}
     for subset in subsets:
-        for path in sorted((root / f"subset{subset}").glob("*.mhd")):
-            uid = path.name.removesuffix(".mhd")
+        for path in image_files(root / f"subset{subset}"):
+            uid = path.stem
             if uid in found:
-                text = f"series {uid} is in subset{found[uid][0]} and in subset{subset}."
+                text = f"series {uid} is in subset{found[uid][0]} and in subset{subset}: twice."
                 raise InputError("E-DATALIST", text, "Unpack the subsets again: folds must not share a scan.")
             found[uid] = (subset, path)
     return found
@@ -73,8 +74,9 @@ def _expected_series(root: Path, present: set[str], annotated: set[str]) -> set[
 
 def _data_file(path: Path) -> Path | None:
     """Path of the voxels by a .mhd header; None where they are in the file itself."""
-    for line in path.read_text(encoding="latin-1").splitlines():
-        key, _, value = line.partition("=")
-        if key.strip() == "ElementDataFile":
-            return None if value.strip() == "LOCAL" else path.parent / value.strip()
+    with path.open(encoding="latin-1") as header:  # of a .mha file the voxels follow
+        for line in header:
+            key, _, value = line.partition("=")
+            if key.strip() == "ElementDataFile":
+                return None if value.strip() == "LOCAL" else path.parent / value.strip()
     raise InputError("E-DATALIST", f"{path.name} names no ElementDataFile.", "Unpack the scan again.")

@@ -21,6 +21,9 @@ _TAGS = [
     "ImageOrientationPatient",
 ]  # fmt: skip
 
+SUFFIXES = (".mhd", ".mha")
+"""Suffixes of LUNA16's scans, named after their series: as they come, and as one file each."""
+
 LUNG_MASKS = "seg-lungs"
 """Beginning of the name of LUNA16's folder with lung masks, whose files have the names of the scans."""
 
@@ -84,13 +87,18 @@ def find_images(folder: str | Path) -> dict[str, SeriesImage]:
 def _images(root: Path) -> Iterable[SeriesImage]:
     """CT series in a folder and its sub-folders."""
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith(LUNG_MASKS))
-        for name in sorted(names):
-            if name.endswith(".mhd"):
-                yield SeriesImage(Path(folder, name), name.removesuffix(".mhd"))
+        folders[:] = sorted(name for name in folders if not name.startswith((LUNG_MASKS, ".")))
+        for path in image_files(Path(folder)):
+            yield SeriesImage(path, path.stem)
         header = _first_header(Path(folder), names)
         if header is not None and header.get("Modality") == "CT":  # LIDC-IDRI has chest radiographs too
             yield SeriesImage(Path(folder), str(header.SeriesInstanceUID), str(header.get("PatientID", "")))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """MetaImage files of a folder by name; hidden files, such as the copies that macOS makes, are none."""
+    found = (path for path in folder.glob("[!.]*") if path.suffix in SUFFIXES)
+    return sorted(path for path in found if path.is_file())
 
 
 def _first_header(folder: Path, names: Iterable[str]) -> Dataset | None:
@@ -117,7 +125,7 @@ def read_grid(image: SeriesImage, all_slices: bool = False) -> SliceGrid:
         InputError: E-IMAGES, the header lacks geometry or cannot be read.
     """
     try:
-        return _mhd_grid(image.path) if image.path.suffix == ".mhd" else _dicom_grid(image.path, all_slices)
+        return _mhd_grid(image.path) if image.path.suffix in SUFFIXES else _dicom_grid(image.path, all_slices)
     except (RuntimeError, AttributeError, TypeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[-120:]
         text = f"series {image.series_uid}: no geometry in its header: {reason}."

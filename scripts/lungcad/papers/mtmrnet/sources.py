@@ -6,9 +6,10 @@ folders ``nodules2d`` and ``nodules3d``, each with its table.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,6 +24,7 @@ from lungcad.lidc.sources import read_scans
 from lungcad.papers.mtmrnet.nodules import SCORES, RatedNodule
 from lungcad.reading.volume_file import read_volume
 from lungcad.tables import Row, read_table
+from lungcad.training.composites import read_image
 from lungcad.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -43,11 +45,26 @@ READERS = 4
 
 
 def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[RatedNodule]:
-    """Cut all nodules out of the scans present, with the slices that enclose them.
+    """Cut all nodules out of the scans present, see :func:`lidc_scans`; a scan that is refused is logged."""
+    for uid, nodules in lidc_scans(readings, images_dir):
+        if isinstance(nodules, InputError):
+            logger.warning("left out: series %s: %s", uid, nodules)
+        else:
+            yield from nodules
+
+
+def lidc_scans(
+    readings: str | Path, images_dir: str | Path, done: Collection[str] = ()
+) -> Iterator[tuple[str, list[RatedNodule] | InputError]]:
+    """Cut the nodules out of each scan that has some and is present, with the slices that enclose them.
 
     Args:
         readings: file or folder of readings, see :func:`lungcad.lidc.sources.read_scans`.
-        images_dir: folder with the CT series; a series that the reader refuses is logged and left out.
+        images_dir: folder with the CT series.
+        done: series that need not be read.
+
+    Returns:
+        Series and its nodules, or the reader's refusal of the series.
 
     Raises:
         InputError: E-IMAGES, there is no series; E-LIDC-DB, there are no readings; E-IMAGES, neither source names the
@@ -55,7 +72,7 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
     """
     images = find_images(images_dir)
     for scan in read_scans(readings, images):
-        if scan.series_uid not in images or not scan.readings:
+        if scan.series_uid not in images or not scan.readings or scan.series_uid in done:
             continue
         if not scan.patient_id:
             text = f"series {scan.series_uid}: no patient, by which the folds are made."
@@ -63,10 +80,10 @@ def lidc_nodules(readings: str | Path, images_dir: str | Path) -> Iterator[Rated
         try:
             volume = read_volume(images[scan.series_uid].path, series_uid=scan.series_uid)
         except InputError as refusal:
-            logger.warning("left out: series %s: %s", scan.series_uid, refusal)
+            yield scan.series_uid, refusal
             continue
-        for number, group in enumerate(cluster_readings(scan), start=1):
-            yield _nodule(volume, scan, group, consensus(scan, number, group))
+        groups = enumerate(cluster_readings(scan), start=1)
+        yield scan.series_uid, [_nodule(volume, scan, group, consensus(scan, n, group)) for n, group in groups]
 
 
 def _nodule(volume: Volume, scan: LidcScan, group: list[Reading], nodule: LidcNodule) -> RatedNodule:
@@ -108,13 +125,18 @@ def single_slice(folder: str | Path) -> Iterator[RatedNodule]:
         folder: folder with slices.csv and slices.npz.
 
     Raises:
-        InputError: E-TABLE, slices.csv cannot be read.
+        InputError: E-TABLE and E-IMAGES, slices.csv or slices.npz cannot be read.
     """
     root = Path(folder)
-    with np.load(root / "slices.npz") as store:
-        images = store["image"]
+    rows = list(_usable(root / "slices.csv"))
+    try:
+        with np.load(root / "slices.npz") as store:
+            images = store["image"]
+    except (OSError, LookupError, ValueError, BadZipFile) as error:
+        text = "slices.npz beside slices.csv is missing or damaged."
+        raise InputError("E-IMAGES", text, "training.md, section DATA, lists the files.") from error
     middle = (images.shape[1] - 1) / 2
-    for row in _usable(root / "slices.csv"):
+    for row in rows:
         pixel = row.number("pixel_spacing_mm")
         diameter = max(row.number("equiv_diameter_mm") - OUTLINE_MM, SMALLEST_MM)
         image = images[int(row.number("index"))][None]
@@ -134,14 +156,14 @@ def multi_slice(folder: str | Path, least_diameters: float = 2.0) -> Iterator[Ra
         least_diameters: least width of a crop in diameters, half of it to each side of the centre.
 
     Raises:
-        InputError: E-TABLE, nodules.csv cannot be read.
+        InputError: E-TABLE and E-IMAGES, nodules.csv or a crop cannot be read.
     """
     root = Path(folder)
     for row in _usable(root / "nodules.csv"):
         name, diameter = row.text("nodule_id"), row.number("diameter_mm")
         column, line, number = (row.number(f"centre_{axis}") for axis in "ijk")
         width, height, depth = (row.number(f"spacing_{axis}") for axis in "xyz")
-        slices = sitk.GetArrayFromImage(sitk.ReadImage(str(root / f"{name}.nii.gz")))  # (k, j, i)
+        slices = sitk.GetArrayFromImage(read_image(root / f"{name}.nii.gz"))  # (k, j, i)
         inside = enclosing_slices(number, diameter / 2 / depth, len(slices), len(slices))
         nodule = RatedNodule(name, row.text("patient_id"), slices[inside].astype(np.int16), (line, column),
                              (height, width), diameter, _readings(row))  # fmt: skip

@@ -70,6 +70,11 @@ class DeepLesionCases(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def names(self) -> list[str]:
+        """Name of each case: that of its volume without suffix."""
+        return [Path(image).name.removesuffix(".nii.gz") for image, *_ in self.items]
+
     def __getitem__(self, item: int) -> Case:
         """Case of one chunk."""
         image, lesions, ignored = self.items[item]

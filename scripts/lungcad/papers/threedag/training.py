@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from lungcad.cpu import autocast, channels_last
+from lungcad.errors import InputError
 from lungcad.finding import centers_of
 from lungcad.geometry import to_index
 from lungcad.papers.threedag.anchors import IGNORED, anchor_cubes, cube_iou, rpn_target
@@ -246,10 +247,16 @@ def hard_regions(cases: Sequence[Case], candidates: str | None, threshold: float
 
     Returns:
         Places (N, 3) as continuous voxel indices, by case name.
+
+    Raises:
+        InputError: E-CANDIDATES, the file cannot be read, or is of other cases.
     """
     if candidates is None:
         return {}
     found = read_candidates(candidates)
+    if not any(case.name in found for case in cases):
+        text = f"candidates of none of the {len(cases)} cases (expected of some)."
+        raise InputError("E-CANDIDATES", text, "Run evaluate.json on the same cases.")
     hard = {}
     for case in cases:
         if case.name not in found:  # not searched

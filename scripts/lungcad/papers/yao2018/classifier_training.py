@@ -10,7 +10,7 @@ import torch
 from lungcad.errors import InputError
 from lungcad.geometry import to_index
 from lungcad.training.cases import Case, Sphere
-from lungcad.training.evaluation import read_candidates
+from lungcad.training.evaluation import candidates_of
 from lungcad.training.sampling import RandomSamples, clear_of_lesions, scaled, within_radius
 from lungcad.training.views import Turn, view
 
@@ -36,7 +36,8 @@ class CandidatePatches(RandomSamples):
         seed: seed of all random choices.
 
     Raises:
-        InputError: E-CONFIG, without any nodule or any false candidate that has a diameter.
+        InputError: E-CONFIG, without any nodule or any false candidate that has a diameter; E-CANDIDATES, there are no
+            candidates, or not of all cases.
     """
 
     def __init__(self, cases: Sequence[Case], candidates: str, patch_size: Sequence[int], window_hu: Sequence[float],
@@ -49,13 +50,13 @@ class CandidatePatches(RandomSamples):
         self.positive_share, self.control_share = positive_share, control_share
         self.jitter, self.diameter_jitter = jitter, diameter_jitter
         self.warp_share, self.scanner_share = warp_share, scanner_share
-        found = read_candidates(candidates)
+        found = candidates_of(cases, candidates)
         self.nodules: list[tuple[Case, list[Sphere]]] = []
         self.negatives: list[tuple[Case, Sphere]] = []
         for case in cases:
             spheres = [
                 Sphere(to_index(case.to_mm, finding.center_lps_mm), finding.diameter_mm)
-                for finding in found.get(case.name, [])
+                for finding in found[case.name]
                 if finding.diameter_mm is not None
             ]
             self.nodules += [(case, [nodule, *candidates_of_nodule(case, nodule, spheres)]) for nodule in case.nodules]

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from lungcad.atomic import whole_file
+from lungcad.errors import InputError
 from lungcad.geometry import to_index, to_world
 from lungcad.papers.peaks import IndexMap
+from lungcad.printable import file_label
 from lungcad.training.cases import Case, Sphere
 from lungcad.training.sampling import RandomSamples, cells_within, scaled
 from lungcad.training.scoring import Collector
@@ -111,15 +113,30 @@ def read_blocks(
         cases: cases that the blocks belong to.
         size: size of a block in voxels, x, y, z.
         step: voxels between blocks.
+
+    Raises:
+        InputError: E-CANDIDATES, there is no such file, it is no file of hard blocks, or one of other cases.
     """
     if path is None:
         return {}
     if path == "all":
         first = {case.name: list(nodule_free_blocks(case, size, step)) for case in cases}
     else:
-        first = json.loads(Path(path).read_text())["blocks"]
+        first = _blocks_in(Path(path))
+        if not any(case.name in first for case in cases):
+            text = f"{file_label(Path(path).name)} is of none of the {len(cases)} cases (expected hard blocks of some)."
+            raise InputError("E-CANDIDATES", text, "Mine the same cases, with mine.json.")
     middle = (np.array(size) - 1) / 2
     return {name: np.array(blocks).reshape(-1, 3) + middle for name, blocks in first.items()}
+
+
+def _blocks_in(file: Path) -> dict[str, Any]:
+    """First voxels of the blocks in a file by case name."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))["blocks"])
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        text = f"{file_label(file.name)} holds no hard blocks: {type(error).__name__}."
+        raise InputError("E-CANDIDATES", text, f"Give the {HARD_BLOCKS} that mining writes, or all.") from error
 
 
 class HardBlockMiner(Collector):
