@@ -140,9 +140,10 @@ def test_each_branch_can_have_the_last_word(branch: str, probabilities: list[flo
 
 def test_a_mirrored_pass_is_mirrored_back_and_averaged(network: AggregatedFasterRCNN) -> None:
     image = torch.rand(1, 1, 48, 48, 64)
-    lungs = lungs_in(image, 4, 40)
+    lungs = lungs_in(image, 16, 34)
     one = LungProposalInferer(ANCHORS, 0.3, precision="float32")
     both = MirroredInferer(one, (0,))(image, network, lungs)
+    assert len(both) > 5
     back = MirroredInferer(one, (0,))(image.flip(2), network, lungs.flip(0)).clone()
     back[:, 0] = 47 - back[:, 0]
     torch.testing.assert_close(by_place(both), by_place(back), atol=1e-3, rtol=1e-4)
@@ -180,9 +181,10 @@ def test_an_unknown_branch_is_refused() -> None:
 
 def test_two_models_are_merged(network: AggregatedFasterRCNN) -> None:
     image = torch.rand(1, 1, 48, 48, 48)
-    lungs = lungs_in(image, 0, 48)
+    lungs = lungs_in(image, 16, 34)
     inferer = LungProposalInferer(ANCHORS, threshold=0.3, context=8, precision="float32")
     alone = inferer(image, network, lungs)
+    assert len(alone) > 5
     same = TwoModelInferer(inferer, network, "intersection")(image, network, lungs)
     torch.testing.assert_close(same[same[:, 4].argsort(descending=True, stable=True)], alone)
     torch.manual_seed(9)
