@@ -152,7 +152,8 @@ def test_a_flood_of_twenty_studies_gives_twenty_reports(tmp_path: Path, archive:
 
     studies = [small_study(number) for number in range(100, 120)]
     with running_node(tmp_path, archive, still_seconds=3) as node, ThreadPoolExecutor(20) as pool:
-        for statuses in pool.map(lambda study: send(study, node.receiver.port), studies):
+        sent = pool.map(lambda study: send(study, node.receiver.port, patience_seconds=60), studies)
+        for statuses in sent:
             assert statuses == [0] * 6
         wait_for(lambda: len(records(tmp_path)) == 20, 120)
     assert sorted(one.StudyInstanceUID for one in archive.reports) == sorted(one[0].StudyInstanceUID for one in studies)

@@ -124,10 +124,10 @@ def running_node(
 
 
 def send(objects: Sequence[FileDataset], port: int, caller: str = SCANNER, called: str = NODE,
-         tls: Any = None) -> list[int]:  # fmt: skip
+         tls: Any = None, patience_seconds: float = 10) -> list[int]:  # fmt: skip
     """Send objects on one association; the status of each. Empty where the association is rejected or breaks off."""
     entity = AE(caller)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = patience_seconds
     for sop_class, syntax in {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in objects}:
         entity.add_requested_context(sop_class, syntax)
     association = entity.associate(LOOPBACK, port, ae_title=called, tls_args=tls)
