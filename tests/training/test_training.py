@@ -125,6 +125,12 @@ def test_targets_decode_to_the_nodule_and_positives_lie_within_its_radius() -> N
     assert max(distances) > 3.0  # they do wander
 
 
+def test_patches_of_another_scanner_have_values_of_their_own() -> None:
+    plain, changed = (patches(dark_case(nodules=[NODULE]), scanner_share=share)[0]["image"] for share in (0.0, 1.0))
+    assert len(plain.unique()) < 5
+    assert len(changed.unique()) > 100  # noise
+
+
 def test_warped_patches_keep_track_of_place_and_size() -> None:
     spacing, size = np.array([1.0, 1.0, 2.0]), (40, 40, 20)
     case = dark_case(nodules=[Sphere(np.array([40.0, 37.0, 20.0]), 12.0)])

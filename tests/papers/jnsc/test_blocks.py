@@ -118,6 +118,12 @@ def test_images_are_scaled_to_the_intensity_that_is_asked_for() -> None:
     assert image.dtype == torch.float32
 
 
+def test_blocks_of_another_scanner_have_values_of_their_own() -> None:
+    plain, changed = (blocks(ball_case("c", FIRST), scanner_share=share)[0]["image"] for share in (0.0, 1.0))
+    assert len(plain.unique()) < 5
+    assert len(changed.unique()) > 100  # noise
+
+
 def test_blocks_repeat_with_seed_epoch_and_index() -> None:
     first, again = (blocks(ball_case("c", FIRST), warp_share=0.5) for _ in range(2))
     again[1]

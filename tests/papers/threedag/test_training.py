@@ -48,6 +48,12 @@ def centre_of(image: Tensor, low: float, high: float) -> Tensor:
     return ((image[0] > low) & (image[0] < high)).nonzero().float().mean(dim=0)
 
 
+def test_cubes_of_another_scanner_have_values_of_their_own(case: Case) -> None:
+    plain, changed = (cubes(case, warp_share=0.0, scanner_share=share)[0]["image"] for share in (0.0, 1.0))
+    assert len(plain.unique()) < 5
+    assert len(changed.unique()) > 100  # noise
+
+
 @pytest.mark.parametrize("warp_share", [0.0, 1.0])
 def test_lesions_are_where_the_image_shows_them(case: Case, warp_share: float) -> None:
     data = cubes(case, warp_share=warp_share)

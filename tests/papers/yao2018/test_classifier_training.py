@@ -76,6 +76,13 @@ def test_jitter_moves_place_and_diameter(case: Case, tmp_path: Path) -> None:
     assert 8.6 < diameters.max() <= 8 / 0.9 + 0.01
 
 
+def test_patches_of_another_scanner_have_values_of_their_own(case: Case, tmp_path: Path) -> None:
+    path = candidates(tmp_path, HIT, FALSE)
+    plain, changed = (patches(case, path, scanner_share=share)[0]["image"] for share in (0.0, 1.0))
+    assert len(plain.unique()) < 5
+    assert len(changed.unique()) > 100  # noise
+
+
 def test_samples_repeat_with_seed_epoch_and_index(case: Case, tmp_path: Path) -> None:
     path = candidates(tmp_path, HIT, FALSE)
     one, other = (patches(case, path, warp_share=0.5, jitter=0.3) for _ in range(2))

@@ -88,6 +88,18 @@ def test_negatives_come_one_to_one_and_hold_nothing() -> None:
     assert all((item["label"] == 1).any() for item in every(without))
 
 
+@pytest.mark.parametrize("negative_share", [0.0, 1.0])
+def test_blocks_of_another_scanner_have_values_of_their_own(negative_share: float) -> None:
+    case = ball_case(NODULE)
+    options = {"negatives": {case.name: np.array([[20.0, 20.0, 20.0]])}, "negative_share": negative_share}
+    plain, changed = (
+        NoduleBlocks([case], SIZE, WINDOW, 1, warp_share=0.0, scanner_share=share, **options)[0]["image"]
+        for share in (0.0, 1.0)
+    )
+    assert len(plain.unique()) < 5
+    assert len(changed.unique()) > 100  # noise
+
+
 def test_other_lesions_are_ignored() -> None:
     case = ball_case(NODULE, ignored=(Sphere(np.array([38.0, 28.0, 26.0]), 6.0),))
     label = NoduleBlocks([case], SIZE, WINDOW, 4, shift=0.0, warp_share=0.0)[0]["label"]
