@@ -429,10 +429,11 @@ def test_candidates_of_other_cases_are_refused_wherever_they_are_used(tmp_path: 
     a, b = dark_case("a", [NODULE]), dark_case("b", [NODULE])
     assert [len(places) for places in negatives_of([a], str(path)) or []] == [0]  # searched in vain
     assert negatives_of([a, b], None) is None
+    assert [len(places) for places in negatives_of([a, b], str(path)) or []] == [0, 0]  # a part is enough to train on
     uses: list[Callable[[str], Any]] = [
-        lambda file: negatives_of([a, b], file),
+        lambda file: negatives_of([b], file),
         lambda file: CaseDataset([a, b], candidates=file),
-        lambda file: CandidatePatches([a, b], file, (20, 20, 20), WINDOW, 4),
+        lambda file: CandidatePatches([b], file, (20, 20, 20), WINDOW, 4),
         lambda file: hard_regions([b], file),
         lambda file: read_blocks(file, [b], (8, 8, 8), 8),
     ]

@@ -73,26 +73,28 @@ def read_candidates(path: str | Path | Sequence[str | Path]) -> dict[str, list[F
 
 
 def candidates_of(
-    cases: Sequence[Case], path: str | Path | Sequence[str | Path] | None
+    cases: Sequence[Case], path: str | Path | Sequence[str | Path] | None, searched: str = "all"
 ) -> dict[str, list[Finding]]:
-    """Read the findings in each of the cases; the detector must have searched all of them, if in vain.
+    """Read the findings in each of the cases.
 
     Args:
         cases: cases to train or to score on.
         path: file or files, as for :func:`read_candidates`; None is refused.
+        searched: ``all`` where the detector must have searched every case, if in vain, as for scores; ``some`` where a
+            part will do, as for the false candidates to train on. The other cases have no finding then.
 
     Raises:
-        InputError: E-CANDIDATES, a case is in none of the files, or see :func:`read_candidates`.
+        InputError: E-CANDIDATES, too few of the cases are in the files, or see :func:`read_candidates`.
     """
     if path is None:
         text = "no file of candidates is given (expected one, or several for other cases each)."
         raise InputError("E-CANDIDATES", text, "Give the candidates.json that the detector's evaluate.json writes.")
     found = read_candidates(path)
     missing = [case.name for case in cases if case.name not in found]
-    if missing:
+    if missing and (searched == "all" or len(missing) == len(cases)):
         text = f"no candidates of {len(missing)} of the {len(cases)} cases, such as {missing[0]}: not searched."
         raise InputError("E-CANDIDATES", text, "Run the detector's evaluate.json on the same cases.")
-    return found
+    return {name: [] for name in missing} | found
 
 
 def _findings_by_case(file: Path) -> dict[str, list[Finding]]:
@@ -120,6 +122,6 @@ def negatives_of(cases: Sequence[Case], candidates: str | Sequence[str] | None) 
     """
     if candidates is None:
         return None
-    found = candidates_of(cases, candidates)
+    found = candidates_of(cases, candidates, searched="some")
     places = [to_index(case.to_mm, centers_of(found[case.name])) for case in cases]
     return [index[clear_of_lesions(case, index)] for case, index in zip(cases, places, strict=True)]

@@ -36,8 +36,8 @@ class CandidatePatches(RandomSamples):
         seed: seed of all random choices.
 
     Raises:
-        InputError: E-CONFIG, without any nodule or any false candidate that has a diameter; E-CANDIDATES, there are no
-            candidates, or not of all cases.
+        InputError: E-CONFIG, without any nodule or any false candidate that has a diameter; E-CANDIDATES, there are
+            candidates of none of the cases.
     """
 
     def __init__(self, cases: Sequence[Case], candidates: str, patch_size: Sequence[int], window_hu: Sequence[float],
@@ -50,7 +50,7 @@ class CandidatePatches(RandomSamples):
         self.positive_share, self.control_share = positive_share, control_share
         self.jitter, self.diameter_jitter = jitter, diameter_jitter
         self.warp_share, self.scanner_share = warp_share, scanner_share
-        found = candidates_of(cases, candidates)
+        found = candidates_of(cases, candidates, searched="some")
         self.nodules: list[tuple[Case, list[Sphere]]] = []
         self.negatives: list[tuple[Case, Sphere]] = []
         for case in cases:
