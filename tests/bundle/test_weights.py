@@ -133,6 +133,21 @@ def test_a_training_starts_from_weights_but_for_what_is_to_be_fresh(weights: Pat
         initialised(new, str(weights), CPU, partial=True)  # the file lacks nothing, it has other shapes
 
 
+def test_frozen_parameters_stay_while_the_others_are_trained(weights: Path) -> None:
+    stored, new = load_state(weights), network(3)
+    initialised(new, str(weights), CPU, frozen_prefix="0.")
+    optimiser = torch.optim.Adam(new.parameters(), lr=0.1, weight_decay=0.1)
+    new(torch.randn(2, 1, 5, 5, 5)).square().sum().backward()
+    optimiser.step()
+    for name, value in new.state_dict().items():
+        assert torch.equal(value, stored[name]) == name.startswith("0."), name
+
+
+def test_freezing_what_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match=r"E-CONFIG.*begins with encoder\. \(parts: 0, "):
+        initialised(network(3), None, CPU, frozen_prefix="encoder.")
+
+
 def test_weights_that_expand_in_memory_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, path)

@@ -87,8 +87,9 @@ def _load_checked(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
 
 
 def initialised(
-    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, reset_prefix: str | None = None
-) -> nn.Module:
+    network: nn.Module, path: str | None, device: torch.device, partial: bool = False, reset_prefix: str | None = None,
+    frozen_prefix: str | None = None,
+) -> nn.Module:  # fmt: skip
     """Network on a device, ready for training: randomly initialised, or with weights from a file.
 
     Args:
@@ -98,9 +99,11 @@ def initialised(
         partial: allow a file that lacks parameters; those keep their initialisation, such as a branch that is trained
             later.
         reset_prefix: parameters with names that begin so keep their initialisation even if the file has them.
+        frozen_prefix: parameters with names that begin so stay as they are during the training; None trains all.
 
     Raises:
-        InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network.
+        InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network; E-CONFIG, no parameter
+            begins with ``frozen_prefix``.
     """
     if path is not None:
         initial, state = network.state_dict(), load_state(path)
@@ -109,4 +112,16 @@ def initialised(
         reset = [name for name in initial if reset_prefix is not None and name.startswith(reset_prefix)]
         kept = {name: value for name, value in initial.items() if partial or name in reset}
         _load_checked(network, kept | state)
+    if frozen_prefix is not None:
+        _freeze(network, frozen_prefix)
     return network.to(device)
+
+
+def _freeze(network: nn.Module, prefix: str) -> None:
+    """Exclude parameters with names that begin with ``prefix`` from the training; raises E-CONFIG where none does."""
+    frozen = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
+    if not frozen:
+        parts = ", ".join(name for name, _ in network.named_children())
+        raise InputError("E-CONFIG", f"nothing to keep as it is: no parameter begins with {prefix} (parts: {parts}).")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
