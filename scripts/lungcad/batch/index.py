@@ -17,7 +17,7 @@ from typing import Any
 
 from lungcad.batch.manifest import MADE_UP
 from lungcad.console import bar
-from lungcad.dicom.select import SAFE_UID
+from lungcad.dicom.grouped import SAFE_UID
 from lungcad.dicom.survey import Surveyed, survey_folder
 from lungcad.errors import InputError
 from lungcad.reading.volume_file import published_name, read_volume_header, volume_suffix

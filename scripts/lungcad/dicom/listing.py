@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from lungcad.dicom.acquisitions import find_acquisitions
+from lungcad.dicom.damaged import check_damaged
 from lungcad.dicom.discover import Found, find_objects
 from lungcad.dicom.errors import DicomSeriesError
+from lungcad.dicom.grouped import Series, group_by_series
 from lungcad.dicom.image_type import kind_of
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.pixels import check_duplicates
 from lungcad.dicom.plan import make_plan, read_slices
 from lungcad.dicom.quiet import quiet
-from lungcad.dicom.select import (
-    Series,
-    check_damaged,
-    dropped_notices,
-    group_by_series,
-    printable_description,
-    shown_modality,
-    shown_uid,
-)
+from lungcad.dicom.select import dropped_notices
+from lungcad.dicom.wording import printable_description, shown_modality, shown_uid
 
 
 @dataclass(frozen=True)

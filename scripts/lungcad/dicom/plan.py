@@ -15,11 +15,12 @@ from lungcad.dicom.enhanced import check_concatenations, is_enhanced, multi_fram
 from lungcad.dicom.errors import AGAIN, DicomSeriesError
 from lungcad.dicom.frames import Slice, single_frame
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, OBLIQUE_DEGREES, SAG_FROM_MM, TILT_DEGREES, Stack, build_stack
+from lungcad.dicom.grouped import Series
 from lungcad.dicom.header import PIXEL_DATA, Header
 from lungcad.dicom.identity import check_frame_of_reference, check_person
 from lungcad.dicom.image_type import is_plain_original, is_reformatted, name_described
 from lungcad.dicom.leniency import GIB, Leniency
-from lungcad.dicom.select import Series, check_kinds
+from lungcad.dicom.select import check_kinds
 from lungcad.dicom.source import TRAILER_BYTES
 from lungcad.dicom.strays import Sorting, read_without_strays
 from lungcad.dicom.tags import TagError, read_integer

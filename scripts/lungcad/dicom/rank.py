@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lungcad.dicom.damaged import check_damaged
 from lungcad.dicom.discover import Found, find_objects
 from lungcad.dicom.errors import DicomSeriesError
+from lungcad.dicom.grouped import group_by_series
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.pixels import check_duplicates
 from lungcad.dicom.plan import make_plan
 from lungcad.dicom.quiet import quiet
-from lungcad.dicom.select import check_damaged, group_by_series
 from lungcad.printable import names_person
 
 BEST = "best"

@@ -10,6 +10,7 @@ import numpy as np
 
 from lungcad.dicom.discover import Found, checked_path, find_objects
 from lungcad.dicom.geometry import NOT_AXIAL_DEGREES, TILT_DEGREES
+from lungcad.dicom.grouped import Series
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.lost import State, change_notices, folder_state
 from lungcad.dicom.pixels import decode_stack
@@ -18,7 +19,8 @@ from lungcad.dicom.plausible import check_hu
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.rank import BEST, choose_best
 from lungcad.dicom.regrid import straighten, to_axial_order
-from lungcad.dicom.select import Series, choose_series, dropped_notices, printable_description
+from lungcad.dicom.select import choose_series, dropped_notices
+from lungcad.dicom.wording import printable_description
 from lungcad.volume import Notice, Origin, Volume
 
 

@@ -5,12 +5,13 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from lungcad.dicom.damaged import check_damaged
 from lungcad.dicom.discover import find_objects
+from lungcad.dicom.grouped import group_by_series
 from lungcad.dicom.leniency import Leniency
 from lungcad.dicom.listing import SeriesSummary, summarise
 from lungcad.dicom.quiet import quiet
 from lungcad.dicom.rank import Usable, find_usable
-from lungcad.dicom.select import check_damaged, group_by_series
 
 
 @dataclass(frozen=True)
