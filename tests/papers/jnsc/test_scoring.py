@@ -9,7 +9,7 @@ from ignite.engine import Engine
 
 from lungcad.chain.results_table import results_markdown
 from lungcad.finding import Finding, FindingMask
-from lungcad.geometry import scaled_affine
+from lungcad.geometry import affine_of, scaled_affine, to_world
 from lungcad.papers.jnsc.scoring import JNSCScorer, dice, jnsc_figures, nodule_rows, read_rows
 from lungcad.scores.predictions import score_predictions
 from lungcad.training.cases import Case, Sphere
@@ -44,6 +44,19 @@ def test_dice_is_that_of_shifted_boxes() -> None:
     assert dice(case.masks == 1, half, case.to_mm) == pytest.approx(0.5)  # half of each
     _, none = found(case, (36, 36, 26), (6, 6, 6))  # reaches beyond the case
     assert dice(case.masks == 1, none, case.to_mm) == 0
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.7, 0.7, 1.25), (1.0, 1.0, 2.0)])
+def test_dice_of_a_mask_on_another_grid_is_that_of_the_shapes(spacing: tuple[float, float, float]) -> None:
+    case = cube_case()
+    shape = np.ceil(np.array((6, 6, 12)) / spacing).astype(int)  # of the box of the first nodule in mm, or a bit more
+    corner = to_world(case.to_mm, (3.5, 3.5, 3.5))
+    affine = affine_of(np.diag(spacing), corner + np.array(spacing) / 2)
+    mask = FindingMask(np.ones(shape, bool), affine)
+    assert dice(case.masks == 1, mask, case.to_mm) == 1
+    mask.mask[shape[0] // 2 :] = False
+    half = dice(case.masks == 1, mask, case.to_mm)
+    assert half == pytest.approx(2 / 3, abs=0.04)  # 2 x 0.5 / 1.5, but for half voxels at the edge
 
 
 def test_each_outlined_nodule_has_a_row_with_its_best_finding() -> None:

@@ -9,15 +9,17 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from lungcad.atomic import added_files
 from lungcad.finding import Finding, FindingMask, centers_of
-from lungcad.geometry import sphere_diameter, to_index
+from lungcad.geometry import sphere_diameter, to_index, to_world
 from lungcad.lidc.labels import benign_or_malignant
 from lungcad.scan.patch import cut_patch
 from lungcad.scores.malignancy import Predictions, score_malignancy
@@ -111,17 +113,22 @@ def nodule_rows(case: Case, findings: Sequence[Finding]) -> list[dict[str, Any]]
 
 
 def dice(true: np.ndarray, mask: FindingMask, to_mm: np.ndarray) -> float:
-    """Dice coefficient of two masks: twice the shared voxels divided by the sum of both.
+    """Dice coefficient of two masks: twice the shared voxels divided by the sum of both, on the grid of the readers.
 
     Args:
         true: (X, Y, Z) bool, mask of the readers.
-        mask: mask of a finding, on the same grid or one that is shifted by whole voxels.
+        mask: mask of a finding; on another grid, its values nearest to the readers' voxels are taken.
         to_mm: (4, 4), index of ``true`` to mm.
     """
-    first = np.rint(to_index(to_mm, mask.affine[:3, 3])).astype(int)
-    x, y, z = mask.mask.shape
-    readers_mask = cut_patch(true, first + (np.array(mask.mask.shape) - 1) / 2, (x, y, z), False)
-    return float(2 * (readers_mask & mask.mask).sum() / (true.sum() + mask.mask.sum()))
+    corners = np.array(list(product(*((-0.5, side - 0.5) for side in mask.mask.shape))))
+    span = to_index(to_mm, to_world(mask.affine, corners))
+    first = np.floor(span.min(axis=0)).astype(int)
+    x, y, z = np.ceil(span.max(axis=0)).astype(int) - first + 1
+    voxels = np.moveaxis(np.indices((x, y, z)), 0, -1) + first
+    nearest = to_index(mask.affine, to_world(to_mm, voxels))
+    found = map_coordinates(mask.mask, np.moveaxis(nearest, -1, 0), order=0, mode="grid-constant", cval=False)
+    readers_mask = cut_patch(true, first + (np.array(found.shape) - 1) / 2, (x, y, z), False)
+    return float(2 * (readers_mask & found).sum() / (true.sum() + found.sum()))
 
 
 def read_rows(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
