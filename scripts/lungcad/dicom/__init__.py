@@ -7,15 +7,19 @@ Which file judges what, in the order in which a folder passes them (``series`` c
     header        one file: where its data set begins, how it is encoded, where its pixels are; damage
     inflate       a deflated data set, inflated under a size limit
     lost          files that are not DICOM but may be missing slices; files that change while being read
-    select        the one series to read; damaged files that may belong to it
     image_type    kind of each object: image, derived, processed, localizer or other
+    grouped       objects by series, and by kind within a series
+    select        the one series to read
+    damaged       files that cannot be read: may they be slices of it, or are they copies of whole files?
     plan          every check that needs headers only, in order; size, transfer syntax, spacing, coverage
     strays        single objects in a series that cannot belong to its stack
     tags          numbers of one tag, and the refusal that names it
     frames        tags of one image: place, pixel size, pixel format, rescale to HU
     enhanced      the same tags of each frame of a multi-frame object
     identity      one patient, one study, one frame of reference
+    labels        values that tell acquisitions apart
     acquisitions  several acquisitions in one series: choose one, refuse two that interleave
+    grid          places of the images of one stack
     geometry      slices to one regular grid in mm: orientation, spacing, gaps, duplicates, gantry tilt
     pixels        decoding of every slice to HU; images that share a place; padding
     source        bytes of each frame: truncation, wrong length, bytes behind the pixels
@@ -25,9 +29,9 @@ Which file judges what, in the order in which a folder passes them (``series`` c
     neighbours    each slice against the slices beside it: damage that no decoder reports
     regrid        the two changes of grid on request: gantry tilt undone, axes permuted to axial
 
-Shared by all of them: ``leniency`` (what a caller may accept), ``advice`` and ``errors`` (texts of refusals) and
-``quiet`` (pydicom's own messages). ``listing`` lists every series under a path with its verdict, ``survey`` those of
-one folder of an archive; ``rank`` judges several usable series: which suits nodule detection best.
+Shared by all of them: ``leniency`` (what a caller may accept), ``advice``, ``errors`` and ``wording`` (texts of
+refusals) and ``quiet`` (pydicom's own messages). ``listing`` lists every series under a path with its verdict,
+``survey`` those of one folder of an archive; ``rank`` judges several usable series: which suits nodule detection best.
 
 Importing this package imports neither torch nor monai.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lungs that the bundles are trained on, and those held out, by their names in ``lungs.csv``.
 
-Recipes are compared by networks trained in :data:`TRAINING_LUNGS` and scored in :data:`HELD_OUT_LUNGS`. The shipped
-weights go on from there in :data:`FINAL_LUNGS`, and are scored in :data:`LIDC_LUNGS`, which no network ever sees.
+Recipes are compared by networks trained in :data:`TRAINING_LUNGS` and scored in :data:`HELD_OUT_LUNGS`. Shipped weights
+may go on from there in :data:`FINAL_LUNGS`, and are scored in :data:`LIDC_LUNGS`, which no network ever sees.
 """
 
 LIDC_LUNGS = ("LIDC-IDRI-0001", "LIDC-IDRI-0314")
