@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import fire
 import pytest
 from small_cases import ROOT
 
@@ -15,6 +16,7 @@ from lungcad.bundle.launch import (
     check_references,
     parse_flags,
 )
+from lungcad.bundle.values import switches
 from lungcad.errors import find_input_error
 
 KEYS = ["dataset_dir", "output_dir", "device", "detect", "operating_point", "_meta_"]
@@ -158,7 +160,7 @@ def test_a_folder_with_a_percent_sign_is_no_code() -> None:
 CONFIG = {
     "run": ["$check_command_line()"], "initialize": [], "threshold": 0.5, "debug": False, "spacing_mm": [1.0, 1.0, 1.0],
     "leniency": {}, "operating_point": "balanced", "series_uid": None, "device": "$torch.device('cpu')",
-    "network_def": {"_target_": "Net"},
+    "network_def": {"_target_": "Net", "residual": True, "width": 8},
 }  # fmt: skip
 
 
@@ -167,7 +169,7 @@ CONFIG = {
     [
         ("run", "[]"), ("initialize", "['a']"), ("threshold", "[]"), ("threshold", "high"), ("threshold", "True"),
         ("leniency", "7"), ("leniency", "[]"), ("spacing_mm", "1"), ("operating_point", "[]"), ("debug", "{}"),
-        ("operating_point", {"a": 1}), ("debug", 3.5),
+        ("operating_point", {"a": 1}), ("debug", 3.5), ("network_def#residual", "[]"), ("network_def::width", "wide"),
     ],
 )  # fmt: skip
 def test_values_of_another_kind_are_refused(key: str, value: object) -> None:
@@ -180,11 +182,47 @@ def test_values_of_another_kind_are_refused(key: str, value: object) -> None:
     [
         ("threshold", "1"), ("threshold", 0.25), ("leniency", "{'max_spacing_mm': 7}"), ("spacing_mm", "[2, 2, 2]"),
         ("operating_point", "sensitive"), ("debug", "true"), ("debug", True), ("series_uid", "1.2.3"),
-        ("device", "cuda:1"), ("leniency", "None"),
+        ("device", "cuda:1"), ("leniency", "None"), ("network_def#residual", "false"), ("network_def#depth", "2"),
     ],
 )  # fmt: skip
 def test_values_of_the_configs_kind_pass(key: str, value: object) -> None:
     check_override_values({key: value}, CONFIG)
+
+
+def test_true_and_false_are_switches_in_any_case_where_the_config_has_one() -> None:
+    given = {"debug": "FALSE", "network_def#residual": "false", "operating_point": "true", "series_uid": "false"}
+    assert switches(given, CONFIG) == {"debug": False, "network_def#residual": False}
+    assert switches({"debug": True, "network_def::residual": "True", "network_def#depth": "false"}, CONFIG) == {
+        "debug": True, "network_def::residual": True,
+    }  # fmt: skip
+    assert switches({"dicom_results": "comprehensive"}, {"dicom_results": True}) == {}
+    assert switches({"network_def#magnify": "false"}, {"network_def": {}, "network_def#magnify": True}) == {
+        "network_def#magnify": False
+    }
+
+
+@pytest.mark.parametrize(("word", "seen"), [("false", False), ("False", False), ("TRUE", True)])
+def test_a_switch_on_monais_command_line_is_no_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str, seen: bool
+) -> None:
+    from monai.bundle.scripts import run
+
+    config = tmp_path / "inference.json"
+    config.write_text(
+        """{
+        "imports": ["$from lungcad.bundle.launch import check_command_line"], "seen": [], "refine": true,
+        "layer": {"_target_": "builtins.dict", "residual": true}, "initialize": [],
+        "run": ["$check_command_line()", "$@seen.extend([@refine, @layer['residual']])",
+                "$open(@out, 'w').write(str(@seen))"],
+        "out": ""
+        }"""
+    )
+    out = str(tmp_path / "seen.txt")
+    argv = ["run", "--config_file", str(config), "--refine", word, "--layer#residual", word, "--out", out]
+    monkeypatch.setattr(sys, "argv", ["/site-packages/monai/bundle/__main__.py", *argv])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    fire.Fire(run, command=argv[1:])
+    assert (tmp_path / "seen.txt").read_text() == str([seen, seen])
 
 
 def test_a_training_config_alone_is_told_what_is_missing() -> None:

@@ -59,6 +59,14 @@ def test_overrides_take_effect_and_unknown_ones_are_refused(bundles: Path, scan:
     assert "score_threshold" in str(error)
 
 
+@pytest.mark.parametrize("word", ["false", "False", False])
+def test_a_switch_given_as_a_word_is_no_text(bundles: Path, scan: Scan, word: object) -> None:
+    x, y, z = to_world(scan.volume.affine, NODULE_VOX)
+    candidate = Finding((x, y, z), 7.25, detection_score=0.8)
+    (seen,) = BundleStage(bundles / REDUCE, CPU, {"least_probability": 0.0, "refine": word})(scan, [candidate])
+    assert (seen.center_lps_mm, seen.diameter_mm) == (candidate.center_lps_mm, 7.25)
+
+
 def test_no_such_bundle(bundles: Path) -> None:
     error = refused("E-CONFIG", bundles / "lung_nodule_detection_yolo", CPU)
     assert "lung_nodule_detection_yolo" in error.message

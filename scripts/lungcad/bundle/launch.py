@@ -13,12 +13,16 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lungcad.bundle.manifest import check_pack
-from lungcad.bundle.values import PLUMBING, SEVERAL_NAMES, carries_code, check_kind
+from lungcad.bundle.registry import read_config
+from lungcad.bundle.values import PLUMBING, SEVERAL_NAMES, carries_code, check_kind, default_of, switches
 from lungcad.errors import InputError
 from lungcad.exits import one_line_errors
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 MONAI_ARGUMENTS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
@@ -71,6 +75,9 @@ def check_command_line(finished: bool = False) -> None:
         _check_names(flags)
         check_override_values(flags, dict.fromkeys(MONAI_ARGUMENTS) | config)
         check_bundle_root(flags, config, files)
+        if (parser := _parser_in_use()) is not None:
+            for key, value in switches(flags, config).items():
+                parser[key] = value  # MONAI has it as text, which would count as true
     check_references(config_in_use())
 
 
@@ -114,8 +121,7 @@ def check_override_values(overrides: Mapping[str, Any], config: Mapping[str, Any
                 "E-CONFIG", f"--{key} carries an expression (expected a plain value).",
                 "Put expressions into a config file of your own and add it to --config_file.",
             )  # fmt: skip
-        if len(parts) == 1:
-            check_kind(key, value, config[parts[0]])
+        check_kind(key, value, default_of(config, key))
 
 
 def check_hash(key: str, value: Any) -> None:
@@ -190,14 +196,20 @@ def check_references(config: Mapping[str, Any]) -> None:
 
 def config_in_use() -> Mapping[str, Any]:
     """Config of MONAI's workflow that is evaluating us; empty without one. No argument may refer to it."""
+    parser = _parser_in_use()
+    return {} if parser is None else dict(parser.config)
+
+
+def _parser_in_use() -> "ConfigParser | None":
+    """Parser of MONAI's workflow that is evaluating us; None without one."""
     from monai.bundle import ConfigWorkflow
 
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
         if isinstance(workflow := frame.f_locals.get("self"), ConfigWorkflow):
-            return dict(workflow.parser.config)
-    return {}
+            return workflow.parser
+    return None
 
 
 def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
@@ -217,7 +229,8 @@ def run_bundle(bundle_root: Path, overrides: Mapping[str, Any]) -> None:
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # which configs it reads is no news
     workflow = ConfigWorkflow(
         str(configs / "inference.json"), meta_file=str(configs / "metadata.json"), logging_file=False,
-        workflow_type="inference", bundle_root=str(bundle_root), **overrides,
+        workflow_type="inference", bundle_root=str(bundle_root),
+        **(dict(overrides) | switches(overrides, read_config(Path(bundle_root)))),
     )  # fmt: skip
     workflow.initialize()
     workflow.run()

@@ -55,6 +55,25 @@ def check_kind(key: str, value: Any, default: Any) -> None:
         raise InputError("E-CONFIG", f"--{key} is {printable(value, 80)} (expected {WORDS[kind]}).")
 
 
+def default_of(config: Mapping[str, Any], key: str) -> Any:
+    """Value of a key in a config, or of a nested one (``detect::stride``, ``detect#stride``); None without one."""
+    value: Any = config.get(key)
+    if value is None:
+        value = config
+        for part in re.split(r"::|#", key):
+            value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def switches(overrides: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, bool]:
+    """Overrides given as the word true or false, in any case, of keys that are true or false in the config, as such.
+
+    Fire takes ``True`` and ``False`` alone for more than text, and any text counts as true.
+    """
+    given = {key: str(value).lower() for key, value in overrides.items() if isinstance(default_of(config, key), bool)}
+    return {key: word == "true" for key, word in given.items() if word in ("true", "false")}
+
+
 def _kind(value: Any) -> type | None:
     """Kind of a config's value: a key of WORDS, or None where any value fits."""
     if isinstance(value, bool):

@@ -21,7 +21,7 @@ from lungcad.bundle.registry import (
     stage_bundle,
     stages_folder,
 )
-from lungcad.bundle.values import decoded
+from lungcad.bundle.values import decoded, switches
 
 if TYPE_CHECKING:
     from lungcad.chain.chain import Chain
@@ -48,7 +48,8 @@ def chain_settings(overrides: Mapping[str, Any]) -> dict[str, Any]:
     config = read_config(bundle_root(CHAIN))
     known = {key: config[key] for key in (*CHAIN_KEYS, *READING_KEYS)}
     check_override_values(overrides, known)
-    return known | {"device": None} | {key: decoded(value) for key, value in overrides.items()}
+    given = {key: decoded(value) for key, value in overrides.items()} | switches(overrides, known)
+    return known | {"device": None} | given
 
 
 def load_chain(settings: Mapping[str, Any]) -> "Chain":

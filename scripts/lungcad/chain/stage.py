@@ -18,6 +18,7 @@ from monai.bundle import ComponentLocator, ConfigParser
 from monai.transforms import Compose
 
 from lungcad.bundle.registry import stages_of
+from lungcad.bundle.values import switches
 from lungcad.errors import InputError, find_input_error
 from lungcad.finding import Finding
 from lungcad.papers.transforms import prepare_case
@@ -61,11 +62,13 @@ class BundleStage:
         overlay = root / "configs" / f"{stage}.json"
         parser.read_config([str(inference), *([str(overlay)] if stage in stages_of(self.meta)[1:] else [])])
         config = {key: value for key, value in parser.config.items() if key not in ("thresholds", "operating_point")}
+        overrides = dict(overrides or {})
+        overrides |= switches(overrides, config)
         made_of = json.dumps([config, overrides, self.meta["weights_sha256"]], default=str)
         self.fingerprint = hashlib.sha256(made_of.encode()).hexdigest()
         """SHA-256 of configs, overrides and weights: all that the findings of a scan depend on, except the code."""
         parser.read_meta(str(metadata))
-        for key, value in {"bundle_root": str(root), "device": device, **(overrides or {})}.items():
+        for key, value in {"bundle_root": str(root), "device": device, **overrides}.items():
             if key not in parser.config:
                 raise InputError("E-CONFIG", f"stage {root.name} has no key {key} (known: {', '.join(parser.config)}).")
             parser[key] = value
