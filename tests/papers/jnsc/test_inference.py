@@ -139,6 +139,30 @@ def test_regions_of_the_network_are_those_of_its_probability_and_classes_sum_to_
     assert nothing.classes.shape == (0, 3)
 
 
+def test_class_logits_are_the_mean_over_mirrored_windows(network: JNSCNet) -> None:
+    image = torch.rand(1, 1, 64, 48, 48)
+    sets: list[list[int]] = [[], [0, 1], [2]]
+    by_set = [
+        inferer(threshold=0.55, mirror=[axes])(image, network, everywhere(image)).classes.log() for axes in sets
+    ]
+    assert (by_set[0] - by_set[1]).abs().max() > 1e-4
+    mean = torch.stack(by_set).mean(dim=0).softmax(dim=1)
+    together = inferer(threshold=0.55, mirror=sets)(image, network, everywhere(image)).classes
+    torch.testing.assert_close(together, mean, atol=1e-5, rtol=1e-4)
+    nodule = 1 - by_set[0].exp()[:, 2]
+    limit = float(nodule.median())
+    some = inferer(threshold=0.55, mirror=sets, mirror_from=limit)(image, network, everywhere(image)).classes
+    expected = torch.where((nodule >= limit)[:, None], mean, by_set[0].exp())
+    torch.testing.assert_close(some, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_mirrored_window_has_its_region_where_the_window_shows_it() -> None:
+    image = balls(((9.0, 33, 20), 7.0), ((40.0, 10, 30), 11.0)) * 0.9 + 0.05
+    plain, mirrored = (inferer(mirror=m)(image, Bright(), everywhere(image)) for m in ([[]], [[0, 2], [1]]))
+    assert len(plain.regions) == 2
+    torch.testing.assert_close(mirrored.classes, plain.classes)
+
+
 @pytest.mark.parametrize("coverage", [4, 2])
 def test_fewer_windows_still_see_all_of_the_lungs(coverage: int) -> None:
     lungs = torch.zeros(96, 80, 112, dtype=torch.bool)

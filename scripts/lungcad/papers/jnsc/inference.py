@@ -42,6 +42,7 @@ class LungJNSCInferer(Inferer):
     middle, as wide as a step, are computed, and of these only as many as ``coverage`` asks for: at 2 those with all
     numbers along x, y, z even or all odd, at 4 those with an even sum. Regions that do not touch the lungs are dropped.
     The paper does not say which window a region's features come from; here it is one with the region in its middle.
+    Mirroring is not in the paper either.
 
     Args:
         window: side of a window in voxels.
@@ -57,12 +58,15 @@ class LungJNSCInferer(Inferer):
         precision: name of a data type, see :func:`~lungcad.cpu.fast_dtype`.
         mask_weight, peak_share: masks of the regions, see :func:`~lungcad.papers.jnsc.regions.trimmed_region`; regions
             are classified as they are.
+        mirror: sets of axes (0, 1, 2 for x, y, z); class logits are averaged over a region's window mirrored along
+            each set.
+        mirror_from: least probability of nodule by the first set of a region that is seen along the others too.
     """
 
     def __init__(self, window: int = 64, stride: int = 32, threshold: float = 0.4, core_threshold: float = 1.0,
                  least_diameter: float = 3.0, max_regions: int = 300, classify: bool = True, batch_size: int = 4,
-                 precision: str = "auto", mask_weight: float = 0.5, peak_share: float = 0.0,
-                 coverage: int = 8):  # fmt: skip
+                 precision: str = "auto", mask_weight: float = 0.5, peak_share: float = 0.0, coverage: int = 8,
+                 mirror: Sequence[Sequence[int]] = ((),), mirror_from: float = 0.0):  # fmt: skip
         super().__init__()
         if coverage not in (8, 4, 2):
             raise InputError("E-CONFIG", f"coverage is {coverage} (expected 8, 4 or 2).")
@@ -70,6 +74,7 @@ class LungJNSCInferer(Inferer):
         self.window, self.stride, self.threshold, self.core_threshold = window, stride, threshold, core_threshold
         self.least_diameter, self.max_regions, self.classify = least_diameter, max_regions, classify
         self.batch_size, self.precision = batch_size, precision
+        self.mirror, self.mirror_from = mirror or ((),), mirror_from
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: JNSCNet, lungs: Tensor, *args: Any, **kwargs: Any) -> ClassifiedRegions:
@@ -154,14 +159,32 @@ class LungJNSCInferer(Inferer):
         ]
         voxels = torch.tensor([region.voxels for region in regions], device=inputs.device)
         box = torch.from_numpy(np.array(boxes, dtype=np.int64)).to(inputs.device)
+        first_set, *others = self.mirror
+        logits = self._class_logits(crops, box, voxels, network, first_set)
+        likely = (1 - logits.softmax(dim=1)[:, 2] >= self.mirror_from).nonzero()[:, 0]
+        if others and len(likely):
+            again = [crops[n] for n in likely.tolist()]
+            mirrored = [self._class_logits(again, box[likely], voxels[likely], network, axes) for axes in others]
+            logits[likely] = torch.stack([logits[likely], *mirrored]).mean(dim=0)
+        return logits.softmax(dim=1).cpu()
+
+    def _class_logits(
+        self, crops: list[Tensor], boxes: Tensor, voxels: Tensor, network: JNSCNet, axes: Sequence[int]
+    ) -> Tensor:
+        """Logits (R, 3) float32 of the regions in R crops (1, 1, W, W, W) mirrored along axes."""
+        device = boxes.device
+        encode = make_fast(network, device, self.precision, "features")
+        boxes = boxes.clone()
+        for axis in axes:
+            boxes[:, [axis, axis + 3]] = self.window - boxes[:, [axis + 3, axis]]
         outputs = []
         for first in range(0, len(crops), self.batch_size):
             batch = slice(first, first + self.batch_size)
-            maps = make_fast(network, image.device, self.precision, "features")(torch.cat(crops[batch]))
-            with autocast(inputs.device, self.precision):
-                number = torch.arange(len(maps[0]), device=inputs.device)
-                outputs.append(network.classify(maps, number, box[batch], voxels[batch]).float().softmax(dim=1))
-        return torch.cat(outputs).cpu()
+            maps = encode(torch.cat(crops[batch]).flip([axis + 2 for axis in axes]))
+            with autocast(device, self.precision):
+                number = torch.arange(len(maps[0]), device=device)
+                outputs.append(network.classify(maps, number, boxes[batch], voxels[batch]).float())
+        return torch.cat(outputs)
 
 
 class CropJNSCInferer(Inferer):
