@@ -2,6 +2,7 @@
 """Loading of weights: data from outside, checked before they are used."""
 
 import contextlib
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def initialised(
         partial: allow a file that lacks parameters; those keep their initialisation, such as a branch that is trained
             later.
         reset_prefix: parameters with names that begin so keep their initialisation even if the file has them.
-        frozen_prefix: parameters with names that begin so stay as they are during the training; None trains all.
+        frozen_prefix: parameters with names that begin so stay as they are during the training, but not the running
+            statistics of batch normalisations; None trains all.
 
     Raises:
         InputError: E-WEIGHTS, see :func:`load_state`, or names or shapes do not fit the network; E-CONFIG, no parameter
@@ -119,9 +121,9 @@ def initialised(
 
 def _freeze(network: nn.Module, prefix: str) -> None:
     """Exclude parameters with names that begin with ``prefix`` from the training; raises E-CONFIG where none does."""
-    frozen = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
-    if not frozen:
+    from monai.networks.utils import freeze_layers
+
+    if not any(name.startswith(prefix) for name, _ in network.named_parameters()):
         parts = ", ".join(name for name, _ in network.named_children())
         raise InputError("E-CONFIG", f"nothing to keep as it is: no parameter begins with {prefix} (parts: {parts}).")
-    for parameter in frozen:
-        parameter.requires_grad_(False)
+    freeze_layers(network, freeze_vars=f"^{re.escape(prefix)}")
